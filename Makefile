@@ -1,0 +1,44 @@
+# Every target sets up what it needs: `make leaderboard` and `make test` work on a fresh
+# machine with Python 3.11 or newer and nothing else.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SEEDS ?= 3
+JOBS ?= 2
+
+.PHONY: leaderboard test test-slow check results clean
+
+leaderboard: $(VENV)/.installed
+	$(BIN)/metabench run
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m "not slow" -n 2
+
+test-slow: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m slow
+
+check: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# The committed results and the leaderboard made from them; resumes where it stopped.
+results: $(VENV)/.installed
+	$(BIN)/metabench run -s digits-5w1s -s digits-5w5s -s digits-chunks \
+	    -s glyphs-5w1s -s glyphs-5w5s -s glyphs-20w1s -s glyphs-20w5s \
+	    --budget standard --seeds $(SEEDS) --results results
+	$(BIN)/metabench leaderboard --results results -o leaderboard.md
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/pip install --quiet --editable ".[test]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info results-smoke

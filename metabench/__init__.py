@@ -1,0 +1,89 @@
+"""Benchmark few-shot and meta-learning algorithms on the same frozen episodes.
+
+Everything public is here; the rest of the package may change. Names are loaded when they
+are first used, so `import metabench` is quick and imports no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from metabench.analysis.leaderboard import leaderboard
+    from metabench.api import evaluate, run
+    from metabench.data.dataset import Dataset
+    from metabench.errors import DataError, MetabenchError, UsageError
+    from metabench.hookspecs import hookimpl
+    from metabench.learner import (
+        Algorithm,
+        Backbone,
+        BaseData,
+        BatchedLearner,
+        Episodes,
+        Learner,
+        Support,
+        TaskSpec,
+        TrainingEpisodes,
+    )
+    from metabench.nets.prototypes import class_means, squared_distances
+    from metabench.suites.suite import Suite
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "metabench.analysis.leaderboard": ("leaderboard",),
+    "metabench.api": ("evaluate", "run"),
+    "metabench.data.dataset": ("Dataset",),
+    "metabench.errors": ("DataError", "MetabenchError", "UsageError"),
+    "metabench.hookspecs": ("hookimpl",),
+    "metabench.learner": (
+        "Algorithm",
+        "Backbone",
+        "BaseData",
+        "BatchedLearner",
+        "Episodes",
+        "Learner",
+        "Support",
+        "TaskSpec",
+        "TrainingEpisodes",
+    ),
+    "metabench.nets.prototypes": ("class_means", "squared_distances"),
+    "metabench.suites.suite": ("Suite",),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Algorithm",
+    "Backbone",
+    "BaseData",
+    "BatchedLearner",
+    "DataError",
+    "Dataset",
+    "Episodes",
+    "Learner",
+    "MetabenchError",
+    "Suite",
+    "Support",
+    "TaskSpec",
+    "TrainingEpisodes",
+    "UsageError",
+    "class_means",
+    "evaluate",
+    "hookimpl",
+    "leaderboard",
+    "run",
+    "squared_distances",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'metabench' has no attribute '{name}'")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

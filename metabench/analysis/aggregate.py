@@ -1,0 +1,69 @@
+"""Single figures from the results of several seeds; None where nothing is known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from statistics import fmean, median
+
+import numpy as np
+import numpy.typing as npt
+
+from metabench.results.schema import Result
+
+
+def score_table(results: Sequence[Result]) -> npt.NDArray[np.float64]:
+    """[S, E] scores, one row a seed; E counts the first episodes that all of them scored."""
+    scores = [result.per_episode() for result in results]
+    episodes = min((len(row) for row in scores), default=0)
+    return np.array([row[:episodes] for row in scores]).reshape(len(scores), episodes)
+
+
+def macro_f1(results: Sequence[Result], episodes: int) -> float | None:
+    """Mean macro-F1 over seeds and their first `episodes` episodes."""
+    per_seed = [r.scores.f1 for r in results if r.scores is not None and r.scores.f1 is not None]
+    return mean(value for f1 in per_seed for value in f1[:episodes])
+
+
+def mean(values: Iterable[float]) -> float | None:
+    """The mean, or None of nothing."""
+    found = list(values)
+    return fmean(found) if found else None
+
+
+def median_ms(seconds: Iterable[float]) -> float | None:
+    """The median of samples in seconds, in milliseconds."""
+    found = list(seconds)
+    return 1000 * median(found) if found else None
+
+
+def finite(value: float) -> float | None:
+    """The value, or None where it is NaN or infinite, which JSON cannot say."""
+    return value if math.isfinite(value) else None
+
+
+def contended(result: Result) -> bool:
+    """Whether other cells ran on the machine at the same time."""
+    return result.environment is not None and result.environment.contended
+
+
+def machine(result: Result) -> str | None:
+    """What decides how fast a cell runs, in words; times are compared only where it is equal."""
+    env = result.environment
+    if env is None:
+        return None
+    parts = [
+        env.device_name,
+        env.cpu,
+        f"{env.cores} core{'s' * (env.cores != 1)}",
+        f"{env.threads} thread{'s' * (env.threads != 1)}",
+        f"torch {env.packages['torch']}" if "torch" in env.packages else None,
+        None if env.allocator else "plain allocator",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def commits(results: Iterable[Result]) -> str | None:
+    """The first seven characters of every commit that the results were made at."""
+    found = {r.environment.commit[:7] for r in results if r.environment and r.environment.commit}
+    return ", ".join(sorted(found)) or None

@@ -1,0 +1,115 @@
+"""The leaderboard in words and cells, before any format is chosen."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from metabench.analysis import flags, numbers
+from metabench.analysis.rows import Row
+from metabench.analysis.tables import Table
+
+TITLE = "Leaderboard"
+
+INTRODUCTION = (
+    "Each table holds results on one suite, on the same frozen test episodes and with the same "
+    "meta-training budget; rows compare within a table only. A score is the mean over test "
+    "episodes, ± half its 95 % confidence interval, which covers other episodes and, where "
+    "several seeds were run, other seeds. Meta-training is the mean time per seed; adapt and "
+    "predict are median times for one task at a time. A dash is a value that is not known. "
+    "Derived from result files by `metabench leaderboard`."
+)
+
+DIGITS_SHOWN = 12  # of a digest; `--json` has it in full
+
+METRICS = {"accuracy": "accuracy", "mse": "mean squared error"}
+
+
+def heading(table: Table) -> str:
+    """The suite and the budget, and the episodes where those alone would be ambiguous."""
+    name = f"{table.suite}, {table.budget}"
+    return name if table.alone else f"{name}, episodes {table.episodes_digest[:DIGITS_SHOWN]}"
+
+
+def facts(table: Table) -> str:
+    """What was measured, in one or two sentences."""
+    if table.metric == "accuracy":
+        shape = f"{table.way}-way {table.shot}-shot, {table.query} queries per class"
+    else:
+        shape = f"{table.shot}-shot regression, {table.query} queries"
+    episodes = f"{table.suite_episodes:,} episodes"
+    if table.scored_episodes < table.suite_episodes:
+        episodes = f"the first {table.scored_episodes:,} of {episodes}"
+    text = (
+        f"{table.dataset}: {shape}; {METRICS[table.metric]} over {episodes}; "
+        f"budget {table.budget}. Episodes {table.episodes_digest[:DIGITS_SHOWN]}."
+    )
+    if not table.alone:
+        text += " This suite has results on other episodes too, which do not compare with these."
+    return text
+
+
+def columns(table: Table) -> list[str]:
+    """The names of the columns; the same ones in every table of a metric."""
+    classification = table.metric == "accuracy"
+    return [
+        "rank",
+        "algorithm",
+        "accuracy (%)" if classification else "MSE",
+        "macro-F1 (%)",
+        "meta-training",
+        "adapt (ms)",
+        "predict (ms)",
+        "parameters",
+        "seeds x episodes",
+        "device",
+        "commit",
+        "flags",
+    ]
+
+
+NUMERIC = (True, False, True, True, True, True, True, True, True, False, False, False)
+
+
+def cells(table: Table) -> list[list[str]]:
+    """The rows as text, in the order of `columns`."""
+    return [_cells(row, table) for row in table.rows]
+
+
+def _cells(row: Row, table: Table) -> list[str]:
+    has_score = row.status == "ok"
+    show = numbers.accuracy if table.metric == "accuracy" else numbers.error
+    return [
+        numbers.count(row.rank),
+        row.address,
+        show(row.score, row.ci95) if has_score else _without_score(row),
+        numbers.percent(row.macro_f1),
+        numbers.duration(row.fit_s),
+        numbers.significant(row.adapt_ms),
+        numbers.significant(row.predict_ms),
+        numbers.count(row.parameters),
+        f"{row.seeds} x {row.episodes:,}" if has_score else numbers.UNKNOWN,
+        row.device,
+        row.commit or numbers.UNKNOWN,
+        "; ".join([*row.flags, *([row.reason] if row.reason else [])]),
+    ]
+
+
+def _without_score(row: Row) -> str:
+    """Stands where the score would; the flags column gives the status and the reason."""
+    names = {"not_applicable": "not applicable", "interrupted": "interrupted"}
+    return names.get(row.status, "failed")
+
+
+def measured_on(table: Table) -> str:
+    """The machines behind a table, in one sentence; empty where none is recorded."""
+    return f"Measured on {'; '.join(table.machines)}." if table.machines else ""
+
+
+def footnotes(tables: Iterable[Table]) -> list[tuple[str, str]]:
+    """The flags that occur and what they mean; flags of one meaning stand together."""
+    occurring = sorted({flag for table in tables for row in table.rows for flag in row.flags})
+    by_note: dict[str, list[str]] = defaultdict(list)
+    for flag in occurring:
+        by_note[flags.note(flag)].append(flag)
+    return [(", ".join(same), note) for note, same in by_note.items()]

@@ -1,0 +1,87 @@
+"""What a reader has to know before trusting a row, in a few words and explained below."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from metabench.analysis.aggregate import contended, machine
+from metabench.results.schema import FAILED, Result
+
+FEW_SEEDS = "seeds<5"
+CHANCE = "CI contains chance"
+NONFINITE = "non-finite outputs"
+DIRTY = "dirty"
+CONTENDED = "contended"
+OTHER_MACHINE = "other machine"
+CODE = "code differs"
+PIXELS = "pixels differ"
+
+# Every flag is explained by the first pattern that matches all of it.
+NOTES: dict[str, str] = {
+    re.escape(FEW_SEEDS): "fewer than five seeds: the interval rests on few degrees of freedom",
+    re.escape(CHANCE): "the confidence interval contains the accuracy of guessing",
+    re.escape(NONFINITE): "some outputs were NaN or infinite; such queries count as wrong",
+    re.escape(DIRTY): "made from code with changes that were not committed",
+    re.escape(CONTENDED): (
+        "other cells ran on the machine at the same time: adapt and predict times of such cells "
+        "are left out, and the meta-training time is longer than it would be alone"
+    ),
+    re.escape(OTHER_MACHINE): (
+        "some cells ran on another machine than the one named first: their adapt and predict "
+        "times are left out"
+    ),
+    re.escape(CODE): "the seeds were run with different versions of the algorithm's code",
+    re.escape(PIXELS): "the preprocessed images differ from those of most other rows",
+    r"[\d,]+ of [\d,]+ episodes": "fewer episodes scored than in other rows",
+    r"\d+ of \d+ seeds (failed|interrupted)": "the row speaks of the other seeds only",
+    r"train \d+-way \d+-shot": "the training episodes have another shape than the test episodes",
+    r"trained on .*": "meta-trained on the base data of another suite",
+}
+
+
+def note(flag: str) -> str:
+    """The explanation of a flag; the flag has to match one pattern of `NOTES`."""
+    return next(text for pattern, text in NOTES.items() if re.fullmatch(pattern, flag))
+
+
+def of_cells(results: Sequence[Result], timed_on: str | None) -> list[str]:
+    """The flags that the cells of one row, one a seed, give it by themselves."""
+    ok = [r for r in results if r.status == "ok"]
+    if not ok:
+        return []
+    flags = [
+        FEW_SEEDS if 2 <= len(ok) < 5 else "",
+        _missing(results, len(ok)),
+        NONFINITE if any(r.scores is not None and r.scores.nonfinite for r in ok) else "",
+        CODE if len({r.job.code for r in ok}) > 1 else "",
+        PIXELS if len({r.suite.pixels_digest for r in ok}) > 1 else "",
+        DIRTY if any(r.environment is not None and r.environment.dirty for r in ok) else "",
+        CONTENDED if any(map(contended, ok)) else "",
+        OTHER_MACHINE if any(machine(r) != timed_on for r in ok if not contended(r)) else "",
+        _training_shape(ok[0]),
+        f"trained on {ok[0].suite.train_on}" if ok[0].suite.train_on else "",
+    ]
+    return [flag for flag in flags if flag]
+
+
+def contains_chance(ci95: tuple[float, float], way: int) -> bool:
+    """Whether the interval of an accuracy contains that of guessing, 1 / way."""
+    lo, hi = ci95
+    rounding = 1e-9  # an interval without width may stand exactly at chance
+    return lo - rounding <= 1 / way <= hi + rounding
+
+
+def _missing(results: Sequence[Result], ok: int) -> str:
+    if ok == len(results):
+        return ""
+    failed = any(r.status in FAILED or r.status == "not_applicable" for r in results)
+    what = "failed" if failed else "interrupted"
+    return f"{len(results) - ok} of {len(results)} seeds {what}"
+
+
+def _training_shape(result: Result) -> str:
+    train, suite = result.job.training, result.suite
+    if train is None or (train.way, train.shot) == (suite.way, suite.shot):
+        return ""
+    return f"train {train.way}-way {train.shot}-shot"

@@ -1,0 +1,56 @@
+"""Figures as tables show them; unknown is a dash."""
+
+from __future__ import annotations
+
+import math
+
+UNKNOWN = "-"
+
+
+def percent(fraction: float | None) -> str:
+    """0.8632 -> 86.32"""
+    return UNKNOWN if fraction is None else f"{100 * fraction:.2f}"
+
+
+def accuracy(score: float | None, ci95: tuple[float, float] | None) -> str:
+    """A fraction and its symmetric interval, in percent: 86.32 ± 0.41"""
+    if score is None or ci95 is None:
+        return percent(score)
+    return f"{percent(score)} ± {percent((ci95[1] - ci95[0]) / 2)}"
+
+
+def error(score: float | None, ci95: tuple[float, float] | None) -> str:
+    """A positive value and its symmetric interval, to its second digit: 0.0412 ± 0.0035"""
+    if score is None:
+        return UNKNOWN
+    if ci95 is None:
+        return significant(score, 4)
+    half = (ci95[1] - ci95[0]) / 2
+    decimals = max(0, 1 - _exponent(half)) if half > 0 else max(0, 3 - _exponent(score))
+    return f"{score:.{decimals}f} ± {half:.{decimals}f}"
+
+
+def significant(value: float | None, digits: int = 3) -> str:
+    """Rounded to so many digits, never in powers of ten: 0.123, 12.3, 1234"""
+    if value is None:
+        return UNKNOWN
+    return f"{value:.{max(0, digits - 1 - _exponent(value))}f}"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds up to two minutes, then minutes: 3.21 s, 95.0 s, 12.5 m"""
+    if seconds is None:
+        return UNKNOWN
+    if seconds < 120:
+        return f"{significant(seconds)} s"
+    return f"{significant(seconds / 60)} m"
+
+
+def count(number: int | None) -> str:
+    """111936 -> 111,936"""
+    return UNKNOWN if number is None else f"{number:,}"
+
+
+def _exponent(value: float) -> int:
+    """The power of ten of the first digit; 0 for zero."""
+    return math.floor(math.log10(abs(value))) if value else 0

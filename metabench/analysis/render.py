@@ -1,0 +1,151 @@
+"""Leaderboards as Markdown, CSV, JSON or HTML: the same tables, four kinds of reader."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from metabench.analysis import document
+from metabench.analysis.rows import Row
+from metabench.analysis.tables import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+JSON_SCHEMA = 1
+
+
+def frame(tables: Sequence[Table]) -> pd.DataFrame:
+    """Every row of every table as plain values, one line each.
+
+    Scores are fractions or mean squared errors; `ci95` is split into `ci95_low` and
+    `ci95_high`, `params` is JSON, lists are joined by "; ".
+    """
+    import pandas as pd
+
+    records = [_record(table, row) for table in tables for row in table.rows]
+    return pd.DataFrame.from_records(records, columns=_record_names()).astype(
+        {name: "Int64" for name in ("rank", "tier", "parameters")}  # whole, or missing
+    )
+
+
+def markdown(tables: Sequence[Table]) -> str:
+    """A Markdown document (GitHub's dialect)."""
+    import pandas as pd
+
+    align = ["right" if numeric else "left" for numeric in document.NUMERIC]
+    parts = [f"# {document.TITLE}", document.INTRODUCTION]
+    for table in tables:
+        cells = [[_markdown_text(cell) for cell in row] for row in document.cells(table)]
+        for row in cells:
+            row[1] = f"`{row[1]}`"
+        shown = pd.DataFrame(cells, columns=document.columns(table))
+        parts += [
+            f"## {document.heading(table)}",
+            document.facts(table),
+            shown.to_markdown(index=False, colalign=align, disable_numparse=True),
+            "\n".join(["Made by", "", "```", *table.commands, "```"]),
+            document.measured_on(table),
+        ]
+    notes = document.footnotes(tables)
+    if notes:
+        parts += ["## Flags", "\n".join(f"- {_markdown_text(f)}: {note}" for f, note in notes)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def html_page(tables: Sequence[Table]) -> str:
+    """One self-contained page."""
+    import pandas as pd
+
+    parts = [f"<h1>{document.TITLE}</h1>", _paragraph(document.INTRODUCTION)]
+    for table in tables:
+        shown = pd.DataFrame(document.cells(table), columns=document.columns(table))
+        commands = html.escape("\n".join(table.commands))
+        parts += [
+            f"<h2>{html.escape(document.heading(table))}</h2>",
+            _paragraph(document.facts(table)),
+            shown.to_html(index=False, border=0),
+            f"<p>Made by</p>\n<pre>{commands}</pre>",
+            _paragraph(document.measured_on(table)),
+        ]
+    notes = document.footnotes(tables)
+    if notes:
+        items = "\n".join(f"<li>{html.escape(f'{flag}: {note}')}</li>" for flag, note in notes)
+        parts += ["<h2>Flags</h2>", f"<ul>\n{items}\n</ul>"]
+    return _PAGE.format(title=document.TITLE, body="\n".join(part for part in parts if part))
+
+
+def csv(tables: Sequence[Table]) -> str:
+    """The values of `frame`, unknown ones empty."""
+    text: str = frame(tables).to_csv(index=False, lineterminator="\n")
+    return text
+
+
+def json(tables: Sequence[Table]) -> str:
+    """The contract: scores as fractions or mean squared errors, unknown values null."""
+    content = {"schema": JSON_SCHEMA, "suites": list(tables)}
+    return msgspec.json.format(msgspec.json.encode(content), indent=2).decode() + "\n"
+
+
+FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
+    "md": markdown,
+    "csv": csv,
+    "json": json,
+    "html": html_page,
+}
+
+_OF_TABLE = ("suite", "dataset", "way", "shot", "query", "metric", "episodes_digest")
+
+
+def _record(table: Table, row: Row) -> dict[str, Any]:
+    values: dict[str, Any] = {name: getattr(table, name) for name in _OF_TABLE}
+    values |= msgspec.structs.asdict(row)
+    low, high = row.ci95 or (None, None)
+    return values | {
+        "ci95_low": low,
+        "ci95_high": high,
+        "params": msgspec.json.encode(row.params).decode(),
+        "flags": "; ".join(row.flags),
+        "files": "; ".join(row.files),
+    }
+
+
+def _record_names() -> list[str]:
+    names = [*_OF_TABLE, *(field.name for field in msgspec.structs.fields(Row))]
+    at = names.index("ci95")
+    names[at : at + 1] = ["ci95_low", "ci95_high"]
+    names.remove("training")
+    return names
+
+
+def _markdown_text(text: str) -> str:
+    """Text that stays one cell, and of which nothing is read as a tag."""
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text.replace("|", "\\|"))
+
+
+def _paragraph(text: str) -> str:
+    code = re.sub(r"`(.+?)`", r"<code>\1</code>", html.escape(text))
+    return f"<p>{code}</p>" if text else ""
+
+
+_PAGE = """\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>{title}</title>
+<style>
+body {{ font-family: sans-serif; margin: 2em; }}
+table {{ border-collapse: collapse; }}
+th, td {{ padding: 0.3em 0.8em; border-bottom: 1px solid #ccc; text-align: right; }}
+</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""

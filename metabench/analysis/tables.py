@@ -1,0 +1,156 @@
+"""Leaderboard tables: rows that may be compared, in order.
+
+Only cells of one suite, on the same episodes (by digest) and with the same budget, share a
+table.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+import msgspec
+from msgspec.structs import replace
+
+from metabench.analysis import flags
+from metabench.analysis.aggregate import contended, machine
+from metabench.analysis.rows import Cell, Row, build_row, identity
+from metabench.results.schema import Metric, Result
+
+PRESETS = ("smoke", "standard", "paper")
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True):
+    """One leaderboard. Its names are part of the contract of `leaderboard --json`."""
+
+    suite: str
+    episodes_digest: str
+    metric: Metric
+    rows: list[Row]
+    budget: str
+    dataset: str
+    way: int
+    shot: int
+    query: int  # per class
+    suite_episodes: int  # in the whole suite
+    scored_episodes: int  # of them, at most
+    alone: bool  # no other table of this suite and budget, on other episodes
+    commands: list[str]  # that make these results
+    machines: list[str]  # where they were made; times are those of the first per device
+
+
+def build_tables(cells: Iterable[Cell]) -> list[Table]:
+    """Every table that the cells fill, by suite, budget and digest.
+
+    Where two cells have the same identity and seed, the newer one counts.
+    """
+    groups: dict[tuple[str, str, str], list[Cell]] = defaultdict(list)
+    for cell in cells:
+        suite = cell.result.suite
+        groups[suite.name, cell.result.job.budget, suite.episodes_digest].append(cell)
+    digests = Counter((suite, budget) for suite, budget, _ in groups)
+    return [
+        _table(groups[suite, budget, digest], alone=digests[suite, budget] == 1)
+        for suite, budget, digest in sorted(groups, key=lambda k: (k[0], _order(k[1]), k[2]))
+    ]
+
+
+def _table(cells: Sequence[Cell], alone: bool) -> Table:
+    seeds_of: dict[tuple[object, ...], dict[int, Cell]] = defaultdict(dict)
+    for cell in sorted(cells, key=lambda cell: (cell.result.job.seed, cell.result.created)):
+        seeds_of[identity(cell.result)][cell.result.job.seed] = cell
+    groups = [list(seeds.values()) for seeds in seeds_of.values()]
+    results = [cell.result for group in groups for cell in group]
+    suite, budget = results[0].suite, results[0].job.budget
+    machines = _machines(results)
+    rows = [build_row(group, machines.get(group[0].result.job.device)) for group in groups]
+    rows = _flag(_rank(rows, lower_is_better=suite.metric == "mse"), suite.metric, suite.way)
+    others = sorted({name for result in results if (name := machine(result))})
+    return Table(
+        suite=suite.name,
+        episodes_digest=suite.episodes_digest,
+        metric=suite.metric,
+        rows=rows,
+        budget=budget,
+        dataset=suite.dataset,
+        way=suite.way,
+        shot=suite.shot,
+        query=suite.query,
+        suite_episodes=suite.episodes,
+        scored_episodes=max(row.episodes for row in rows),
+        alone=alone,
+        commands=_commands(rows, suite.name, len({r.job.seed for r in results})),
+        machines=list(dict.fromkeys([*filter(None, machines.values()), *others])),
+    )
+
+
+def _rank(rows: Iterable[Row], lower_is_better: bool) -> list[Row]:
+    """Best first, then those without a score; equal scores share a rank."""
+    sign = 1 if lower_is_better else -1
+
+    def order(row: Row) -> tuple[int, float, str, str, str]:
+        group = {"interrupted": 3, "not_applicable": 4}.get(row.status, 2)
+        if row.status == "ok":
+            group = 1 if row.score is None else 0
+        return (group, sign * (row.score or 0.0), row.address, row.device, row.train_on or "")
+
+    ordered = sorted(rows, key=order)
+    scores = [row.score for row in ordered]
+    return [
+        row if row.score is None else replace(row, rank=scores.index(row.score) + 1)
+        for row in ordered
+    ]
+
+
+def _flag(rows: Sequence[Row], metric: Metric, way: int) -> list[Row]:
+    """Add what only a look at the whole table can tell."""
+    scored = max(row.episodes for row in rows)
+    pixels = Counter(row.pixels_digest for row in rows if row.status == "ok").most_common(1)
+
+    def more(row: Row) -> list[str]:
+        if row.status != "ok":
+            return []
+        found = []
+        if metric == "accuracy" and row.ci95 and flags.contains_chance(row.ci95, way):
+            found.append(flags.CHANCE)
+        if row.episodes < scored:
+            found.append(f"{row.episodes:,} of {scored:,} episodes")
+        if row.pixels_digest != pixels[0][0] and flags.PIXELS not in row.flags:
+            found.append(flags.PIXELS)
+        return found
+
+    return [replace(row, flags=[*row.flags, *more(row)]) for row in rows]
+
+
+def _machines(results: Sequence[Result]) -> dict[str, str | None]:
+    """For each device type the machine whose times are shown: most cells ran there alone."""
+    found: dict[str, str | None] = {}
+    for device in sorted({result.job.device for result in results}):
+        ok = [r for r in results if r.job.device == device and r.status == "ok"]
+        alone = [r for r in ok if not contended(r)]
+        names = sorted((machine(r) for r in alone or ok), key=lambda name: name or "")
+        if names:
+            found[device] = Counter(names).most_common(1)[0][0]
+    return found
+
+
+def _commands(rows: Sequence[Row], suite: str, seeds: int) -> list[str]:
+    """The commands that make the results of a table, one per device and training data."""
+    algorithms: dict[tuple[str, str | None], list[str]] = defaultdict(list)
+    for row in rows:
+        algorithms[row.device, row.train_on].append(row.address)
+    commands = []
+    for (device, train_on), addresses in algorithms.items():
+        words = ["metabench", "run", "-s", suite]
+        words += [word for address in sorted(addresses) for word in ("-a", address)]
+        words += ["--seeds", str(seeds), "--budget", rows[0].budget]
+        words += ["--device", device] if device != "cpu" else []
+        words += ["--train-on", train_on] if train_on else []
+        commands.append(shlex.join(words))
+    return commands
+
+
+def _order(budget: str) -> tuple[int, str]:
+    """Presets in their order, explicit budgets after them."""
+    return (PRESETS.index(budget) if budget in PRESETS else len(PRESETS), budget)

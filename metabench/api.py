@@ -1,0 +1,217 @@
+"""metabench from Python: what `metabench.run` and `metabench.evaluate` do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from metabench.analysis.stats import mean_ci
+from metabench.doors import Doors
+from metabench.harness.budget import Budget
+from metabench.harness.cell import Cell, configure
+from metabench.harness.environment import ALLOCATOR, cores
+from metabench.harness.plan import Planned, Policy, plan
+from metabench.harness.request import Request, find_device, find_suites, request_cells
+from metabench.harness.runner import Library, Runner, Watcher
+from metabench.harness.supervisor import Conditions
+from metabench.learner import Algorithm, Learner, TaskSpec
+from metabench.plugins import Plugins, load_plugins
+from metabench.results.schema import Result
+from metabench.results.store import Store
+from metabench.suites.suite import Suite
+
+if TYPE_CHECKING:
+    from metabench.harness.messages import Progress
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """How a learner did on a suite.
+
+    Attributes:
+        score: mean over episodes: accuracy as a fraction.
+        ci95: its 95 % confidence interval over episodes.
+        macro_f1: mean of the episodes' macro-F1.
+        scores: [E] the score of each episode, in manifest order.
+        episodes: how many were scored.
+        suite: the suite's name.
+        episodes_digest: digest of its manifest.
+    """
+
+    score: float
+    ci95: tuple[float, float]
+    macro_f1: float
+    scores: npt.NDArray[np.float64]
+    episodes: int
+    suite: str
+    episodes_digest: str
+
+    def __str__(self) -> str:
+        half = (self.ci95[1] - self.ci95[0]) / 2
+        return f"{self.suite}: {self.score:.2%} ± {half:.2%} ({self.episodes} episodes)"
+
+
+class _Silent:
+    def started(self, cell: Cell) -> None: ...
+    def progress(self, cell: Cell, progress: Progress) -> None: ...
+    def finished(self, cell: Cell, result: Result) -> None: ...
+
+
+class Run:
+    """A request made ready: plugins loaded, names looked up, finished cells found.
+
+    Use it as a context manager; leaving it removes temporary files.
+
+    Args:
+        request: what to run.
+        policy: which finished cells to run again.
+
+    Raises:
+        UsageError: a name, parameter or number is wrong.
+        DataError: a suite's data is missing or too small.
+    """
+
+    def __init__(self, request: Request, policy: Policy | None = None) -> None:
+        self.request = request
+        self.doors = Doors.from_env(request.plugins_dirs, request.plugins)
+        self.plugins: Plugins = load_plugins(self.doors)
+        self.cells = request_cells(request, self.plugins)
+        self.store = Store(request.results_folder)
+        self.library = Library(request.data_root or None)
+        try:
+            for suite in {cell.suite.name: cell.suite for cell in self.cells}.values():
+                self.library.open(suite)
+            self.planned: list[Planned] = plan(
+                self.cells, self.store, self.library.open, policy or Policy()
+            )
+        except BaseException:
+            self.library.close()
+            raise
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.library.close()
+
+    def run(self, watcher: Watcher | None = None) -> list[Result]:
+        """Run what is to be run; returns the results of these cells."""
+        request = self.request
+        conditions = Conditions(
+            doors=self.doors,
+            results=self.store.root,
+            threads=request.threads or max(1, cores() // request.jobs),
+            allocator=ALLOCATOR if request.allocator else {},
+            time_limit=request.time_limit or None,
+            contended=request.jobs > 1,
+        )
+        runner = Runner(self.store, self.library, self.plugins, conditions, watcher or _Silent())
+        return runner.run(self.planned, request.jobs)
+
+
+def run(
+    suites: Sequence[str] | str = Request.suites,
+    algorithms: Sequence[str] | str = (),
+    *,
+    seeds: int = 1,
+    budget: str = "smoke",
+    device: str = "cpu",
+    results: str | Path = "",
+    plugins: Sequence[str] = (),
+    jobs: int = 1,
+    time_limit: float = 0.0,
+    data_root: str | Path = "",
+    force: bool = False,
+    retry_failed: bool = False,
+) -> list[Result]:
+    """Run every algorithm on every suite and store the results; finished cells are kept.
+
+    Args:
+        suites: names, globs, `folder:PATH` or `manifest:FILE`; default: the embedded ones.
+        algorithms: addresses such as "protonet[lr=0.01]"; default: all there are.
+        seeds: how many seeds, from 0.
+        budget: smoke, standard, paper, tasks=N or seconds=S.
+        device: cpu, cuda, ... or auto.
+        results: the folder; default: results, or results-smoke for the smoke budget.
+        plugins: modules or files that provide more, as for `-p`.
+        jobs: cells side by side.
+        time_limit: seconds for each cell; 0: none.
+        data_root: where datasets are kept.
+        force: run finished cells again.
+        retry_failed: run failed cells again.
+
+    Returns:
+        The results of all cells asked for, those from before included.
+
+    Raises:
+        UsageError: a name, parameter or number is wrong.
+        DataError: data is missing or too small, or results cannot be written.
+    """
+    request = Request(
+        suites=[suites] if isinstance(suites, str) else suites,
+        algorithms=[algorithms] if isinstance(algorithms, str) else algorithms,
+        seeds=seeds,
+        budget=budget,
+        device=device,
+        results=str(results),
+        plugins=plugins,
+        jobs=jobs,
+        time_limit=time_limit,
+        data_root=str(data_root),
+    )
+    with Run(request, Policy(force=force, retry_failed=retry_failed)) as prepared:
+        prepared.run()
+        found = (prepared.store.load(cell.path) for cell in prepared.cells)
+        return [result for result in found if result is not None]
+
+
+def evaluate(
+    learner: Learner | Callable[[TaskSpec], Learner],
+    suite: str | Suite,
+    *,
+    episodes: int | None = None,
+    seed: int = 0,
+    budget: str = "smoke",
+    device: str = "cpu",
+    data_root: str | Path | None = None,
+) -> Evaluation:
+    """Score a learner in this process, for notebooks and tests; nothing is stored.
+
+    Args:
+        learner: a `Learner` class, or any function from a `TaskSpec` to one: it is built and,
+            if it has `fit` or `meta_step`, meta-trained first. Or a learner as it is.
+        suite: a suite or its name.
+        episodes: score only the first ones; None: as the budget says.
+        seed: seeds the learner and its training episodes.
+        budget: how much meta-training, as for `run`.
+        device: a torch device.
+        data_root: where datasets are kept.
+
+    Raises:
+        UsageError: there is no such suite, or the learner's outputs have a wrong shape.
+    """
+    from metabench.harness.inside import score_inside  # imports torch
+
+    plugins = load_plugins()
+    if isinstance(suite, str):
+        (suite,) = find_suites([suite], plugins, None if data_root is None else str(data_root))
+    opened = suite.open(data_root)
+    configured = configure(Algorithm("learner", build=""), {}, provider="", code="")
+    cell = Cell(suite, configured, seed, Budget.parse(budget), find_device(device))
+    scored = score_inside(learner, cell, opened, opened.material, plugins, episodes)
+    scores = np.asarray(scored.scores.correct, dtype=np.float64) / scored.scores.queries
+    estimate = mean_ci(scores[None])
+    return Evaluation(
+        score=estimate.mean,
+        ci95=(estimate.lo, estimate.hi),
+        macro_f1=float(np.mean(scored.scores.f1 or [np.nan])),
+        scores=scores,
+        episodes=len(scores),
+        suite=suite.name,
+        episodes_digest=opened.episodes.digest,
+    )

@@ -1,0 +1,140 @@
+"""The command line: `metabench VERB`. Parse, call, print; what a verb does lives elsewhere.
+
+A new verb is one file and one line of `VERBS`. Only the file of the verb asked for is
+imported, and no verb's file imports torch at its top.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+import click
+
+import metabench
+from metabench.errors import MetabenchError, NothingToRun, unknown
+
+# verb -> where its command is, and what it does in one line
+VERBS = {
+    "run": ("metabench.cli.run:run", "Run cells and print the leaderboard."),
+    "status": ("metabench.cli.status:status", "Show which cells are done, failed or missing."),
+    "leaderboard": ("metabench.cli.leaderboard:leaderboard", "Print or check the leaderboard."),
+    "why": ("metabench.cli.why:why", "Tell everything that a result file knows."),
+    "list": ("metabench.cli.catalogue:list_", "List algorithms, suites and backbones."),
+    "plugins": ("metabench.cli.catalogue:plugins", "List plugins, failed ones included."),
+    "new": ("metabench.cli.new:new", "Write a new algorithm, and its test, to start from."),
+    "export-manifest": (
+        "metabench.cli.export:export_manifest",
+        "Write the episodes of a suite as a file.",
+    ),
+}
+
+GOOD, FAILED, USAGE, NOTHING, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 4, 130, 141
+
+
+class OutputClosedError(Exception):
+    """Nobody reads stdout any more, as in `metabench list | head -1`."""
+
+
+@contextmanager
+def _output() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise OutputClosedError from error
+
+
+class Verbs(click.Group):
+    """The verbs, each imported when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module, _, attr = VERBS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), attr)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in VERBS and not ctx.resilient_parsing:
+            raise unknown("verb", args[0], VERBS)
+        return super().resolve_command(ctx, args)
+
+    # click would turn a closed output into exit code 1, which says that a cell failed
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _output():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _output():
+            return super().invoke(ctx)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl([(verb, line) for verb, (_, line) in VERBS.items()])
+
+
+@click.command(cls=Verbs, subcommand_metavar="VERB [OPTIONS]")
+@click.version_option(metabench.__version__, message="metabench %(version)s")
+def cli() -> None:
+    """Benchmark few-shot and meta-learning algorithms on the same frozen episodes."""
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code; errors are told on stderr.
+
+    Args:
+        args: what stands behind `metabench`; None: that of this process.
+
+    Returns:
+        What the verb returned, 0 if that was nothing; else 1 for an internal error, 2 for
+        a mistake of the user's, 4 if nothing was there to run, 130 when interrupted, 141
+        when nobody reads the output any more.
+    """
+    args = sys.argv[1:] if args is None else list(args)
+    debug = "--debug" in args
+    try:
+        code = cli.main(args=args or ["--help"], prog_name="metabench", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else GOOD
+    except (click.ClickException, MetabenchError) as error:
+        return _tell(error, debug)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("metabench: interrupted", err=True)
+        return INTERRUPTED
+    except (OutputClosedError, BrokenPipeError):
+        # What is still buffered cannot be written either, and must not be tried at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        advice = "" if debug else ", run again with --debug"
+        click.echo(f"metabench: internal error: {reason}{advice}", err=True)
+        return FAILED
+
+
+def _tell(error: click.ClickException | MetabenchError, debug: bool) -> int:
+    """Print an error that the user can mend, in one line; return its exit code."""
+    if debug:
+        traceback.print_exc()
+    if isinstance(error, MetabenchError):
+        click.echo(f"metabench: error: {error}", err=True)
+        return NOTHING if isinstance(error, NothingToRun) else USAGE
+    message = " ".join(error.format_message().split())
+    context = getattr(error, "ctx", None)
+    if context is not None:
+        message += f" See {context.command_path} --help."
+    click.echo(f"metabench: error: {message}", err=True)
+    return error.exit_code

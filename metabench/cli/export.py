@@ -1,0 +1,49 @@
+"""`metabench export-manifest`: a suite's episodes as a file that anyone can read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from metabench.cli.options import Common, common_options
+from metabench.errors import UsageError
+
+
+@click.command()
+@click.argument("suite")
+@click.option("-o", "--output", type=Path, metavar="FILE", help="[default: SUITE.json]")
+@click.option("--episodes", type=int, help="Only the first ones.  [default: all]")
+@common_options("data_root", "plugins")
+def export_manifest(suite: str, output: Path | None, episodes: int | None, common: Common) -> None:
+    """Write the test episodes of SUITE as a manifest file, its images beside it.
+
+    The file works as a suite itself: metabench run -s manifest:FILE
+    """
+    from metabench.data import listed
+    from metabench.harness.request import find_suites
+    from metabench.plugins import load_plugins
+
+    plugins = load_plugins(common.doors)
+    common.warn(plugins.warnings)
+    found = find_suites([suite], plugins, common.data_root)
+    if len(found) != 1:
+        names = ", ".join(one.name for one in found)
+        raise UsageError(f"'{suite}' matches {names}: name one suite")
+    opened = found[0].open(common.data_root)
+    file = output or Path(f"{found[0].name}.json")
+    if file.exists():
+        raise UsageError(f"{file} exists already: move it away or choose another with -o")
+    part = slice(episodes)
+    manifest = opened.episodes
+    listed.write(
+        file,
+        found[0].name,
+        opened.dataset,
+        manifest.support[part],
+        manifest.support_y[part],
+        manifest.query[part],
+        manifest.query_y[part],
+    )
+    if not common.quiet:
+        click.echo(f"wrote {file}", err=True)

@@ -1,0 +1,153 @@
+"""`metabench leaderboard`: the tables that the result files amount to."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from metabench.cli import tables as terminal
+from metabench.cli.options import Common, common_options, json_option
+from metabench.errors import DataError, NothingToRun, UsageError
+
+if TYPE_CHECKING:
+    from metabench.analysis.rows import Cell
+    from metabench.analysis.tables import Table
+
+FORMATS = ("md", "csv", "json", "html")
+DEFAULT_FILE = Path("leaderboard.md")
+DRIFT = 1  # exit code of --check
+
+
+@click.command()
+@click.option(
+    "-s", "--suite", "suites", metavar="SUITE", multiple=True, help="Only suites like 'digits-*'."
+)
+@click.option("--budget", metavar="BUDGET", help="Only smoke, standard, paper, tasks=N, ...")
+@click.option("--format", "format_", type=click.Choice(FORMATS), help="[default: md]")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write to FILE, in the format of its suffix, and let plugins report beside it.",
+)
+@click.option(
+    "--check", is_flag=True, help="Exit 1 unless FILE (leaderboard.md) is what -o would write."
+)
+@common_options("results", "plugins")
+@json_option
+def leaderboard(
+    suites: Sequence[str],
+    budget: str | None,
+    format_: str | None,
+    output: Path | None,
+    check: bool,
+    as_json: bool,
+    common: Common,
+) -> int:
+    """Print the leaderboard, write it to a file, or check that file."""
+    from metabench.analysis.render import FORMATS as RENDER
+    from metabench.analysis.tables import build_tables
+
+    if as_json and format_ not in (None, "json"):
+        raise UsageError(f"--json and --format {format_} contradict each other: give one")
+    wanted = "json" if as_json else format_
+    cells = _cells(common, suites, budget)
+    tables = build_tables(cells)
+    if check:
+        file = output or DEFAULT_FILE
+        return _check(common, file, RENDER[wanted or _format_of(file)](tables))
+    if output is not None:
+        _write(common, output, RENDER[wanted or _format_of(output)](tables))
+        _report(common, cells, output)
+    elif wanted is None:
+        show(tables)
+    else:
+        click.echo(RENDER[wanted](tables), nl=False)
+    return 0
+
+
+def show(tables: Sequence[Table]) -> None:
+    """Print tables: ruled on a terminal, a Markdown document in a pipe."""
+    from metabench.analysis import document
+    from metabench.analysis.render import markdown
+
+    if not sys.stdout.isatty():
+        click.echo(markdown(tables), nl=False)
+        return
+    for table in tables:
+        columns, rows = _known(document.columns(table), document.cells(table))
+        terminal.show(document.heading(table), columns, rows)
+        for line in (document.facts(table), document.measured_on(table), ""):
+            click.echo(line)
+    for flag, note in document.footnotes(tables):
+        click.echo(f"{flag}: {note}")
+
+
+def _known(
+    columns: Sequence[str], rows: Sequence[Sequence[str]]
+) -> tuple[list[str], list[list[str]]]:
+    """A terminal is narrow: leave out the columns in which nothing is known."""
+    keep = [i for i in range(len(columns)) if any(row[i] not in ("", "-") for row in rows)]
+    return [columns[i] for i in keep], [[row[i] for i in keep] for row in rows]
+
+
+def _cells(common: Common, suites: Sequence[str], budget: str | None) -> list[Cell]:
+    from metabench.analysis.leaderboard import read, select
+
+    cells, problems = read(common.results)
+    common.warn(problems)
+    if not cells:
+        raise NothingToRun(
+            f"no results in '{common.results}'; make some with: metabench run -s digits-5w1s "
+            f"--budget smoke --results {common.results}"
+        )
+    chosen = select(cells, suites, budget)
+    if not chosen:
+        names = ", ".join(sorted({cell.result.suite.name for cell in cells}))
+        budgets = ", ".join(sorted({cell.result.job.budget for cell in cells}))
+        raise NothingToRun(
+            f"no result in '{common.results}' is on such a suite with such a budget; "
+            f"there are suites {names}; budgets {budgets}"
+        )
+    return chosen
+
+
+def _format_of(file: Path) -> str:
+    suffix = file.suffix.lstrip(".").lower()
+    if suffix not in FORMATS:
+        raise UsageError(f"cannot tell a format by the name '{file}': add --format md")
+    return suffix
+
+
+def _write(common: Common, file: Path, text: str) -> None:
+    from metabench.results.store import write_atomically
+
+    try:
+        write_atomically(file, text.encode())
+    except OSError as error:
+        raise DataError(f"cannot write {file}: {error.strerror}; choose another file") from error
+    if not common.quiet:
+        click.echo(f"wrote {file}", err=True)
+
+
+def _check(common: Common, file: Path, text: str) -> int:
+    if file.is_file() and file.read_bytes() == text.encode():
+        return 0
+    what = "differs from its results" if file.exists() else "does not exist"
+    results = f" --results {common.results}" if common.results_given else ""
+    click.echo(f"{file} {what}; make it with: metabench leaderboard{results} -o {file}", err=True)
+    return DRIFT
+
+
+def _report(common: Common, cells: Sequence[Cell], output: Path) -> None:
+    """Let plugins write their own reports beside the file."""
+    from metabench.plugins import load_plugins
+
+    plugins = load_plugins(common.doors)
+    plugins.report([cell.result for cell in cells], output.parent)
+    common.warn(plugins.warnings)

@@ -1,0 +1,69 @@
+"""`metabench new NAME`: a plugin of one file and its test, which pass as written."""
+
+from __future__ import annotations
+
+import importlib.util
+import keyword
+import re
+from pathlib import Path
+from string import Template
+
+import click
+
+from metabench.cli.options import Common, common_options
+from metabench.errors import UsageError
+
+TEMPLATES = Path(__file__).with_name("templates")
+_NAME = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
+
+
+@click.command()
+@click.argument("name")
+@click.option("--dir", "folder", default=".", metavar="DIR", help="Where to write.  [default: .]")
+@common_options()
+def new(name: str, folder: str, common: Common) -> None:
+    """Write a new algorithm called NAME, and its test, to start from."""
+    plugin, test = write_plugin(name, Path(folder))
+    if not common.quiet:
+        click.echo(f"wrote {plugin} and {test}")
+        click.echo(f"run it:   metabench run -p {plugin} -a {name} -s digits-5w1s")
+        click.echo(f"test it:  python -m pytest {test}")
+
+
+def write_plugin(name: str, folder: Path) -> tuple[Path, Path]:
+    """Write the plugin file and its test; return their paths.
+
+    Raises:
+        UsageError: the name cannot be used, a file is there already, or there is no folder.
+    """
+    module = _module(name)
+    plugin, test = folder / f"{module}.py", folder / f"test_{module}.py"
+    for file in (plugin, test):
+        if file.exists():
+            raise UsageError(f"{file} exists: choose another name, or move it away")
+    if importlib.util.find_spec(module) is not None:
+        raise UsageError(f"name '{name}': '{module}' is an installed module; choose another name")
+    if not folder.is_dir():
+        raise UsageError(f"--dir {folder}: no such folder")
+    fields = {
+        "name": name,
+        "module": module,
+        "class_name": "".join(word.capitalize() for word in name.split("-")),
+    }
+    for file, template in ((plugin, "algorithm.py.txt"), (test, "test_algorithm.py.txt")):
+        text = Template((TEMPLATES / template).read_text(encoding="utf-8")).substitute(fields)
+        file.write_text(text, encoding="utf-8")
+    return plugin, test
+
+
+def _module(name: str) -> str:
+    """The module name of an algorithm's name."""
+    if not re.fullmatch(_NAME, name):
+        words = re.findall(r"[A-Z]+(?![a-z])[0-9]*|[A-Z]?[a-z0-9]+", name)
+        near = re.sub(r"^[^a-z]+", "", "-".join(words).lower())
+        advice = f"; '{near}' would do" if near else ""
+        raise UsageError(f"name '{name}': write lower-case words joined by hyphens{advice}")
+    module = name.replace("-", "_")
+    if keyword.iskeyword(module):
+        raise UsageError(f"name '{name}' is a word of Python's: choose another name")
+    return module

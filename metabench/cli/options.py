@@ -1,0 +1,135 @@
+"""Options that verbs share, accepted after the verb.
+
+@click.command()
+@common_options("results", "plugins")
+@json_option
+def status(common: Common, as_json: bool) -> None: ...
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from metabench.doors import Doors
+
+Choice = Literal["results", "data_root", "plugins"]
+
+DEFAULT_RESULTS = Path("results")
+
+
+@dataclass(frozen=True)
+class Common:
+    """What the common options say.
+
+    Attributes:
+        results: the results folder.
+        results_given: it was asked for by `--results`.
+        data_root: as given; None: decided by `METABENCH_DATA` or the platform.
+        doors: where plugins come from.
+        quiet: `-q`, only results and errors.
+        verbose: `-v`, details of what is done.
+        debug: `--debug`, tracebacks.
+    """
+
+    results: Path = DEFAULT_RESULTS
+    results_given: bool = False
+    data_root: str | None = None
+    doors: Doors = Doors()  # noqa: RUF009  frozen
+    quiet: bool = False
+    verbose: bool = False
+    debug: bool = False
+
+    def warn(self, lines: Sequence[str]) -> None:
+        """Print warnings to stderr, one line each, unless `-q`."""
+        for line in () if self.quiet else lines:
+            click.echo(f"metabench: warning: {line}", err=True)
+
+
+_RESULTS = click.option(
+    "--results", metavar="DIR", help=f"Results folder.  [default: {DEFAULT_RESULTS}]"
+)
+_DATA_ROOT = click.option(
+    "--data-root", metavar="DIR", help="Where datasets are kept.  [default: $METABENCH_DATA]"
+)
+_PLUGIN = click.option(
+    "-p",
+    "plugins",
+    metavar="PLUGIN",
+    multiple=True,
+    help="Load a plugin, module or path/to/file.py; no:NAME keeps one out.",
+)
+_PLUGINS_DIR = click.option(
+    "--plugins-dir", "plugins_dirs", metavar="DIR", multiple=True, help="Load every DIR/*.py."
+)
+_ALWAYS = (
+    click.option("-q", "--quiet", is_flag=True, help="Print only results and errors."),
+    click.option("-v", "--verbose", is_flag=True, help="Tell what is being done."),
+    click.option("--debug", is_flag=True, help="Show tracebacks."),
+)
+_CHOICES: dict[Choice, tuple[Callable[..., Any], ...]] = {
+    "results": (_RESULTS,),
+    "data_root": (_DATA_ROOT,),
+    "plugins": (_PLUGIN, _PLUGINS_DIR),
+}
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def common_options(*choices: Choice) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add the chosen common options, and always -q, -v and --debug, to a command.
+
+    The command gets them as one argument, `common: Common`. Logging of metabench is set to
+    stderr, at the level that -q and -v ask for.
+    """
+    options = [option for choice in choices for option in _CHOICES[choice]]
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def command(**values: Any) -> Any:
+            common = _common(values)
+            _set_up_logging(common)
+            return function(common=common, **values)
+
+        decorated: Callable[..., Any] = command
+        for option in reversed([*options, *_ALWAYS]):
+            decorated = option(decorated)
+        return decorated
+
+    return decorate
+
+
+def _common(values: dict[str, Any]) -> Common:
+    """Take the common options out of a command's values."""
+    results = values.pop("results", None)
+    return Common(
+        results=DEFAULT_RESULTS if results is None else Path(results),
+        results_given=results is not None,
+        data_root=values.pop("data_root", None),
+        doors=Doors.from_env(values.pop("plugins_dirs", ()), values.pop("plugins", ())),
+        quiet=values.pop("quiet"),
+        verbose=values.pop("verbose"),
+        debug=values.pop("debug"),
+    )
+
+
+class _Stderr(logging.Handler):
+    """Writes to what stderr is at the time, not to what it was when logging was set up."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(f"metabench: {record.levelname.lower()}: {record.getMessage()}", err=True)
+
+
+def _set_up_logging(common: Common) -> None:
+    log = logging.getLogger("metabench")
+    log.handlers = [_Stderr()]
+    log.propagate = False
+    log.setLevel(
+        logging.ERROR if common.quiet else logging.INFO if common.verbose else logging.WARNING
+    )

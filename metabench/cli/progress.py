@@ -1,0 +1,122 @@
+"""What a person sees while cells run: live bars on a terminal, a line a cell in a pipe."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from metabench.harness.cell import Cell
+    from metabench.harness.messages import Progress
+    from metabench.harness.runner import Watcher
+    from metabench.results.schema import Result
+
+
+@contextmanager
+def progress(total: int, quiet: bool) -> Iterator[Watcher]:
+    """A watcher for `total` cells; it writes to stderr."""
+    if quiet:
+        yield Quiet()
+    elif sys.stderr.isatty():
+        with Bars(total) as bars:
+            yield bars
+    else:
+        yield Lines(total)
+
+
+class Quiet:
+    """Says nothing."""
+
+    def started(self, cell: Cell) -> None: ...
+    def progress(self, cell: Cell, progress: Progress) -> None: ...
+    def finished(self, cell: Cell, result: Result) -> None: ...
+
+
+class Lines(Quiet):
+    """One line for each finished cell."""
+
+    def __init__(self, total: int) -> None:
+        self._total, self._done = total, 0
+        self._lock = threading.Lock()
+
+    def finished(self, cell: Cell, result: Result) -> None:
+        with self._lock:
+            self._done += 1
+            click.echo(f"[{self._done}/{self._total}] {outcome(cell, result)}", err=True)
+
+
+class Bars(Quiet):
+    """A bar for all cells with the time left, and one for each running cell."""
+
+    def __init__(self, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TaskID, TextColumn
+        from rich.progress import Progress as RichProgress
+
+        self._rich = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._total, self._done, self._started = total, 0, perf_counter()
+        self._all = self._rich.add_task("cells", total=total or 1, note="")
+        self._bars: dict[Cell, TaskID] = {}
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Bars:
+        self._rich.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._rich.stop()
+
+    def started(self, cell: Cell) -> None:
+        with self._lock:
+            self._bars[cell] = self._rich.add_task(_escape(str(cell)), total=1.0, note="")
+
+    def progress(self, cell: Cell, progress: Progress) -> None:
+        values = (f"{k} {v:.3f}" for k, v in progress.values.items() if v is not None)
+        changes: dict[str, Any] = {"note": " ".join(values)} if progress.values else {}
+        if progress.fraction:
+            changes["completed"] = progress.fraction
+        self._rich.update(self._bars[cell], **changes)
+
+    def finished(self, cell: Cell, result: Result) -> None:
+        with self._lock:
+            self._done += 1
+            left = (perf_counter() - self._started) / self._done * (self._total - self._done)
+            note = f"{self._done}/{self._total}, about {_duration(left)} left"
+            self._rich.update(self._all, completed=self._done, note=note)
+            self._rich.remove_task(self._bars.pop(cell))
+        self._rich.console.print(_escape(outcome(cell, result)), highlight=False)
+
+
+def outcome(cell: Cell, result: Result) -> str:
+    """A finished cell in one line."""
+    if result.status == "ok":
+        scores = result.per_episode()
+        shown = (
+            f"{scores.mean():.2%}" if result.suite.metric == "accuracy" else f"{scores.mean():.4g}"
+        )
+    else:
+        reason = result.failure.reason if result.failure else ""
+        shown = f"{result.status.replace('_', ' ')}: {reason}"
+    return f"{cell}: {shown} ({_duration(result.wall_s)})"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,152 @@
+"""`metabench run`: run cells, then print the leaderboard."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from metabench.cli.options import Common, common_options
+from metabench.errors import NothingToRun
+
+if TYPE_CHECKING:
+    from metabench.api import Run
+
+GOOD, SOME_FAILED = 0, 1
+
+
+@click.command()
+@click.option("-s", "--suite", "suites", multiple=True, metavar="SUITE", help="Name or glob.")
+@click.option(
+    "-a", "--algorithm", "algorithms", multiple=True, metavar="ALGO[p=v]", help="Name or glob."
+)
+@click.option("--seeds", type=int, help="How many seeds.  [default: 1]")
+@click.option("--budget", help="smoke, standard, paper, tasks=N, seconds=S.  [default: smoke]")
+@click.option("--device", help="cpu, cuda, cuda:1, mps, ... or auto.  [default: cpu]")
+@click.option("--train-on", metavar="SUITE", help="Meta-train on this suite's base data.")
+@click.option("-j", "--jobs", type=int, help="Cells side by side.  [default: 1]")
+@click.option("--threads", type=int, help="Of each learner process.  [default: cores / jobs]")
+@click.option("--shard", metavar="I/N", help="Run only part I of N.")
+@click.option("--time-limit", type=float, metavar="SECONDS", help="For each cell.")
+@click.option("--config", type=Path, metavar="FILE", help="Read options from a TOML file.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
+@click.option("--force", is_flag=True, help="Run finished cells again.")
+@click.option("--retry-failed", is_flag=True, help="Run failed cells again.")
+@click.option("--keep-stale", is_flag=True, help="Keep results that other code made.")
+@click.option("--in-process", is_flag=True, help="Run here, for a debugger; store nothing.")
+@click.option("--no-allocator", is_flag=True, help="Leave the memory allocator as it is.")
+@common_options("results", "data_root", "plugins")
+def run(
+    common: Common,
+    config: Path | None,
+    dry_run: bool,
+    force: bool,
+    retry_failed: bool,
+    keep_stale: bool,
+    in_process: bool,
+    no_allocator: bool,
+    **options: Any,
+) -> int:
+    """Run cells and print the leaderboard; finished cells are kept.
+
+    Without -s and -a: what bench.toml says, or every algorithm on the embedded suites, which
+    need no network. Results go to results/, those of the smoke budget to results-smoke/.
+    """
+    from metabench.api import Run
+    from metabench.harness.plan import Policy
+    from metabench.harness.request import CONFIG, Request, read_config
+
+    request = Request()
+    if config is not None or CONFIG.exists():
+        request = request.updated(read_config(config or CONFIG))
+    given = {key: value for key, value in options.items() if value not in (None, ())}
+    if common.results_given:
+        given["results"] = str(common.results)
+    if common.data_root:
+        given["data_root"] = common.data_root
+    if no_allocator:
+        given["allocator"] = False
+    given["plugins"] = (*request.plugins, *common.doors.plugins)
+    given["plugins_dirs"] = (*request.plugins_dirs, *common.doors.plugins_dirs)
+    policy = Policy(force=force, retry_failed=retry_failed, keep_stale=keep_stale)
+
+    with Run(request.updated(given), policy) as prepared:
+        common.warn(prepared.plugins.warnings)
+        if dry_run:
+            _print_plan(prepared)
+            return GOOD
+        if in_process:
+            return _run_inside(prepared)
+        return _run(prepared, common)
+
+
+def _run(prepared: Run, common: Common) -> int:
+    from metabench.analysis.rows import Cell
+    from metabench.analysis.tables import build_tables
+    from metabench.cli.leaderboard import show
+    from metabench.cli.progress import progress
+    from metabench.results.schema import FAILED
+
+    todo = sum(p.todo for p in prepared.planned)
+    with progress(todo, quiet=common.quiet) as watcher:
+        prepared.run(watcher)
+    loaded = [(cell.path, prepared.store.load(cell.path)) for cell in prepared.cells]
+    found = [(path, result) for path, result in loaded if result is not None]
+    failed = [(path, result) for path, result in found if result.status in FAILED]
+    if not failed and not any(result.status == "ok" for _, result in found):
+        raise NothingToRun("no algorithm applies to these suites: nothing to show")
+    show(build_tables([Cell(path, result) for path, result in found]))
+    folder = prepared.store.root
+    for path, result in failed:
+        reason = result.failure.reason if result.failure else result.status
+        click.echo(f"metabench: failed: {reason}; see metabench why {folder / path}", err=True)
+    if not common.quiet:
+        kept = len(prepared.cells) - todo
+        click.echo(
+            f"metabench: {todo} cells run, {kept} kept; results in {folder}/, "
+            f"shown again by: metabench leaderboard --results {folder}",
+            err=True,
+        )
+    return SOME_FAILED if failed else GOOD
+
+
+def _run_inside(prepared: Run) -> int:
+    """Every cell in this process; exceptions are the user's to catch."""
+    import numpy as np
+
+    from metabench.harness.inside import score_inside
+    from metabench.learner import load
+
+    for cell in prepared.cells:
+        opened = prepared.library.open(cell.suite)
+        scored = score_inside(
+            partial(load(cell.configured.algorithm.build), **cell.configured.params),
+            cell,
+            opened,
+            prepared.library.open(cell.train_on or cell.suite).material,
+            prepared.plugins,
+        )
+        scores = np.asarray(scored.scores.correct) / scored.scores.queries
+        click.echo(f"{cell}: {scores.mean():.2%} on {len(scores)} episodes (not stored)")
+    return GOOD
+
+
+def _print_plan(prepared: Run) -> None:
+    from metabench.cli.tables import show
+
+    rows = [
+        (
+            p.cell.suite.name,
+            p.cell.configured.address,
+            str(p.cell.seed),
+            p.cell.budget.name,
+            p.state,
+            "run" if p.todo else "keep",
+        )
+        for p in prepared.planned
+    ]
+    columns = ("suite", "algorithm", "seed", "budget", "state", "plan")
+    todo = sum(p.todo for p in prepared.planned)
+    show(f"{len(rows)} cells, {todo} to run, into {prepared.store.root}/", columns, rows)

@@ -1,0 +1,35 @@
+"""Tables for people: ruled on a terminal, plain aligned text in a pipe."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+
+def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table with a title to stdout."""
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(title=title, title_justify="left", title_style="bold")
+        for i, column in enumerate(columns):
+            table.add_column(column, overflow="fold", no_wrap=i == 0)
+        for row in rows:
+            table.add_row(*map(Text, row))  # as Text: brackets are not markup
+        Console().print(table)
+    else:
+        click.echo("\n".join([title, *plain(columns, rows)]))
+
+
+def plain(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table, columns aligned and two spaces apart."""
+    lines = [columns, *rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]

@@ -1,0 +1,57 @@
+"""`metabench why FILE`: where a number comes from, or why there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from metabench.cli.options import Common, common_options, json_option
+from metabench.errors import UsageError
+
+
+@click.command()
+@click.argument("file", type=Path)
+@common_options()
+@json_option
+def why(file: Path, as_json: bool, common: Common) -> None:
+    """Show what a result FILE knows: the job, the outcome, the environment, the traceback."""
+    import msgspec
+
+    from metabench.results.schema import decode
+
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"cannot read {file}: {error.strerror}; `metabench status` lists the files"
+        ) from None
+    try:
+        result = decode(data)
+    except msgspec.DecodeError as error:
+        raise UsageError(f"{file} is not a readable result: {error}") from None
+    if as_json:
+        click.echo(data.decode(), nl=False)
+        return
+    for part in ("status", "created", "suite", "job", "training", "timing", "environment"):
+        value = msgspec.to_builtins(getattr(result, part))
+        if isinstance(value, dict):
+            click.echo(f"{part}:")
+            for name, item in value.items():
+                click.echo(f"  {name}: {_short(item)}")
+        elif value is not None:
+            click.echo(f"{part}: {value}")
+    if result.status == "ok":
+        scores = result.per_episode()
+        click.echo(f"score: {scores.mean():.6g} over {len(scores)} episodes")
+    if result.failure is not None:
+        click.echo(f"reason: {result.failure.reason}")
+        if result.failure.log:
+            # Logs lie in the results folder, three levels above the result file.
+            click.echo(f"log: {file.parent.parent.parent / result.failure.log}")
+        click.echo(result.failure.traceback, nl=False)
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."

@@ -1,0 +1,123 @@
+"""A dataset from any labelled arrays, kept in the data root by what they hold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from metabench.data.autosplit import split_classes
+from metabench.data.cache import cached, slug
+from metabench.data.dataset import SPLITS, Dataset, Indices, pixels_digest
+from metabench.errors import UsageError, unknown
+
+_MOST_CHANNELS = 4
+
+
+def load(
+    X: Any,  # noqa: N803 - the name that scikit-learn made usual
+    y: Any,
+    root: Path,
+    name: str = "arrays",
+    splits: Mapping[str, Any] | None = None,
+    split: str = "auto",
+) -> Dataset:
+    """A dataset from images and labels.
+
+    Args:
+        X: anything `numpy.asarray` takes: [M, H, W], [M, C, H, W] or [M, H, W, C] with 1 to
+            4 channels; where both of the latter could be meant, it is refused. uint8, or
+            floats in [0, 1] (rounded to 256 levels), or bool. Ink should be bright.
+        y: [M] labels, integers or strings.
+        root: the data root, where the arrays are kept.
+        name: names the dataset, written as lower-case words joined by hyphens.
+        splits: the labels of "base", "validation" and "novel"; others stay unused.
+        split: without `splits`, how `autosplit.split_classes` makes them.
+
+    Raises:
+        UsageError: arrays or splits are not of this form.
+        DataError: a label is in two splits, or the data root cannot be written to.
+    """
+    images = np.ascontiguousarray(_bytes(_channels_first(_array("X", X))))
+    classes, labels = _labels(_array("y", y))
+    if len(images) != len(labels):
+        raise UsageError(f"X has {len(images)} images but y has {len(labels)} labels")
+    if splits is None:
+        ids = split_classes(classes, split)
+    else:
+        ids = {part: _ids(part, wanted, classes) for part, wanted in splits.items()}
+    dataset = Dataset(
+        name=slug(name),
+        images=images,
+        labels=labels,
+        classes=classes,
+        splits=ids,
+        pixels=pixels_digest(images),
+        facts={"resample": "none"},
+    )
+    key = json.dumps([dataset.pixels, dataset.shape, dataset.content])
+    return cached(root, dataset.name, key, lambda: dataset)
+
+
+def _array(what: str, given: Any) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(given)
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UsageError(f"{what} cannot be read as an array: {reason}") from error
+
+
+def _channels_first(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if not array.size:
+        raise UsageError(f"X has shape {array.shape}: it holds no image")
+    if array.ndim == 3:
+        return array[:, None]
+    forms = "[M, H, W], [M, C, H, W] or [M, H, W, C] with 1 to 4 channels"
+    if array.ndim != 4:
+        raise UsageError(f"X has shape {array.shape}: give {forms}")
+    first = array.shape[1] <= _MOST_CHANNELS
+    last = array.shape[3] <= _MOST_CHANNELS
+    if first == last:
+        which = "either axis 1 or axis 3" if first else "no axis"
+        raise UsageError(f"X has shape {array.shape}, where {which} can be channels: give {forms}")
+    return array if first else array.transpose(0, 3, 1, 2)
+
+
+def _bytes(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype.kind == "b":
+        return array.astype(np.uint8) * np.uint8(255)
+    if array.dtype.kind != "f":
+        raise UsageError(f"X is {array.dtype}: give uint8, or floats in [0, 1]")
+    low, high = array.min(), array.max()
+    if not 0 <= low <= high <= 1:  # false for NaN too
+        raise UsageError(f"X holds floats from {low:g} to {high:g}: scale them to [0, 1]")
+    levels: npt.NDArray[np.uint8] = np.rint(array * 255).astype(np.uint8)
+    return levels
+
+
+def _labels(array: npt.NDArray[Any]) -> tuple[tuple[str, ...], Indices]:
+    """Class names, in the order of the labels, and [M] class ids."""
+    if array.dtype.kind == "O" and all(isinstance(label, str) for label in array.flat):
+        array = array.astype(str)
+    if array.ndim != 1 or array.dtype.kind not in "iuU":
+        raise UsageError(
+            f"y is {array.dtype} of shape {array.shape}: give one integer or string per image"
+        )
+    found, labels = np.unique(array, return_inverse=True)
+    return tuple(str(label) for label in found), labels.astype(np.int64)
+
+
+def _ids(split: str, wanted: Any, classes: tuple[str, ...]) -> Indices:
+    if split not in SPLITS:
+        raise unknown("split", split, SPLITS)
+    labels = sorted({str(label) for label in _array(f"splits[{split}]", wanted).ravel()})
+    for label in labels:
+        if label not in classes:
+            raise unknown(f"label in split {split}", label, classes)
+    return np.array([classes.index(label) for label in labels], dtype=np.int64)

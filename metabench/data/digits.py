@@ -1,0 +1,35 @@
+"""Real handwritten digits, 8x8, that come with scikit-learn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from metabench.data.cache import cached
+from metabench.data.dataset import Dataset, pixels_digest
+
+
+def load(root: Path) -> Dataset:
+    """1,797 digits of 8x8 pixels: 0 to 4 are base, 5 to 9 novel; no validation.
+
+    Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI
+    Machine Learning Repository (1998), as `sklearn.datasets.load_digits` has it.
+    """
+    return cached(root, "digits", "load_digits, 0..16 to 0..255", _make)
+
+
+def _make() -> Dataset:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = np.rint(digits.images[:, None] * (255 / 16)).astype(np.uint8)
+    return Dataset(
+        name="digits",
+        images=images,
+        labels=digits.target.astype(np.int64),
+        classes=tuple("0123456789"),
+        splits={"base": np.arange(5), "novel": np.arange(5, 10)},
+        pixels=pixels_digest(images),
+        facts={"resample": "none"},
+    )

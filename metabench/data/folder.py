@@ -1,0 +1,143 @@
+"""Anyone's images in class folders, one or two levels deep."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from metabench.data.autosplit import split_classes
+from metabench.data.cache import cached, files_key, slug
+from metabench.data.dataset import SPLITS, Dataset, Indices, pixels_digest
+from metabench.data.images import RESAMPLE, SUFFIXES, read_images
+from metabench.errors import DataError
+
+_SPLIT_FOLDERS: tuple[Mapping[str, str], ...] = (
+    {"base": "base", "validation": "validation", "novel": "novel"},
+    {"train": "base", "val": "validation", "test": "novel"},
+)
+
+
+class _Class(NamedTuple):
+    name: str
+    split: str  # as a split folder says, else ""
+    files: list[Path]
+
+
+def load(
+    path: str | Path,
+    root: Path,
+    size: int | None = 28,
+    split: str = "auto",
+    invert: bool = False,
+) -> Dataset:
+    """Images in `class/*.png`, or in `alphabet/character/*.png`.
+
+    Folders named base, validation and novel (or train, val and test) at the top are the
+    splits; the last of the three must be there. Files that are not images are passed over.
+
+    Args:
+        path: the folder.
+        root: the data root; images are resized once and kept there.
+        size: images are resized to size x size; None keeps them as they are.
+        split: without split folders, how `autosplit.split_classes` makes splits; "novel"
+            makes every class novel in any case.
+        invert: make dark bright, for dark ink on light paper.
+
+    Raises:
+        DataError: no such folder, no images, a class without images, classes at different
+            depths, a class in two splits, or an image that cannot be read.
+        UsageError: no such `split`.
+    """
+    path = Path(path).expanduser().absolute()
+    if not path.is_dir():
+        raise DataError(f"no folder {path}: name one that holds a folder of images per class")
+    classes = _classes(path)
+    names = tuple(part.name for part in classes)
+    splits = split_classes(names, split)
+    if split == "auto" and any(part.split for part in classes):
+        splits = {wanted: _of_split(wanted, classes) for wanted in SPLITS}
+    files = [file for part in classes for file in part.files]
+    name = f"folder-{slug(path.name)}"
+
+    def make() -> Dataset:
+        images = read_images(files, size, invert)
+        return Dataset(
+            name=name,
+            images=images,
+            labels=np.repeat(np.arange(len(classes)), [len(part.files) for part in classes]),
+            classes=names,
+            splits=splits,
+            pixels=pixels_digest(images),
+            facts={
+                "resample": "none" if size is None else RESAMPLE,
+                "invert": "yes" if invert else "no",
+            },
+        )
+
+    key = files_key(files, path, size=size, split=split, invert=invert)
+    return cached(root, name, key, make)
+
+
+def _of_split(split: str, classes: list[_Class]) -> Indices:
+    return np.array([i for i, part in enumerate(classes) if part.split == split], dtype=np.int64)
+
+
+def _classes(path: Path) -> list[_Class]:
+    """Every class with its images, by name."""
+    classes: dict[str, _Class] = {}
+    depths: dict[int, Path] = {}
+    for split, part in _parts(path):
+        for folder, files in _leaves(part):
+            inside = folder.relative_to(part)
+            depths.setdefault(len(inside.parts), folder)
+            found = _Class(inside.as_posix(), split, files)
+            if classes.setdefault(found.name, found) is not found:
+                raise DataError(
+                    f"class {found.name} of {path} is in both {classes[found.name].split} and "
+                    f"{split}: splits must hold different classes"
+                )
+    if not any(found.files for found in classes.values()) or depths.keys() == {0}:
+        raise DataError(f"no images in folders of {path}: put each class's into one of its own")
+    for found in classes.values():
+        if not found.files:
+            raise DataError(f"class {found.name} of {path} has no images: add some or remove it")
+    if depths.keys() not in ({1}, {2}):
+        where = " and ".join(str(folder) for folder in depths.values())
+        raise DataError(
+            f"images lie at depths that do not fit, in {where}: "
+            f"use {path.name}/class/image or {path.name}/alphabet/character/image throughout"
+        )
+    return [classes[name] for name in sorted(classes)]
+
+
+def _parts(path: Path) -> list[tuple[str, Path]]:
+    """The split folders, or the folder itself, which is of no split."""
+    folders, _ = _list(path)
+    present = {folder.name for folder in folders}
+    for names in _SPLIT_FOLDERS:
+        if present <= names.keys() and present & {"novel", "test"}:
+            return [(names[folder.name], folder) for folder in folders]
+    return [("", path)]
+
+
+def _leaves(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
+    """Folders that hold images, or nothing, with their images."""
+    folders, images = _list(folder)
+    if images or not folders:
+        yield folder, images
+    for inner in folders:
+        yield from _leaves(inner)
+
+
+def _list(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The folders and the images in a folder, by name; hidden ones are passed over."""
+    entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    entries = [e for e in entries if not e.name.startswith((".", "__MACOSX"))]
+    return (
+        [folder / e.name for e in entries if e.is_dir()],
+        [folder / e.name for e in entries if Path(e.name).suffix.lower() in SUFFIXES],
+    )

@@ -1,0 +1,63 @@
+"""Characters of many scripts, rendered from fonts and warped; shipped with the package.
+
+`make_glyphs.py` makes the file. Splits differ in script, and no character looks like one of
+another split.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import lzma
+from pathlib import Path
+
+import numpy as np
+
+from metabench.data.cache import cached
+from metabench.data.dataset import SPLITS, Dataset, pixels_digest
+from metabench.errors import DataError
+
+FILE = Path(__file__).with_name("glyphs.xz")
+SHA256 = "e84960fc5f36cbe9c7b911d6dfc662ac6190ee155d79fc6c2c30a3ef9a2214a9"
+
+
+def load(root: Path) -> Dataset:
+    """734 characters with 20 images of 28x28 each.
+
+    Base: Latin, Cyrillic, Canadian syllabics. Validation: Hebrew, Lao. Novel: Greek,
+    Georgian, Armenian. A class is called by script and letter, "GREEK/SMALL LETTER XI".
+
+    Raises:
+        DataError: the file in the package is damaged.
+    """
+    return cached(root, "glyphs", SHA256, lambda: decode(_content()))
+
+
+def _content() -> bytes:
+    try:
+        content = lzma.decompress(FILE.read_bytes())
+    except (OSError, lzma.LZMAError, EOFError) as error:
+        raise DataError(f"cannot read {FILE} ({error}): install metabench again") from error
+    if hashlib.sha256(content).hexdigest() != SHA256:
+        raise DataError(f"{FILE} is not the file that was shipped: install metabench again")
+    return content
+
+
+def decode(content: bytes) -> Dataset:
+    """Read what `make_glyphs.encode` wrote: a line of JSON, then 4-bit pixels."""
+    line, _, body = content.partition(b"\n")
+    header = json.loads(line)
+    packed = np.frombuffer(body, dtype=np.uint8)
+    levels = np.stack([packed >> 4, packed & 15], axis=1)
+    images = (levels * np.uint8(17)).reshape(-1, 1, header["size"], header["size"])
+    counts = [header["splits"][split] for split in SPLITS]
+    ids = np.split(np.arange(sum(counts)), np.cumsum(counts)[:-1])
+    return Dataset(
+        name="glyphs",
+        images=images,
+        labels=np.repeat(np.arange(sum(counts)), header["images"]),
+        classes=tuple(header["classes"]),
+        splits=dict(zip(SPLITS, ids, strict=True)),
+        pixels=pixels_digest(images),
+        facts=header["facts"],
+    )

@@ -1,0 +1,114 @@
+"""Base data for learners with `fit`, metered: the harness, not the learner, counts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import Tensor, from_numpy
+
+from metabench.data.dataset import Indices
+from metabench.harness.clock import now
+from metabench.harness.evaluate import to_float
+from metabench.harness.messages import Plan
+from metabench.results.schema import CurvePoint
+from metabench.suites import draw
+from metabench.suites.material import Material
+
+Report = Callable[[float, dict[str, float | None]], None]
+
+
+def finite(values: dict[str, float]) -> dict[str, float | None]:
+    """Values for the curve; JSON has no NaN, so what is not finite becomes None."""
+    return {k: float(v) if math.isfinite(v) else None for k, v in values.items()}
+
+
+@dataclass
+class Meter:
+    """What a learner with `fit` has used up of its budget."""
+
+    plan: Plan
+    report: Report
+    updates: int = 0
+    images: int = 0
+    started: float = field(default_factory=now)
+    curve: list[CurvePoint] = field(default_factory=list)
+
+    @property
+    def tasks(self) -> int:
+        """Images so far, as tasks of the suite's size."""
+        return math.ceil(self.images / self.plan.images_per_task)
+
+    def fraction(self, updates: int | None) -> float:
+        """How much of the tightest limit is used; 1 or more ends training."""
+        plan = self.plan
+        used = [0.0]
+        if updates is not None:
+            used.append(self.updates / updates)
+        if plan.tasks is not None:
+            used.append(self.images / (plan.tasks * plan.images_per_task))
+        if plan.seconds is not None:
+            used.append((now() - self.started) / plan.seconds)
+        return max(used)
+
+
+class Base:
+    """`BaseData` over a material's base images."""
+
+    def __init__(
+        self, material: Material, meter: Meter, device: str, subset: Indices | None = None
+    ) -> None:
+        self._material = material
+        self._meter = meter
+        self._device = device
+        self._subset = np.arange(len(material.labels)) if subset is None else subset
+
+    @property
+    def x(self) -> Tensor:
+        images = self._material.images[self._subset]
+        self._meter.images = max(self._meter.images, len(images))
+        return to_float(images, self._device)
+
+    @property
+    def y(self) -> Tensor:
+        return from_numpy(self._material.labels[self._subset]).to(self._device)
+
+    @property
+    def classes(self) -> int:
+        return self._material.classes
+
+    def split(self, every: int) -> tuple[Base, Base]:
+        labels = self._material.labels[self._subset]
+        held = np.zeros(len(labels), dtype=bool)
+        for c in range(self.classes):
+            held[np.flatnonzero(labels == c)[every - 1 :: every]] = True
+        return self._part(self._subset[~held]), self._part(self._subset[held])
+
+    def batches(self, size: int, epochs: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        meter, plan = self._meter, self._meter.plan
+        key = draw.stream_key(self._material.content, "batches", str(plan.training_seed))
+        count = len(self._subset)
+        updates = epochs * math.ceil(count / size) if epochs else plan.updates
+        epoch = 0
+        while True:
+            order = draw.permute(draw.episode_words(key, epoch, 1, count))[0]
+            for start in range(0, count, size):
+                if meter.fraction(updates) >= 1:
+                    return
+                members = self._subset[order[start : start + size]]
+                meter.updates += 1
+                meter.images += len(members)
+                meter.report(min(meter.fraction(updates), 1.0), {})
+                y = from_numpy(self._material.labels[members]).to(self._device)
+                yield to_float(self._material.images[members], self._device), y
+            epoch += 1
+
+    def record(self, **values: float) -> None:
+        point = CurvePoint(update=self._meter.updates, values=finite(values))
+        self._meter.curve.append(point)
+        self._meter.report(0.0, point.values)
+
+    def _part(self, subset: Indices) -> Base:
+        return Base(self._material, self._meter, self._device, subset)

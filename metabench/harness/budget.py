@@ -1,0 +1,75 @@
+"""How much meta-training a cell gets, and how many episodes it is scored on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from metabench.errors import UsageError, unknown
+from metabench.learner import DEFAULT_BUDGETS, Algorithm
+
+PRESETS = ("smoke", "standard", "paper")
+SMOKE_EPISODES = 100
+
+
+@dataclass(frozen=True)
+class Budget:
+    """One track: a preset, or the same amount for every algorithm.
+
+    Attributes:
+        name: "smoke", "standard", "paper", "tasks=N" or "seconds=S".
+        unit: what is limited; "preset" means outer updates that the algorithm declares.
+        amount: of tasks or seconds.
+    """
+
+    name: str
+    unit: Literal["preset", "tasks", "seconds"]
+    amount: float = 0.0
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """Read a budget as written on the command line.
+
+        Raises:
+            UsageError: it is neither a preset nor tasks=N nor seconds=S.
+        """
+        unit, equals, amount = text.partition("=")
+        if not equals:
+            if text not in PRESETS:
+                raise unknown("budget", text, PRESETS, "Or write tasks=N or seconds=S.")
+            return cls(text, "preset")
+        try:
+            value = float(int(amount)) if unit == "tasks" else float(amount)
+        except ValueError:
+            value = -1.0
+        if unit not in ("tasks", "seconds") or not 0 < value < math.inf:
+            raise UsageError(f"budget '{text}': write tasks=N or seconds=S with a positive number")
+        return cls(f"{unit}={value:g}", "tasks" if unit == "tasks" else "seconds", value)
+
+    def updates(self, algorithm: Algorithm, tasks_per_step: int) -> int | None:
+        """Outer updates for an episodic learner; None if only time limits it."""
+        if self.unit == "preset":
+            return {**DEFAULT_BUDGETS, **algorithm.budgets}[self.name]
+        if self.unit == "tasks":
+            return math.ceil(self.amount / tasks_per_step)
+        return None
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds of meta-training; None if they are not limited."""
+        return self.amount if self.unit == "seconds" else None
+
+    @property
+    def tasks(self) -> int | None:
+        """Training tasks; None if they are not limited."""
+        return int(self.amount) if self.unit == "tasks" else None
+
+    def scored(self, episodes: int) -> int:
+        """How many of a suite's test episodes are scored."""
+        return min(episodes, SMOKE_EPISODES) if self.name == "smoke" else episodes
+
+    @property
+    def validation_episodes(self) -> int:
+        """How many validation episodes each point of the learning curve takes."""
+        return 50 if self.name == "smoke" else 200

@@ -1,0 +1,148 @@
+"""A cell: one algorithm with its parameters, on one suite, with one seed and budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from metabench import address
+from metabench.address import Value
+from metabench.errors import DataError, UsageError
+from metabench.harness.budget import Budget
+from metabench.learner import Algorithm, Kind, TrainingEpisodes
+from metabench.results import schema
+from metabench.results.store import cell_path
+from metabench.suites.material import Material
+from metabench.suites.suite import Suite
+
+# Parameters that every episodic learner takes, because the harness draws the episodes.
+_TRAINING = {
+    "train_way": "way",
+    "train_shot": "shot",
+    "train_query": "query",
+    "tasks_per_step": "tasks_per_step",
+}
+
+
+@dataclass(frozen=True)
+class Configured:
+    """An algorithm with every parameter resolved.
+
+    Attributes:
+        algorithm: the catalogue entry.
+        provider: the plugin that provides it.
+        code: digest of the source it runs on.
+        params: what `build` is called with.
+        chosen: parameters that differ from their defaults, training episodes included.
+        training: the training episodes it asks for.
+    """
+
+    algorithm: Algorithm
+    provider: str
+    code: str
+    params: Mapping[str, Value]
+    chosen: Mapping[str, Value]
+    training: TrainingEpisodes
+
+    @property
+    def address(self) -> str:
+        """The algorithm as users write it."""
+        return address.write(self.algorithm.name, self.chosen)
+
+
+def configure(
+    algorithm: Algorithm, given: Mapping[str, str], provider: str, code: str
+) -> Configured:
+    """Resolve the parameters a user gave.
+
+    Raises:
+        UsageError: a parameter is unknown or has a wrong value.
+    """
+    declared = algorithm.training
+    own = {key: getattr(declared, field) or 0 for key, field in _TRAINING.items()}
+    resolved = address.resolve(algorithm.name, given, {**algorithm.params, **own})
+    for key in _TRAINING:
+        if key in given and int(resolved[key]) < 1:
+            raise UsageError(f"{algorithm.name}[{key}={given[key]}]: must be at least 1")
+    defaults = {**algorithm.params, **own}
+    return Configured(
+        algorithm=algorithm,
+        provider=provider,
+        code=code,
+        params={key: resolved[key] for key in algorithm.params},
+        chosen={key: value for key, value in resolved.items() if value != defaults[key]},
+        training=TrainingEpisodes(
+            **{field: int(resolved[key]) or None for key, field in _TRAINING.items()}  # type: ignore[arg-type]
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one learner process runs and one result file describes.
+
+    Attributes:
+        suite: the test episodes.
+        configured: the algorithm.
+        seed: seeds the learner and its training episodes.
+        budget: how much meta-training.
+        device: "cpu", "cuda", "cuda:1", ...
+        train_on: the suite whose base data is used in place of the suite's own.
+    """
+
+    suite: Suite
+    configured: Configured
+    seed: int
+    budget: Budget
+    device: str = "cpu"
+    train_on: Suite | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of task the suite poses."""
+        return "classification" if self.suite.metric == "accuracy" else "regression"
+
+    @property
+    def device_type(self) -> str:
+        """The device without its number."""
+        return self.device.partition(":")[0]
+
+    @property
+    def path(self) -> Path:
+        """The result file, relative to the results folder."""
+        chosen = dict(self.configured.chosen)
+        if self.train_on is not None:
+            chosen["train_on"] = self.train_on.name
+        return cell_path(
+            self.suite.name,
+            self.configured.algorithm.name,
+            chosen,
+            self.seed,
+            self.budget.name,
+            self.device_type,
+        )
+
+    def __str__(self) -> str:
+        return f"{self.suite.name} {self.configured.address} seed {self.seed}"
+
+
+def training_shape(cell: Cell, material: Material) -> schema.Training:
+    """The training episodes of a cell: as asked for, within what the base data has.
+
+    Raises:
+        DataError: a base class has too few images.
+    """
+    asked, base = cell.configured.training, material.base
+    way = min(asked.way or cell.suite.way, min(len(group) for group in base.groups))
+    shot = asked.shot or cell.suite.shot
+    fewest = min(len(images) for images in (base.query or base.support))
+    spare = fewest if base.query is not None else fewest - shot
+    query = min(asked.query or cell.suite.query, max(spare, 1))
+    try:
+        base.check(way, shot, query, "training episodes")
+    except DataError as error:
+        raise DataError(
+            f"{error}; ask for others with train_way, train_shot, train_query"
+        ) from None
+    return schema.Training(way=way, shot=shot, query=query, tasks_per_step=asked.tasks_per_step)

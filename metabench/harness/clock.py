@@ -1,0 +1,31 @@
+"""The clock, bound before any plugin is loaded, so that patching `time` changes nothing."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter as now
+
+import torch
+
+__all__ = ["no_gc", "now", "synchronize"]
+
+
+def synchronize(device: str) -> None:
+    """Wait for a device to finish its queue; the CPU has none."""
+    if device != "cpu":
+        torch.accelerator.synchronize(torch.device(device))
+
+
+@contextmanager
+def no_gc() -> Iterator[None]:
+    """Collect garbage first, then not during the block."""
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

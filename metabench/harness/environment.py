@@ -1,0 +1,96 @@
+"""Where a cell ran: recorded in every result."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import metabench
+from metabench.results.schema import Environment
+
+# glibc maps and unmaps large activations at every step, and the page faults dominate;
+# these settings keep the memory. Every learner process starts with them (or none does).
+ALLOCATOR: Mapping[str, str] = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "2147483647",
+    "MALLOC_TOP_PAD_": "67108864",
+}
+
+
+def cores() -> int:
+    """CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def environment(
+    packages: Mapping[str, str],
+    device_name: str | None,
+    threads: int,
+    allocator: Mapping[str, str],
+    contended: bool,
+    results: Path,
+) -> Environment:
+    """What to record; `packages` and `device_name` are as the learner process saw them."""
+    commit, dirty = git_state(results)
+    return Environment(
+        metabench=metabench.__version__,
+        python=platform.python_version(),
+        platform=platform.platform(),
+        cpu=cpu_model(),
+        cores=cores(),
+        threads=threads,
+        packages=dict(packages),
+        device_name=device_name,
+        allocator=dict(allocator),
+        commit=commit,
+        dirty=dirty,
+        contended=contended,
+    )
+
+
+@cache
+def cpu_model() -> str:
+    """The CPU as the system calls it."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+@cache
+def git_state(results: Path) -> tuple[str | None, bool | None]:
+    """The commit of the working folder, and whether it has changes outside results.
+
+    What a run itself writes (the results folder, leaderboard files) does not count.
+    """
+    commit = _git("rev-parse", "HEAD")
+    if commit is None:
+        return None, None
+    ours = [f":(exclude,top){path}" for path in ("results", "results-smoke", "leaderboard.md")]
+    top = _git("rev-parse", "--show-toplevel")
+    if top and results.resolve().is_relative_to(top) and results.resolve() != Path(top):
+        ours.append(f":(exclude,top){results.resolve().relative_to(top).as_posix()}")
+    changes = _git("status", "--porcelain", "--", ":(top)", *ours)
+    return commit, bool(changes)
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def loaded_packages() -> dict[str, str]:
+    """Versions of the packages that can change a number, as far as they are imported."""
+    names = ("torch", "numpy", "sklearn", "scipy", "torchvision")
+    versions = {name: getattr(sys.modules.get(name), "__version__", None) for name in names}
+    return {name: str(version) for name, version in versions.items() if version}

@@ -1,0 +1,146 @@
+"""What supervisor and learner process say to each other.
+
+Messages are msgpack, not pickles: nothing that a plugin's process sends can run code in
+the supervisor. The learner process gets images and support labels, never a test label, an
+image index or a path to test data.
+"""
+
+from __future__ import annotations
+
+from multiprocessing.connection import Connection
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from metabench.results import schema
+
+
+class Array(msgspec.Struct, frozen=True):
+    """An array as bytes."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data: bytes
+
+    @classmethod
+    def of(cls, array: npt.NDArray[Any]) -> Array:
+        return cls(array.dtype.str, array.shape, np.ascontiguousarray(array).tobytes())
+
+    def numpy(self) -> npt.NDArray[Any]:
+        """The array, writable, so that torch takes it as it is."""
+        array = np.frombuffer(bytearray(self.data), dtype=np.dtype(self.dtype))
+        return array.reshape(self.shape)
+
+
+class Task(msgspec.Struct, frozen=True):
+    """What the learner is built for: a `TaskSpec` without its catalogue."""
+
+    input_shape: tuple[int, ...]
+    way: int
+    shot: int
+    kind: str
+    device: str
+    seed: int
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """How much meta-training, on which episodes."""
+
+    training: schema.Training
+    updates: int | None
+    tasks: int | None
+    seconds: float | None
+    training_seed: int
+    images_per_task: int  # of the suite: converts images to tasks for non-episodic learners
+    validation_episodes: int
+    validation_shape: tuple[int, int, int]  # way, shot, query of validation episodes
+
+
+class Start(msgspec.Struct, frozen=True, tag=True):
+    """Build the learner and meta-train it."""
+
+    doors: dict[str, Any]
+    algorithm: str
+    params: dict[str, bool | int | float | str]
+    task: Task
+    plan: Plan | None  # None: there is no base data
+    material: str | None  # folder with base and validation examples
+    threads: int
+
+
+class Batch(msgspec.Struct, frozen=True, tag=True):
+    """T test episodes to answer; x uint8 [T, n, C, H, W], y int64 [T, S]."""
+
+    support_x: Array
+    support_y: Array
+    query_x: Array
+
+
+class Stop(msgspec.Struct, frozen=True, tag=True):
+    """No more episodes."""
+
+
+class Progress(msgspec.Struct, frozen=True, tag=True):
+    """How far meta-training is, as a fraction, and the newest values of the curve."""
+
+    fraction: float
+    values: dict[str, float | None]
+
+
+class Trained(msgspec.Struct, frozen=True, tag=True):
+    """The learner is ready for test episodes."""
+
+    training: schema.MetaTraining | None
+    episodic: bool  # it was trained by `meta_step`
+    parameters: int
+    packages: dict[str, str]
+    device_name: str | None
+
+
+class Outputs(msgspec.Struct, frozen=True, tag=True):
+    """Logits float32 [T, Q, way] of one batch, and the seconds they took."""
+
+    logits: Array
+    adapt_s: float
+    predict_s: float
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """The learner raised, or does not apply."""
+
+    status: schema.Status
+    reason: str
+    traceback: str
+
+
+ToLearner = Start | Batch | Stop
+FromLearner = Progress | Trained | Outputs | Failed
+
+
+class Channel:
+    """One end of the pipe between supervisor and learner process."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._encoder = msgspec.msgpack.Encoder()
+        self._to_learner = msgspec.msgpack.Decoder(ToLearner)
+        self._from_learner = msgspec.msgpack.Decoder(FromLearner)
+
+    def send(self, message: ToLearner | FromLearner) -> None:
+        """Raises OSError if the other end is gone."""
+        self._connection.send_bytes(self._encoder.encode(message))
+
+    def next_order(self) -> ToLearner:
+        """The learner process's side; raises EOFError if the supervisor is gone."""
+        order: ToLearner = self._to_learner.decode(self._connection.recv_bytes())
+        return order
+
+    def next_report(self) -> FromLearner:
+        """The supervisor's side; raises EOFError or OSError if the learner process is gone."""
+        report: FromLearner = self._from_learner.decode(self._connection.recv_bytes())
+        return report
+
+    def close(self) -> None:
+        self._connection.close()

@@ -1,0 +1,178 @@
+"""Meta-training: the harness drives it, so that budget, clock and selection are the same
+for every algorithm."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from torch import from_numpy
+
+from metabench.errors import UsageError
+from metabench.harness import state
+from metabench.harness.base import Base, Meter, Report, finite
+from metabench.harness.clock import now, synchronize
+from metabench.harness.evaluate import answer, to_float
+from metabench.harness.messages import Plan
+from metabench.learner import Episodes, Learner, Support
+from metabench.results.schema import CurvePoint, MetaTraining
+from metabench.results.scores import correct_counts, predicted_classes
+from metabench.suites.material import Material
+from metabench.suites.pool import Drawn
+
+_POINTS = 10  # of the learning curve
+_IMAGES_AT_ONCE = 1024  # bounds the memory of a validation batch
+_DRAWN_AT_ONCE = 64  # drawing episodes in blocks is quicker; it does not change them
+
+
+def meta_trained(learner: Learner) -> bool:
+    """Whether the learner has a way to be meta-trained."""
+    return hasattr(learner, "fit") or hasattr(learner, "meta_step")
+
+
+def meta_train(learner: Learner, material: Material, plan: Plan, report: Report) -> MetaTraining:
+    """Train a learner in place, within the plan's budget.
+
+    Args:
+        learner: has `fit` or `meta_step`.
+        material: base and validation examples.
+        plan: budget and training episodes.
+        report: told how far training is.
+
+    Raises:
+        UsageError: the learner defines both ways, or a loss is not a number.
+    """
+    if hasattr(learner, "fit") and hasattr(learner, "meta_step"):
+        raise UsageError(f"{type(learner).__name__} defines both fit and meta_step: keep one")
+    if hasattr(learner, "fit"):
+        return _fit(learner, material, plan, report)
+    return _OuterLoop(learner, material, plan, report).run()
+
+
+def _fit(learner: Any, material: Material, plan: Plan, report: Report) -> MetaTraining:
+    meter = Meter(plan, report)
+    learner.fit(Base(material, meter, learner.task.device))
+    synchronize(learner.task.device)
+    return MetaTraining(
+        updates=meter.updates,
+        tasks=meter.tasks,
+        images=meter.images,
+        seconds=now() - meter.started,
+        curve=meter.curve,
+        selected="last",
+        selected_update=meter.updates,
+    )
+
+
+class _OuterLoop:
+    """Calls `meta_step` until the budget is spent; keeps the state that validates best."""
+
+    def __init__(self, learner: Any, material: Material, plan: Plan, report: Report) -> None:
+        self.learner, self.material, self.plan, self.report = learner, material, plan, report
+        self.validation = material.validating(plan.validation_episodes, *plan.validation_shape)
+        self.update = 0
+        self.seconds = 0.0
+        self.losses: list[float] = []
+        self.curve: list[CurvePoint] = []
+        self.best: tuple[float, int, dict[str, Any]] | None = None
+        self.points = 0  # of the curve, passed so far
+
+    def run(self) -> MetaTraining:
+        while self._fraction() < 1:
+            self._step()
+            fraction = min(self._fraction(), 1.0)
+            values = self._point() if fraction * _POINTS >= self.points + 1 else {}
+            self.report(fraction, values)
+        selected = self.update
+        if self.best is not None:
+            _, selected, best_state = self.best
+            state.load_state_dict(self.learner, best_state)
+        per_step = self.plan.training
+        tasks = self.update * per_step.tasks_per_step
+        return MetaTraining(
+            updates=self.update,
+            tasks=tasks,
+            images=tasks * per_step.way * (per_step.shot + per_step.query),
+            seconds=self.seconds,
+            curve=self.curve,
+            selected="last" if self.best is None else "best",
+            selected_update=selected,
+            best_validation=None if self.best is None else self.best[0],
+        )
+
+    def _fraction(self) -> float:
+        """How much of the budget is used."""
+        used = [0.0]
+        if self.plan.updates is not None:
+            used.append(self.update / self.plan.updates)
+        if self.plan.seconds is not None:
+            used.append(self.seconds / self.plan.seconds)
+        return max(used)
+
+    def _step(self) -> None:
+        start = now()
+        loss = self.learner.meta_step(self._episodes())
+        synchronize(self.learner.task.device)
+        self.seconds += now() - start
+        self.losses.append(float(loss))
+        self.update += 1
+
+    def _episodes(self) -> Episodes:
+        """The training episodes of the next update."""
+        shape, device = self.plan.training, self.learner.task.device
+        tasks = shape.tasks_per_step
+        block = max(1, _DRAWN_AT_ONCE // tasks)
+        if self.update % block == 0:
+            self._block = self.material.training(
+                self.plan.training_seed,
+                self.update * tasks,
+                block * tasks,
+                shape.way,
+                shape.shot,
+                shape.query,
+            )
+        first = self.update % block * tasks
+        drawn = Drawn(*(array[first : first + tasks] for array in self._block))
+        images = self.material.images
+
+        def labelled(members: Any, labels: Any) -> Support:
+            y = from_numpy(np.ascontiguousarray(labels)).to(device)
+            return Support(to_float(images[members], device), y)
+
+        return Episodes(
+            support=labelled(drawn.support, drawn.support_y),
+            query=labelled(drawn.query, drawn.query_y),
+            way=shape.way,
+        )
+
+    def _point(self) -> dict[str, float | None]:
+        """Add a point to the curve, and keep the state if it is the best so far."""
+        self.points = math.floor(min(self._fraction(), 1.0) * _POINTS)
+        values = {"loss": sum(self.losses) / len(self.losses)}
+        self.losses.clear()
+        if self.validation is not None:
+            score = self._validate(self.validation)
+            values["validation"] = score
+            if self.best is None or score > self.best[0]:
+                self.best = (score, self.update, state.state_dict(self.learner))
+        point = CurvePoint(update=self.update, values=finite(values))
+        self.curve.append(point)
+        return point.values
+
+    def _validate(self, drawn: Drawn) -> float:
+        """Mean accuracy on validation episodes of the suite's own shape."""
+        images, way = self.material.images, self.plan.validation_shape[0]
+        at_once = max(1, _IMAGES_AT_ONCE // (drawn.support.shape[1] + drawn.query.shape[1]))
+        correct = 0
+        for start in range(0, len(drawn.support), at_once):
+            part = slice(start, start + at_once)
+            logits = answer(
+                self.learner,
+                images[drawn.support[part]],
+                drawn.support_y[part],
+                images[drawn.query[part]],
+            ).logits
+            assert logits.shape[-1] == way
+            correct += int(correct_counts(predicted_classes(logits), drawn.query_y[part]).sum())
+        return correct / drawn.query_y.size

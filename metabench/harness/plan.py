@@ -1,0 +1,115 @@
+"""What a run has to do: which cells there are, and which of them are done."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from metabench.errors import DataError
+from metabench.harness.budget import Budget
+from metabench.harness.cell import Cell, Configured
+from metabench.results.schema import FAILED, Result
+from metabench.results.store import Store
+from metabench.suites.opened import OpenSuite
+from metabench.suites.suite import Suite
+
+State = Literal["new", "done", "stale", "failed", "interrupted", "changed", "damaged", "forced"]
+
+# What `run` does about each state, unless told otherwise.
+RUNS: frozenset[State] = frozenset({"new", "stale", "interrupted", "changed", "damaged", "forced"})
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell and the state its result file is in.
+
+    Attributes:
+        cell: what to run.
+        state: "new": no file; "done"; "stale": made by other code; "failed"; "interrupted";
+            "changed": other episodes or images; "damaged": unreadable; "forced".
+        todo: whether this run runs it.
+        stored: the result there is.
+    """
+
+    cell: Cell
+    state: State
+    todo: bool
+    stored: Result | None = None
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Which finished cells to run again."""
+
+    force: bool = False
+    retry_failed: bool = False
+    keep_stale: bool = False
+
+
+def cells(
+    suites: Iterable[Suite],
+    algorithms: Iterable[Configured],
+    seeds: Iterable[int],
+    budget: Budget,
+    device: str,
+    train_on: Suite | None = None,
+) -> list[Cell]:
+    """Every combination; algorithms that ignore the seed get one."""
+    seeds, algorithms = list(seeds), list(algorithms)
+    return [
+        Cell(suite, configured, seed, budget, device, train_on)
+        for suite in suites
+        for configured in algorithms
+        for seed in (seeds[:1] if configured.algorithm.deterministic else seeds)
+    ]
+
+
+def shard(cells: Iterable[Cell], index: int, count: int) -> list[Cell]:
+    """Part `index` (from 1) of `count`: every cell is in just one, wherever it is computed."""
+    return [
+        cell for cell in cells if zlib.crc32(cell.path.as_posix().encode()) % count == index - 1
+    ]
+
+
+def plan(
+    cells: Iterable[Cell], store: Store, open_suite: Callable[[Suite], OpenSuite], policy: Policy
+) -> list[Planned]:
+    """Look every cell up in the store."""
+    return [_look_up(cell, store, open_suite, policy) for cell in cells]
+
+
+def _look_up(
+    cell: Cell, store: Store, open_suite: Callable[[Suite], OpenSuite], policy: Policy
+) -> Planned:
+    try:
+        stored = store.load(cell.path)
+    except DataError:
+        return Planned(cell, "damaged", todo=True)
+    state = _state(cell, stored, open_suite, policy)
+    todo = (state in RUNS and not (state == "stale" and policy.keep_stale)) or (
+        state == "failed" and policy.retry_failed
+    )
+    return Planned(cell, state, todo, stored)
+
+
+def _state(
+    cell: Cell,
+    stored: Result | None,
+    open_suite: Callable[[Suite], OpenSuite],
+    policy: Policy,
+) -> State:
+    if stored is None:
+        return "new"
+    if policy.force:
+        return "forced"
+    if stored.status == "interrupted":
+        return "interrupted"
+    opened = open_suite(cell.suite)
+    digests = (opened.episodes.digest, opened.dataset.pixels)
+    if (stored.suite.episodes_digest, stored.suite.pixels_digest) != digests:
+        return "changed"
+    if stored.job.code != cell.configured.code:
+        return "stale"
+    return "failed" if stored.status in FAILED else "done"

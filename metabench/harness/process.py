@@ -1,0 +1,156 @@
+"""A learner process: started, spoken to, and ended with everything it left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from metabench.harness.messages import (
+    Batch,
+    Channel,
+    Failed,
+    FromLearner,
+    Outputs,
+    Progress,
+    Start,
+    Stop,
+    Trained,
+)
+
+_WORKER = "metabench.harness.worker"
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+class LearnerFailed(Exception):
+    """The learner raised, or its process is gone."""
+
+    def __init__(self, failed: Failed) -> None:
+        super().__init__(failed.reason)
+        self.failed = failed
+
+
+class LearnerProcess:
+    """One learner in a process and process group of its own.
+
+    `stop` may be called from another thread at any time; whoever waits for an answer then
+    gets a `LearnerFailed`.
+
+    Args:
+        log: file for what the process prints.
+        threads: how many it may compute with.
+        allocator: environment variables for its memory allocator.
+        grace: seconds it gets to end by itself.
+        watch: told about progress.
+    """
+
+    def __init__(
+        self,
+        log: Path,
+        threads: int,
+        allocator: Mapping[str, str],
+        grace: float,
+        watch: Callable[[Progress], None],
+    ) -> None:
+        self._grace, self._watch = grace, watch
+        self._stopping = threading.Lock()
+        ours, theirs = socket.socketpair()
+        lifeline, self._lifeline = os.pipe()
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", _WORKER, str(theirs.fileno()), str(lifeline)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **allocator, **dict.fromkeys(_THREAD_VARIABLES, str(threads))},
+                pass_fds=(theirs.fileno(), lifeline),
+                start_new_session=True,
+            )
+        theirs.close()
+        os.close(lifeline)
+        self._channel = Channel(Connection(ours.detach()))
+
+    def train(self, start: Start) -> Trained:
+        """Build and meta-train the learner.
+
+        Raises:
+            LearnerFailed: it could not; likewise for `answer` and `finish`.
+        """
+        report = self._ask(start)
+        if not isinstance(report, Trained):
+            raise _out_of_step()
+        return report
+
+    def answer(self, batch: Batch) -> Outputs:
+        """Put a batch of test episodes to the learner."""
+        report = self._ask(batch)
+        if not isinstance(report, Outputs):
+            raise _out_of_step()
+        return report
+
+    def finish(self) -> None:
+        """Tell the learner that no more episodes come."""
+        with contextlib.suppress(OSError):
+            self._channel.send(Stop())
+
+    def stop(self) -> None:
+        """End the process: SIGTERM, then SIGKILL, to its whole group."""
+        with self._stopping:
+            if self._process.poll() is None:
+                self._signal(signal.SIGTERM)
+                self._wait()
+                self._signal(signal.SIGKILL)
+
+    def close(self) -> None:
+        """Wait for the process to end; leave nothing behind, its children included."""
+        self._channel.close()
+        self._wait()
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+        os.close(self._lifeline)
+
+    def _ask(self, message: Start | Batch) -> FromLearner:
+        """Send a message; return the first answer that is not progress."""
+        try:
+            self._channel.send(message)
+            report = self._channel.next_report()
+            while isinstance(report, Progress):
+                self._watch(report)
+                report = self._channel.next_report()
+        except (EOFError, OSError):
+            raise LearnerFailed(self._why_gone()) from None
+        if isinstance(report, Failed):
+            raise LearnerFailed(report)
+        return report
+
+    def _why_gone(self) -> Failed:
+        self._wait()
+        code = self._process.poll()
+        if code is None:
+            why = "the learner process closed its connection"
+        elif code < 0:
+            why = f"the learner process was killed by {signal.Signals(-code).name}"
+        else:
+            why = f"the learner process ended with exit code {code}"
+        return Failed(status="crashed", reason=why, traceback="")
+
+    def _wait(self) -> None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(self._grace)
+
+    def _signal(self, number: signal.Signals) -> None:
+        # The process leads its own session, so its group has its number.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+
+def _out_of_step() -> LearnerFailed:
+    return LearnerFailed(Failed("crashed", "the learner process answered out of turn", ""))

@@ -1,0 +1,195 @@
+"""From what a user asks for to a plan: names looked up, defaults filled in, cells listed."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from metabench import address
+from metabench.errors import NothingToRun, UsageError, unknown
+from metabench.harness.budget import Budget
+from metabench.harness.cell import Cell, Configured, configure
+from metabench.harness.plan import cells, shard
+from metabench.plugins import Plugins
+from metabench.source import source_digest
+from metabench.suites.addressed import addressed_suite
+from metabench.suites.catalogue import EMBEDDED
+from metabench.suites.suite import Suite
+
+CONFIG = Path("bench.toml")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to run, as users write it; `bench.toml` has the same keys.
+
+    Attributes:
+        suites: names, globs, or `folder:PATH` and `manifest:FILE`.
+        algorithms: addresses `name[param=value]`, with sweeps and globs; none: all.
+        seeds: how many; they are 0, 1, ...
+        budget: smoke, standard, paper, tasks=N or seconds=S.
+        device: cpu, cuda, cuda:1, mps, ... or auto.
+        train_on: train on this suite's base data in place of the suite's own.
+        jobs: cells side by side.
+        threads: of each learner process; 0: the machine's cores shared among jobs.
+        shard: "i/n" runs only part i of n.
+        time_limit: seconds for each cell; 0: none.
+        results: the results folder; "": results, or results-smoke for the smoke budget.
+        data_root: where datasets are kept.
+        plugins: further plugins, as for `-p`.
+        plugins_dirs: folders of plugins.
+        allocator: start learner processes with the allocator settings.
+    """
+
+    suites: Sequence[str] = EMBEDDED
+    algorithms: Sequence[str] = ()
+    seeds: int = 1
+    budget: str = "smoke"
+    device: str = "cpu"
+    train_on: str = ""
+    jobs: int = 1
+    threads: int = 0
+    shard: str = ""
+    time_limit: float = 0.0
+    results: str = ""
+    data_root: str = ""
+    plugins: Sequence[str] = ()
+    plugins_dirs: Sequence[str] = ()
+    allocator: bool = True
+
+    @property
+    def results_folder(self) -> Path:
+        """Where results go: trial runs do not mix with published ones."""
+        return Path(self.results or ("results-smoke" if self.budget == "smoke" else "results"))
+
+    def updated(self, values: Mapping[str, Any]) -> Request:
+        """This request with other values."""
+        return replace(self, **values)
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """The keys of a `bench.toml`, checked.
+
+    Raises:
+        UsageError: the file cannot be read, or a key or value is wrong.
+    """
+    try:
+        values = tomllib.loads(file.read_text())
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{file} is not valid TOML: {error}") from None
+    known = {field.name: field.default for field in fields(Request)}
+    for key, value in values.items():
+        if key not in known:
+            raise unknown(f"key in {file}", key, known)
+        default = known[key]
+        wanted: type | tuple[type, ...] = list if isinstance(default, tuple) else type(default)
+        if wanted is float:
+            wanted = (int, float)
+        wrong_list = wanted is list and not all(isinstance(item, str) for item in value)
+        if not isinstance(value, wanted) or wrong_list or (wanted is int and value is True):
+            shown = "a list of strings" if wanted is list else f"like {default!r}"
+            raise UsageError(f"{file}: {key} = {value!r}, write {shown}")
+    return values
+
+
+def request_cells(request: Request, plugins: Plugins) -> list[Cell]:
+    """The cells of a request.
+
+    Raises:
+        UsageError: a name, parameter or number is wrong.
+        NothingToRun: no cell is left, because of the shard.
+    """
+    if request.seeds < 1:
+        raise UsageError(f"seeds={request.seeds}: ask for at least 1")
+    if request.jobs < 1:
+        raise UsageError(f"jobs={request.jobs}: ask for at least 1")
+    suites = find_suites(request.suites, plugins, request.data_root or None)
+    found = cells(
+        suites,
+        find_algorithms(request.algorithms, plugins),
+        range(request.seeds),
+        Budget.parse(request.budget),
+        find_device(request.device),
+        *(find_suites([request.train_on], plugins, request.data_root) if request.train_on else []),
+    )
+    if request.shard:
+        found = shard(found, *_shard(request.shard))
+    if not found:
+        raise NothingToRun(f"shard {request.shard} has no cells: nothing to run")
+    return found
+
+
+def find_suites(names: Sequence[str], plugins: Plugins, data_root: str | None) -> list[Suite]:
+    """Suites by name, glob or address, each once."""
+    found: dict[str, Suite] = {}
+    for name in names:
+        matches = [k for k in plugins.suites if _is_glob(name) and fnmatchcase(k, name)]
+        for match in matches:
+            found[match] = plugins.suite(match).spec
+        if not matches:
+            suite = addressed_suite(name, data_root) or plugins.suite(name).spec
+            found[suite.name] = suite
+    return list(found.values())
+
+
+def find_algorithms(texts: Sequence[str], plugins: Plugins) -> list[Configured]:
+    """Algorithms by address, sweep or glob, each once; all of them if none is named."""
+    found: dict[str, Configured] = {}
+    for text in texts or list(plugins.algorithms):
+        for one in address.expand(text):
+            name, given = address.parse(one)
+            names = [k for k in plugins.algorithms if _is_glob(name) and fnmatchcase(k, name)]
+            for match in names or [name]:
+                provided = plugins.algorithm(match)
+                code = source_digest(provided.spec, provided.origin)
+                configured = configure(provided.spec, given, provided.provider, code)
+                _check_backbone(configured, plugins)
+                found[configured.address] = configured
+    return list(found.values())
+
+
+def find_device(name: str) -> str:
+    """A device that exists here; "auto" takes an accelerator if there is one.
+
+    Raises:
+        UsageError: the device is not available.
+    """
+    if name == "cpu":
+        return name
+    import torch
+
+    here = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if name == "auto":
+        return "cpu" if here is None else here.type
+    kind, _, index = name.partition(":")
+    count = torch.accelerator.device_count() if here is not None else 0
+    available = here is not None and here.type == kind
+    if not available or not (index == "" or (index.isdigit() and int(index) < count)):
+        others = "cpu" if here is None else f"cpu, {here.type} ({count})"
+        raise UsageError(f"device '{name}' is not available here; there is {others}")
+    return name
+
+
+def _check_backbone(configured: Configured, plugins: Plugins) -> None:
+    """Find a misspelt backbone before the cells run, not in each of them."""
+    text = configured.params.get("backbone")
+    if isinstance(text, str):
+        name, given = address.parse(text)
+        address.resolve(name, given, plugins.backbone(name).spec.params)
+
+
+def _is_glob(name: str) -> bool:
+    return any(char in name for char in "*?")
+
+
+def _shard(text: str) -> tuple[int, int]:
+    index, slash, count = text.partition("/")
+    if slash and index.isdigit() and count.isdigit() and 1 <= int(index) <= int(count):
+        return int(index), int(count)
+    raise UsageError(f"shard '{text}': write i/n with 1 <= i <= n, e.g. 1/4")

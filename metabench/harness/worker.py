@@ -1,0 +1,82 @@
+"""The learner process: `python -m metabench.harness.worker FD LIFELINE`.
+
+It is started anew for every cell, so that no algorithm inherits another's memory, seeds or
+crashes. Whatever the plugin raises becomes a message; whatever kills the process, the
+supervisor notices.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from multiprocessing.connection import Connection
+
+from metabench.doors import Doors
+from metabench.harness.base import Report
+from metabench.harness.clock import now
+from metabench.harness.messages import Batch, Channel, FromLearner, Progress, Start
+from metabench.harness.session import Session, failure, open_session
+from metabench.plugins import load_plugins
+
+_SECONDS_BETWEEN_REPORTS = 0.2
+
+
+def main() -> None:
+    """Serve one supervisor until it says stop or goes away."""
+    channel = Channel(Connection(int(sys.argv[1])))
+    _die_with_supervisor(int(sys.argv[2]))
+    try:
+        _serve(channel)
+    except (EOFError, BrokenPipeError):
+        os._exit(1)  # the supervisor is gone, and nobody is left to tell
+    # Threads or exit handlers of a plugin must not keep a finished cell waiting.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _serve(channel: Channel) -> None:
+    session: Session | None = None
+    report = _throttled(channel)
+    while True:
+        order = channel.next_order()
+        reply: FromLearner
+        try:
+            if isinstance(order, Start):
+                session = open_session(order, load_plugins(Doors(**order.doors)), report)
+                reply = session.trained
+            elif isinstance(order, Batch) and session is not None:
+                reply = session.answer(order)
+            else:
+                return
+        except BaseException as error:  # also SystemExit: plugins are not to end the process
+            reply = failure(error)
+        channel.send(reply)
+
+
+def _throttled(channel: Channel) -> Report:
+    """Report progress, but no more than a person can watch."""
+    last = -_SECONDS_BETWEEN_REPORTS
+
+    def report(fraction: float, values: dict[str, float | None]) -> None:
+        nonlocal last
+        if values or now() - last >= _SECONDS_BETWEEN_REPORTS:
+            last = now()
+            channel.send(Progress(fraction=fraction, values=values))
+
+    return report
+
+
+def _die_with_supervisor(lifeline: int) -> None:
+    """End this process when the supervisor's end of the pipe closes, however it died."""
+
+    def watch() -> None:
+        os.read(lifeline, 1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,265 @@
+"""The contract between metabench and an algorithm.
+
+An algorithm is one `Algorithm` (its catalogue entry) and one `Learner` (the object that
+is meta-trained and adapts). Nothing here imports torch, so that catalogues stay quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+from metabench import address
+from metabench.address import Value
+from metabench.errors import UsageError, unknown
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor, nn
+
+Kind = Literal["classification", "regression"]
+KINDS: tuple[Kind, ...] = ("classification", "regression")
+
+
+class Support(NamedTuple):
+    """The labelled examples of one task, or of T tasks with a leading dimension T.
+
+    Attributes:
+        x: [S, *shape] float32 in [0, 1], ink = 1; S = way * shot.
+        y: [S] int64 in 0..way-1, or [S, 1] float32 for regression.
+    """
+
+    x: Tensor
+    y: Tensor
+
+
+class Episode(NamedTuple):
+    """One training task: what `Episodes` yields."""
+
+    support: Support
+    query: Support
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """T training tasks at once, queries labelled; iterating yields one `Episode` a task.
+
+    Attributes:
+        support: x [T, S, *shape], y [T, S] (or [T, S, 1]).
+        query: x [T, Q, *shape], y [T, Q] (or [T, Q, 1]).
+        way: classes per task; 1 for regression.
+    """
+
+    support: Support
+    query: Support
+    way: int
+
+    def __len__(self) -> int:
+        return len(self.support.x)
+
+    def __iter__(self) -> Iterator[Episode]:
+        for t in range(len(self)):
+            yield Episode(
+                Support(self.support.x[t], self.support.y[t]),
+                Support(self.query.x[t], self.query.y[t]),
+            )
+
+
+class BaseData(Protocol):
+    """All base examples at once, for learners with `fit`; the harness meters `batches`."""
+
+    @property
+    def x(self) -> Tensor:
+        """All examples, [M, *shape] float32 in [0, 1]."""
+
+    @property
+    def y(self) -> Tensor:
+        """Their labels, [M] int64 in 0..classes-1."""
+
+    @property
+    def classes(self) -> int:
+        """Number of base classes."""
+
+    def split(self, every: int) -> tuple[BaseData, BaseData]:
+        """Two parts: the second holds every `every`-th example of each class."""
+
+    def batches(self, size: int, epochs: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Shuffled minibatches until the cell's budget is spent.
+
+        Args:
+            size: examples per minibatch; the last one of an epoch may be smaller.
+            epochs: how often to go through the data; takes the place of the preset's
+                number of updates. 0: as often as the budget allows.
+
+        Yields:
+            x [B, *shape] float32, y [B] int64. Each counts as one update.
+        """
+
+    def record(self, **values: float) -> None:
+        """Add a point to the learning curve that the result shows."""
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """What a learner is built for.
+
+    Attributes:
+        input_shape: shape of one example, e.g. (1, 28, 28).
+        way: classes per test episode (1 for regression).
+        shot: support examples per class.
+        kind: "classification" or "regression".
+        device: a torch device string; everything a learner is given lies there.
+        seed: seeds everything random in a learner.
+        backbones: the catalogue that `backbone` builds from.
+    """
+
+    input_shape: tuple[int, ...]
+    way: int
+    shot: int
+    kind: Kind = "classification"
+    device: str = "cpu"
+    seed: int = 0
+    backbones: Mapping[str, Backbone] = field(default_factory=dict, repr=False)
+
+    def backbone(self, text: str) -> nn.Module:
+        """Build a backbone by its address, initialised from `seed`, on `device`.
+
+        The module maps [N, *input_shape] to features [N, D]. Building it leaves torch's
+        global generator as it was.
+
+        Raises:
+            UsageError: no such backbone, or no such parameter.
+        """
+        import torch
+
+        name, given = address.parse(text)
+        if name not in self.backbones:
+            raise unknown("backbone", name, self.backbones)
+        spec = self.backbones[name]
+        params = address.resolve(name, given, spec.params)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            module: nn.Module = load(spec.build)(self.input_shape, **params)
+        return module.to(self.device)
+
+    def generator(self) -> Generator:
+        """A new CPU generator seeded with `seed`: the same draws at every call."""
+        import torch
+
+        return torch.Generator().manual_seed(self.seed)
+
+
+@dataclass(frozen=True)
+class TrainingEpisodes:
+    """The shape of the training episodes an algorithm asks for; None: as in the suite.
+
+    Attributes:
+        way: classes per episode, at most the number of base classes.
+        shot: support examples per class.
+        query: query examples per class.
+        tasks_per_step: episodes in one `meta_step`.
+    """
+
+    way: int | None = None
+    shot: int | None = None
+    query: int | None = None
+    tasks_per_step: int = 1
+
+
+class Learner(ABC):
+    """One task at a time: `adapt` to a support set, `predict` its queries.
+
+    To be meta-trained, a learner also defines one of::
+
+        def fit(self, base: BaseData) -> None               # closed form, pretraining
+        def meta_step(self, episodes: Episodes) -> float    # one outer update -> its loss
+
+    `adapt` is a pure function of the learner and the support set: a generator it needs is
+    made anew with `task.generator()` at each call.
+    """
+
+    def __init__(self, task: TaskSpec) -> None:
+        self.task = task
+
+    @abstractmethod
+    def adapt(self, support: Support) -> Any:
+        """Support set -> the state of one task, in any form `predict` understands."""
+
+    @abstractmethod
+    def predict(self, state: Any, query_x: Tensor) -> Tensor:
+        """State and queries [Q, *shape] -> logits [Q, way], or values [Q, 1]."""
+
+
+class BatchedLearner(Learner):
+    """The same methods for T tasks at once: x [T, S, *shape] -> logits [T, Q, way]."""
+
+
+DEFAULT_BUDGETS: Mapping[str, int] = {"smoke": 50, "standard": 1000, "paper": 10000}
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """A catalogue entry: how an algorithm is named, parametrised and built.
+
+    Attributes:
+        name: lower-case words joined by hyphens.
+        build: `build(task, **params) -> Learner`, or "module:attr" naming it.
+        params: every parameter with its default; values given by users take its type.
+        training: the training episodes it asks for.
+        budgets: outer updates for each preset ("smoke", "standard", "paper").
+        tasks: the kinds of suite it applies to.
+        tags: free words; "floor" marks a baseline that every table shows.
+        reference: the paper or page that describes it.
+        deterministic: it ignores the seed, so one seed is enough.
+    """
+
+    name: str
+    build: str | Callable[..., Learner]
+    params: Mapping[str, Value] = field(default_factory=dict)
+    training: TrainingEpisodes = TrainingEpisodes()
+    budgets: Mapping[str, int] = field(default_factory=lambda: dict(DEFAULT_BUDGETS))
+    tasks: frozenset[Kind] = frozenset({"classification"})
+    tags: frozenset[str] = frozenset()
+    reference: str = ""
+    deterministic: bool = False
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.name):
+            raise UsageError(
+                f"algorithm name '{self.name}': write lower-case words joined by hyphens"
+            )
+        object.__setattr__(self, "tasks", frozenset(self.tasks))
+        object.__setattr__(self, "tags", frozenset(self.tags))
+        for kind in self.tasks:
+            if kind not in KINDS:
+                raise unknown(f"task kind of algorithm {self.name}", kind, KINDS)
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A catalogue entry for a network body, the variable that comparisons hold fixed.
+
+    Attributes:
+        name: how `backbone=` parameters name it.
+        build: `build(input_shape, **params) -> nn.Module` mapping [N, *input_shape] to
+            features [N, D]; or "module:attr" naming it.
+        params: every parameter with its default.
+        reference: the paper or page that describes it.
+    """
+
+    name: str
+    build: str | Callable[..., nn.Module]
+    params: Mapping[str, Value] = field(default_factory=dict)
+    reference: str = ""
+
+
+def load(target: str | Callable[..., Any]) -> Callable[..., Any]:
+    """The callable itself, or the one that "module:attr" names."""
+    if callable(target):
+        return target
+    module, _, attr = target.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), attr)
+    return found

@@ -1,0 +1,1 @@
+"""Network bodies and the functions on their features that learners share."""

@@ -1,0 +1,19 @@
+"""The built-in backbones by name; importing it imports no torch."""
+
+from __future__ import annotations
+
+from metabench.learner import Backbone
+
+BACKBONES: tuple[Backbone, ...] = (
+    Backbone(
+        "conv4",
+        build="metabench.nets.conv4:conv4",
+        params={"channels": 64, "pool": True, "bn": "running"},
+        reference="Vinyals et al. 2016, arXiv:1606.04080",
+    ),
+    Backbone(
+        "cnn",
+        build="metabench.nets.cnn:cnn",
+        reference="the MNIST example of Keras, without dropout",
+    ),
+)

@@ -1,0 +1,75 @@
+"""Conv-4, the backbone that most few-shot papers share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from metabench.errors import UsageError, unknown
+from metabench.nets.shapes import image_shape
+
+BLOCKS = 4
+EPS = 1e-5
+
+
+class RunningNorm(nn.BatchNorm2d):
+    """Batch normalisation that lets a single value pass: it has no variance to divide by."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and x.shape[0] * x.shape[2] * x.shape[3] == 1:
+            return x
+        normed: Tensor = super().forward(x)
+        return normed
+
+
+NORMS = {"running": RunningNorm, "none": None}
+
+
+def conv4(
+    input_shape: Sequence[int], *, channels: int = 64, pool: bool = True, bn: str = "running"
+) -> nn.Sequential:
+    """Four blocks of 3x3 convolution, batch normalisation, ReLU and halving, flattened.
+
+    Images of 28x28 give 64 features with 2x2 max-pooling and 256 with stride-2 convolutions.
+    A map under 2x2 is not halved any more, so that small images (8x8) work.
+
+    Args:
+        input_shape: (C, H, W) of one image.
+        channels: filters of each convolution.
+        pool: halve by 2x2 max-pooling; else by a stride of 2.
+        bn: "running" normalises by running statistics in eval mode, "none" not at all;
+            convolutions have a bias only with "none", as normalisation would cancel it.
+
+    Returns:
+        A module mapping [N, C, H, W] to [N, D].
+
+    Raises:
+        UsageError: not an image shape, no channels, or an unknown `bn`.
+
+    Source:
+        Vinyals et al. 2016, Matching Networks, section 4.1.1 (arXiv:1606.04080).
+    """
+    inputs, height, width = image_shape("conv4", input_shape)
+    if channels < 1:
+        raise UsageError(f"conv4[channels={channels}]: 'channels' takes a number of at least 1")
+    if bn not in NORMS:
+        raise unknown("batch normalisation bn of conv4", bn, NORMS)
+    norm = NORMS[bn]
+
+    layers: list[nn.Module] = []
+    for _ in range(BLOCKS):
+        halve = min(height, width) >= 2
+        stride = 2 if halve and not pool else 1
+        layers.append(nn.Conv2d(inputs, channels, 3, stride, padding=1, bias=norm is None))
+        if norm is not None:
+            layers.append(norm(channels, eps=EPS))
+        layers.append(nn.ReLU())
+        if halve and pool:
+            layers.append(nn.MaxPool2d(2))
+        if halve:  # pooling drops an odd last row and column, a stride keeps them
+            height, width = (n // 2 if pool else (n + 1) // 2 for n in (height, width))
+        inputs = channels
+    # Convolutions of 64 channels are about twice as quick with the channels innermost.
+    return nn.Sequential(*layers, nn.Flatten()).to(memory_format=torch.channels_last)

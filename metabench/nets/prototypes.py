@@ -1,0 +1,51 @@
+"""Class means and squared distances: few-shot classification by the nearest prototype.
+
+Both work on one task or on T tasks at once, told apart by leading dimensions.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from metabench.learner import Support
+
+
+def class_means(support: Support, way: int | None = None) -> Tensor:
+    """The mean of each class, examples flattened.
+
+    Args:
+        support: x [S, ...] and y [S] of one task, or x [T, S, ...] and y [T, S] of T tasks;
+            x may be images or features.
+        way: number of classes; None: one more than the highest label.
+
+    Returns:
+        [way, D], or [T, way, D]. A class without examples has no mean and is NaN.
+
+    Source:
+        Snell et al. 2017, equation 1 (arXiv:1703.05175).
+    """
+    x = support.x.flatten(support.y.ndim)
+    way = int(support.y.max()) + 1 if way is None else way
+    member = F.one_hot(support.y, way).to(x.dtype)  # [..., S, way]
+    return (member.mT @ x) / member.sum(-2).unsqueeze(-1)
+
+
+def squared_distances(a: Tensor, b: Tensor) -> Tensor:
+    """Squared Euclidean distance of every row of `a` to every row of `b`.
+
+    It is computed as |a|^2 - 2ab + |b|^2, which needs no [Q, way, D] array. That form loses
+    digits where the rows are long against their distances, so both sides are first moved
+    by the mean of `b`, which changes no distance; what rounding leaves under zero is zero.
+
+    Args:
+        a: [..., Q, D].
+        b: [..., way, D], with the leading dimensions of `a`.
+
+    Returns:
+        [..., Q, way], not negative.
+    """
+    centre = b.mean(-2, keepdim=True)
+    a, b = a - centre, b - centre
+    squares = a.square().sum(-1).unsqueeze(-1) + b.square().sum(-1).unsqueeze(-2)
+    return (squares - 2 * (a @ b.mT)).clamp_min(0)

@@ -1,0 +1,69 @@
+"""Fitting backbones to inputs: which shapes they take, and how wide their features are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from metabench.errors import UsageError
+
+
+def image_shape(backbone: str, shape: Sequence[int], smallest: int = 1) -> tuple[int, int, int]:
+    """Read an input shape as (channels, height, width).
+
+    Args:
+        backbone: who asks, for the message.
+        shape: shape of one example.
+        smallest: the least height and width that the backbone can take.
+
+    Raises:
+        UsageError: examples are not images, or the images are too small.
+    """
+    if len(shape) != 3:
+        raise UsageError(
+            f"backbone {backbone} takes images (channels, height, width), not examples of shape "
+            f"{tuple(shape)}: choose another backbone or suite"
+        )
+    channels, height, width = shape
+    if min(height, width) < smallest:
+        raise UsageError(
+            f"backbone {backbone} takes images of at least {smallest}x{smallest}, not "
+            f"{height}x{width}: choose another backbone or suite"
+        )
+    return channels, height, width
+
+
+def out_features(module: nn.Module, input_shape: Sequence[int]) -> int:
+    """How many features a backbone gives for one example.
+
+    The module is tried on one blank example, on its own device and in eval mode, so that
+    its statistics stay as they were; every part returns to the mode it was in.
+    """
+    modes = [(part, part.training) for part in module.modules()]
+    anchor = next(module.parameters(), torch.empty(0))
+    blank = torch.zeros(1, *input_shape, dtype=anchor.dtype, device=anchor.device)
+    try:
+        with torch.no_grad():
+            features: Tensor = module.eval()(blank)
+    finally:
+        for part, training in modes:
+            part.training = training
+    return features.flatten(1).shape[1]
+
+
+def embed(module: nn.Module, x: Tensor, input_shape: Sequence[int]) -> Tensor:
+    """Apply a backbone behind any leading dimensions, as one batch.
+
+    Args:
+        module: maps [N, *input_shape] to [N, D].
+        x: [..., *input_shape], e.g. the support sets of T tasks.
+        input_shape: shape of one example.
+
+    Returns:
+        [..., D].
+    """
+    leading = x.shape[: x.ndim - len(input_shape)]
+    features: Tensor = module(x.reshape(-1, *input_shape))
+    return features.reshape(*leading, -1)

@@ -1,0 +1,173 @@
+"""One result file: what a cell was, what came out, and where it ran.
+
+The schema comes first, code second: every field is documented here, and files with
+another `SCHEMA` number or an unknown field are refused rather than guessed at.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+SCHEMA = 1
+
+Status = Literal["ok", "not_applicable", "error", "timeout", "oom", "crashed", "interrupted"]
+Metric = Literal["accuracy", "mse"]
+
+FAILED: frozenset[Status] = frozenset({"error", "timeout", "oom", "crashed"})
+
+
+class Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every part of a result."""
+
+
+class SuiteFacts(Struct, frozen=True, kw_only=True):
+    """The suite a cell ran on."""
+
+    name: str
+    dataset: str
+    way: int
+    shot: int
+    query: int  # queries per class
+    metric: Metric
+    episodes: int  # in the full suite; `Scores` says how many were scored
+    episodes_digest: str  # SHA-256 of the manifest
+    pixels_digest: str  # SHA-256 of the preprocessed images
+    train_on: str | None = None  # the suite whose base data was used, if another
+
+
+class Training(Struct, frozen=True, kw_only=True):
+    """Training episodes as resolved for this cell; None for learners without `meta_step`."""
+
+    way: int
+    shot: int
+    query: int
+    tasks_per_step: int
+
+
+class Job(Struct, frozen=True, kw_only=True):
+    """What was asked for; with the suite it is the identity of a cell."""
+
+    algorithm: str
+    params: dict[str, bool | int | float | str]  # every parameter, resolved
+    chosen: dict[str, bool | int | float | str]  # those that differ from the defaults
+    seed: int
+    budget: str  # smoke, standard, paper, tasks=N or seconds=S
+    device: str  # device type: cpu, cuda, mps, ...
+    provider: str  # the plugin that provides the algorithm
+    code: str  # SHA-256 of the plugin's source and of what it runs on
+    training: Training | None = None
+
+
+class Scores(Struct, frozen=True, kw_only=True):
+    """Per-episode scores, in manifest order."""
+
+    queries: int  # per episode
+    correct: list[int] | None = None  # right answers per episode (metric accuracy)
+    f1: list[float] | None = None  # macro-F1 per episode (metric accuracy)
+    error: list[float] | None = None  # mean squared error per episode (metric mse)
+    nonfinite: int = 0  # outputs that were NaN or infinite
+    outputs_digest: str  # SHA-256 of all outputs, float32, in manifest order
+
+
+class CurvePoint(Struct, frozen=True, kw_only=True):
+    """One point of the learning curve; which values it has depends on the learner."""
+
+    update: int  # outer updates so far
+    values: dict[str, float | None]  # e.g. {"loss": 1.2, "validation": 0.61}; null: not finite
+
+
+class MetaTraining(Struct, frozen=True, kw_only=True):
+    """How much meta-training a cell got."""
+
+    updates: int
+    tasks: int  # training episodes, or their equal in images for non-episodic learners
+    images: int
+    seconds: float  # wall time of training itself; validation not included
+    curve: list[CurvePoint]
+    selected: str  # "best" (on validation) or "last"
+    selected_update: int
+    best_validation: float | None = None
+
+
+class Timing(Struct, frozen=True, kw_only=True):
+    """Wall times of the evaluation; seconds are raw samples."""
+
+    adapt_s: list[float]  # latency mode, one task at a time
+    predict_s: list[float]
+    cold_s: float  # the very first adapt and predict together
+    throughput_s: float  # the accuracy pass, many tasks at a time
+    throughput_episodes: int
+    tasks_per_batch: int
+
+
+class Environment(Struct, frozen=True, kw_only=True):
+    """Where it ran."""
+
+    metabench: str
+    python: str
+    platform: str
+    cpu: str
+    cores: int
+    threads: int
+    packages: dict[str, str]
+    device_name: str | None = None
+    allocator: dict[str, str] = {}
+    commit: str | None = None
+    dirty: bool | None = None  # uncommitted changes, results left out of account
+    contended: bool = False  # other cells ran on the machine at the same time
+
+
+class Failure(Struct, frozen=True, kw_only=True):
+    """Why there is no score."""
+
+    reason: str  # one line
+    traceback: str = ""
+    log: str = ""  # path of what the learner process printed
+
+
+class Result(Struct, frozen=True, kw_only=True):
+    """One cell. `None` fields were not measured."""
+
+    schema: int = SCHEMA
+    status: Status
+    created: str  # UTC, ISO 8601
+    wall_s: float  # the whole cell, start of the process included
+    suite: SuiteFacts
+    job: Job
+    scores: Scores | None = None
+    parameters: int | None = None  # learnable numbers in the learner
+    training: MetaTraining | None = None
+    timing: Timing | None = None
+    environment: Environment | None = None
+    failure: Failure | None = None
+
+    def per_episode(self) -> npt.NDArray[np.float64]:
+        """[E] scores, one per episode: accuracy as a fraction, or squared error."""
+        if self.scores is None:
+            return np.empty(0)
+        if self.scores.correct is not None:
+            return np.asarray(self.scores.correct, dtype=np.float64) / self.scores.queries
+        return np.asarray(self.scores.error, dtype=np.float64)
+
+
+def encode(result: Result) -> bytes:
+    """A result as JSON, one line per field, so that files can be read and diffed."""
+    fields: dict[str, Any] = msgspec.to_builtins(result)
+    lines = [f'  "{name}": {msgspec.json.encode(value).decode()}' for name, value in fields.items()]
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def decode(data: bytes) -> Result:
+    """Read a result back.
+
+    Raises:
+        msgspec.DecodeError: it is not JSON, or not this schema.
+    """
+    result = msgspec.json.decode(data, type=Result)
+    if result.schema != SCHEMA:
+        raise msgspec.ValidationError(f"schema {result.schema}, expected {SCHEMA}")
+    return result

@@ -1,0 +1,123 @@
+"""The results folder: one file per cell, written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from metabench.address import Value, show
+from metabench.errors import DataError
+from metabench.results.schema import Result, decode, encode
+
+_LONGEST = 80  # characters of parameters in a file name, before a hash takes over
+DAMAGED = ".damaged"
+
+
+def cell_path(
+    suite: str,
+    algorithm: str,
+    chosen: Mapping[str, Value],
+    seed: int,
+    budget: str,
+    device: str,
+) -> Path:
+    """Where a cell's result lies, relative to the results folder."""
+    return Path(suite) / algorithm / f"{_params(chosen)}-s{seed}-{budget}-{device}.json"
+
+
+def _params(chosen: Mapping[str, Value]) -> str:
+    text = ",".join(f"{key}={show(value)}" for key, value in sorted(chosen.items()))
+    if not text:
+        return "default"
+    safe = re.sub(r"[^A-Za-z0-9_.,=+\[\]-]", "_", text)
+    if safe == text and len(text) <= _LONGEST:
+        return text
+    return f"{safe[: _LONGEST - 9]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+class Store:
+    """Reads and writes result files below one folder.
+
+    Two runs may share a folder: every cell is a file of its own, replaced in one step.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+
+    def write(self, path: Path, result: Result) -> Path:
+        """Write a result at a path from `cell_path`; returns the file.
+
+        Raises:
+            DataError: the folder cannot be written to, or the disk is full.
+        """
+        file = self.root / path
+        try:
+            write_atomically(file, encode(result))
+        except OSError as error:
+            raise DataError(
+                f"cannot write {file}: {error.strerror}; free some space or choose another "
+                "folder with --results"
+            ) from error
+        return file
+
+    def load(self, path: Path) -> Result | None:
+        """The result at a path from `cell_path`; None if there is none.
+
+        Raises:
+            DataError: the file is not a result; it says what to do.
+        """
+        file = self.root / path
+        try:
+            return decode(file.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (msgspec.DecodeError, OSError) as error:
+            raise DataError(f"{file}: not a readable result ({error})") from error
+
+    def set_aside(self, path: Path) -> Path:
+        """Rename a damaged file so that its cell can be run again; returns its new name."""
+        file = self.root / path
+        aside = file.with_name(file.name + DAMAGED)
+        file.replace(aside)
+        return aside
+
+    def paths(self) -> list[Path]:
+        """Every result file, relative to the folder, in a fixed order."""
+        found = self.root.glob("*/*/*.json")
+        return sorted(p.relative_to(self.root) for p in found if not p.name.startswith("."))
+
+    def read(self) -> tuple[list[tuple[Path, Result]], list[str]]:
+        """Every readable result with its path, and a line about each that is not."""
+        results: list[tuple[Path, Result]] = []
+        problems: list[str] = []
+        for path in self.paths():
+            try:
+                result = self.load(path)
+            except DataError as error:
+                problems.append(f"{error}; it is left out, `metabench run` sets it aside")
+                continue
+            if result is not None:
+                results.append((path, result))
+        return results, problems
+
+
+def write_atomically(file: Path, data: bytes) -> None:
+    """Write a file so that readers see the old one or the new one, also after a crash."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name[:80]}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(temporary).chmod(0o644)  # mkstemp gives 0600, and results are shared
+        Path(temporary).replace(file)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

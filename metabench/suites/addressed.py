@@ -1,0 +1,38 @@
+"""Suites made on the command line: `folder:PATH[way=5,shot=1]` and `manifest:FILE`."""
+
+from __future__ import annotations
+
+from metabench import address
+from metabench.address import Value
+from metabench.errors import UsageError
+from metabench.suites.suite import Suite
+
+_FOLDER: dict[str, Value] = {
+    "way": 5,
+    "shot": 1,
+    "query": 15,
+    "episodes": 1000,
+    "size": 28,  # 0 keeps images as they are
+    "split": "auto",
+    "invert": False,
+}
+
+
+def addressed_suite(text: str, data_root: str | None) -> Suite | None:
+    """The suite that an address describes; None if it is a plain name.
+
+    Raises:
+        UsageError: a parameter is unknown or has a wrong value.
+        DataError: the images or the manifest cannot be read.
+    """
+    kind, colon, rest = text.partition(":")
+    if not colon or kind not in ("folder", "manifest"):
+        return None
+    path, given = address.parse(rest)
+    if kind == "manifest":
+        if given:
+            raise UsageError(f"'{text}': a manifest file says everything, it takes no parameters")
+        return Suite.from_manifest(path, data_root=data_root)
+    params = address.resolve(kind, given, _FOLDER)
+    size = int(params.pop("size")) or None
+    return Suite.from_folder(path, size=size, data_root=data_root, **params)  # type: ignore[arg-type]

@@ -1,0 +1,50 @@
+"""The protocol of a manifest file: its episodes are listed, not drawn."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from metabench.data.dataset import Dataset
+from metabench.data.listed import Listing
+from metabench.suites import draw
+from metabench.suites.manifest import Manifest
+from metabench.suites.pool import Pool
+
+
+@dataclass(frozen=True, eq=False)
+class Listed:
+    """Episodes as somebody listed them; there is no base data.
+
+    Files often list queries class by class, which would tell a learner their labels, so
+    queries are put into an order drawn from the list's own content.
+    """
+
+    listing: Listing
+
+    name: ClassVar[str] = "listed-1"
+    class_disjoint: ClassVar[bool] = False
+
+    def pools(self, dataset: Dataset) -> dict[str, Pool]:
+        return {}
+
+    def manifest(self, dataset: Dataset) -> Manifest:
+        """The listed episodes, queries in a random order."""
+        li = self.listing
+        content = hashlib.sha256(np.ascontiguousarray(li.query).tobytes()).hexdigest()
+        key = draw.stream_key(dataset.content, self.name, content)
+        order = draw.permute(draw.episode_words(key, 0, *li.query.shape))
+        return Manifest(
+            content=dataset.content,
+            way=li.way,
+            shot=li.shot,
+            per_class=li.queries,
+            classes=np.broadcast_to(np.arange(li.way), (len(li.support), li.way)),
+            support=li.support,
+            support_y=li.support_y,
+            query=np.take_along_axis(li.query, order, axis=1),
+            query_y=np.take_along_axis(li.query_y, order, axis=1),
+        )

@@ -1,0 +1,125 @@
+"""What a learner may see before it adapts: base and validation examples, nothing novel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from metabench.data.dataset import Dataset, Indices
+from metabench.errors import DataError
+from metabench.suites import draw
+from metabench.suites.pool import Drawn, Pool
+
+_BASE, _VALIDATION = "base", "validation"
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """Base and validation images with the pools to draw training episodes from.
+
+    Attributes:
+        content: the dataset's content digest, the key of every draw.
+        protocol: the protocol's name, likewise.
+        images: [M, C, H, W] uint8, base images first.
+        labels: [B] class of each base image in 0..classes-1, for learners with `fit`.
+        classes: number of base classes.
+        base: pool of training episodes.
+        validation: pool of validation episodes, or None.
+    """
+
+    content: str
+    protocol: str
+    images: npt.NDArray[np.uint8]
+    labels: Indices
+    classes: int
+    base: Pool
+    validation: Pool | None
+
+    @classmethod
+    def of(cls, dataset: Dataset, protocol: str, pools: dict[str, Pool]) -> Material:
+        """Cut what a learner may see out of a dataset.
+
+        Raises:
+            DataError: there are no base classes.
+        """
+        if _BASE not in pools:
+            raise DataError(f"dataset {dataset.name} has no base classes to train on")
+        base, validation = pools[_BASE], pools.get(_VALIDATION)
+        base_images = base.images
+        images = base_images
+        if validation is not None:
+            images = np.concatenate([images, np.setdiff1d(validation.images, base_images)])
+        positions = np.full(len(dataset.images), -1, dtype=np.int64)
+        positions[images] = np.arange(len(images))
+        classes, labels = np.unique(dataset.labels[base_images], return_inverse=True)
+        return cls(
+            content=dataset.content,
+            protocol=protocol,
+            images=dataset.images[images],
+            labels=labels.astype(np.int64),
+            classes=len(classes),
+            base=base.reindexed(positions),
+            validation=None if validation is None else validation.reindexed(positions),
+        )
+
+    def training(self, seed: int, first: int, count: int, way: int, shot: int, query: int) -> Drawn:
+        """Training episodes first..first+count-1 of the stream of `seed`."""
+        key = self._key(_BASE, way, shot, query, seed)
+        return self.base.draw(key, first, count, way, shot, query)
+
+    def validating(self, count: int, way: int, shot: int, query: int) -> Drawn | None:
+        """The first `count` validation episodes, the same for every learner and seed."""
+        if self.validation is None:
+            return None
+        self.validation.check(way, shot, query, "validation episodes")
+        key = self._key(_VALIDATION, way, shot, query)
+        return self.validation.draw(key, 0, count, way, shot, query)
+
+    def _key(self, split: str, way: int, shot: int, query: int, seed: int | None = None) -> int:
+        return stream(self.content, self.protocol, split, way, shot, query, seed)
+
+    def save(self, folder: Path) -> None:
+        """Write to an existing folder, for another process to `load`."""
+        np.save(folder / "images.npy", self.images)
+        arrays = {f"base_{k}": v for k, v in self.base.to_arrays().items()}
+        if self.validation is not None:
+            arrays |= {f"validation_{k}": v for k, v in self.validation.to_arrays().items()}
+        np.savez(
+            folder / "pools.npz",
+            keys=np.array([self.content, self.protocol]),
+            labels=self.labels,
+            classes=np.array(self.classes),
+            **arrays,  # type: ignore[arg-type]
+        )
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Material:
+        """Read what `save` wrote; images are a read-only memory map."""
+        folder = Path(folder)
+        with np.load(folder / "pools.npz") as arrays:
+
+            def pool(prefix: str) -> Pool:
+                return Pool.from_arrays(
+                    {k.removeprefix(prefix): arrays[k] for k in arrays if k.startswith(prefix)}
+                )
+
+            return cls(
+                content=str(arrays["keys"][0]),
+                protocol=str(arrays["keys"][1]),
+                images=np.load(folder / "images.npy", mmap_mode="r"),
+                labels=arrays["labels"],
+                classes=int(arrays["classes"]),
+                base=pool("base_"),
+                validation=pool("validation_") if "validation_classes" in arrays else None,
+            )
+
+
+def stream(
+    content: str, protocol: str, split: str, way: int, shot: int, query: int, seed: int | None
+) -> int:
+    """The key of one stream of episodes."""
+    shape = f"{way}w{shot}s{query}q"
+    return draw.stream_key(content, protocol, split, shape, "" if seed is None else str(seed))

@@ -1,0 +1,177 @@
+"""What episodes are drawn from: entries (a class and its images) in groups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from metabench.data.dataset import Indices
+from metabench.errors import DataError
+from metabench.suites import draw
+
+
+class Drawn(NamedTuple):
+    """E episodes as image indices; E leads every array.
+
+    Attributes:
+        classes: [E, way] class id of each label.
+        support: [E, way * shot] image indices, label by label.
+        support_y: [E, way * shot] labels in 0..way-1.
+        query: [E, way * query] image indices in random order.
+        query_y: [E, way * query] labels.
+    """
+
+    classes: Indices
+    support: Indices
+    support_y: Indices
+    query: Indices
+    query_y: Indices
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Entries to draw episodes from. An episode takes one group, then `way` of its entries.
+
+    Attributes:
+        classes: [P] the class id of each entry.
+        names: [P] the entries' names, for messages.
+        support: for each entry, the images that support examples are drawn from.
+        query: the same for queries; None: both come from `support`, never the same image.
+        groups: for each group, its entries.
+    """
+
+    classes: Indices
+    names: tuple[str, ...]
+    support: tuple[Indices, ...]
+    query: tuple[Indices, ...] | None
+    groups: tuple[Indices, ...]
+
+    @property
+    def images(self) -> Indices:
+        """Every image an episode can hold, ascending."""
+        return np.unique(np.concatenate([*self.support, *(self.query or ())]))
+
+    def check(self, way: int, shot: int, query: int, where: str) -> None:
+        """Raise a DataError that names the class and the number missing, if one is short."""
+        for group in self.groups:
+            if len(group) < way:
+                raise DataError(
+                    f"{where}: {way}-way episodes need {way} classes, there are {len(group)} "
+                    f"({way - len(group)} missing); ask for a smaller way"
+                )
+        needs = (
+            [(self.support, shot + query, f"{shot} support and {query} query")]
+            if self.query is None
+            else [(self.support, shot, f"{shot} support"), (self.query, query, f"{query} query")]
+        )
+        for images, need, words in needs:
+            for name, members in zip(self.names, images, strict=True):
+                if len(members) < need:
+                    raise DataError(
+                        f"{where}: class '{name}' has {len(members)} images, {words} images need "
+                        f"{need} ({need - len(members)} missing)"
+                    )
+
+    def draw(self, key: int, first: int, count: int, way: int, shot: int, query: int) -> Drawn:
+        """Draw episodes first..first+count-1 of the stream `key`. `check` comes first."""
+        per_class = shot + query
+        words = draw.episode_words(key, first, count, 1 + way + way * per_class + way * query)
+        group_words, class_words, image_words, order_words = np.split(
+            words, np.cumsum([1, way, way * per_class]), axis=1
+        )
+        group_start, group_size, members = self._groups
+        group = draw.below(group_words[:, 0], len(self.groups))
+        picks = draw.choose(class_words, group_size[group])
+        entries = members[group_start[group][:, None] + picks]  # [E, way]
+
+        image_words = image_words.reshape(count * way, per_class)
+        flat = entries.reshape(-1)
+        if self.query is None:
+            both = _pick(image_words, flat, *self._support)
+            support, queries = both[:, :shot], both[:, shot:]
+        else:
+            support = _pick(image_words[:, :shot], flat, *self._support)
+            queries = _pick(image_words[:, shot:], flat, *self._query)
+
+        labels = np.arange(way)
+        order = draw.permute(order_words)
+        query_y = np.broadcast_to(labels.repeat(query), order.shape)
+        return Drawn(
+            classes=self.classes[entries],
+            support=support.reshape(count, way * shot),
+            support_y=np.tile(labels.repeat(shot), (count, 1)),
+            query=np.take_along_axis(queries.reshape(count, way * query), order, axis=1),
+            query_y=np.take_along_axis(query_y, order, axis=1),
+        )
+
+    def reindexed(self, positions: Indices) -> Pool:
+        """The same pool over another image array: image i stands at positions[i] there."""
+        return Pool(
+            classes=self.classes,
+            names=self.names,
+            support=tuple(positions[members] for members in self.support),
+            query=None if self.query is None else tuple(positions[m] for m in self.query),
+            groups=self.groups,
+        )
+
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """The pool as named arrays, for `numpy.savez`; `from_arrays` is the inverse."""
+        arrays: dict[str, npt.NDArray[Any]] = {
+            "classes": self.classes,
+            "names": np.array(self.names),
+        }
+        for name in ("support", "query", "groups"):
+            part = getattr(self, name)
+            if part is not None:
+                arrays[name], arrays[f"{name}_sizes"] = np.concatenate(part), _sizes(part)
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Pool:
+        """Read back what `to_arrays` made."""
+
+        def part(name: str) -> tuple[Indices, ...]:
+            return tuple(np.split(arrays[name], np.cumsum(arrays[f"{name}_sizes"])[:-1]))
+
+        return cls(
+            classes=arrays["classes"],
+            names=tuple(str(name) for name in arrays["names"]),
+            support=part("support"),
+            query=part("query") if "query" in arrays else None,
+            groups=part("groups"),
+        )
+
+    @cached_property
+    def _groups(self) -> tuple[Indices, Indices, Indices]:
+        return _ragged(self.groups)
+
+    @cached_property
+    def _support(self) -> tuple[Indices, Indices, Indices]:
+        return _ragged(self.support)
+
+    @cached_property
+    def _query(self) -> tuple[Indices, Indices, Indices]:
+        return _ragged(self.query or ())
+
+
+def _sizes(part: Sequence[Indices]) -> Indices:
+    return np.array([len(members) for members in part], dtype=np.int64)
+
+
+def _ragged(part: Sequence[Indices]) -> tuple[Indices, Indices, Indices]:
+    """Rows of different lengths as (start of each, length of each, all in one array)."""
+    sizes = _sizes(part)
+    return np.cumsum(sizes) - sizes, sizes, np.concatenate(part)
+
+
+def _pick(
+    words: draw.Words, entries: Indices, start: Indices, size: Indices, members: Indices
+) -> Indices:
+    """Distinct images of each entry, as many as there are words: [R, k]."""
+    images: Indices = members[start[entries][:, None] + draw.choose(words, size[entries])]
+    return images

@@ -1,0 +1,116 @@
+"""Protocols: how a dataset becomes pools of base, validation and test episodes.
+
+Catalogues name protocols, so NumPy is imported only when one is put to work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    from metabench.data.dataset import Dataset, Indices
+    from metabench.suites.pool import Pool
+
+
+class EpisodeProtocol(Protocol):
+    """How a suite cuts its dataset."""
+
+    @property
+    def name(self) -> str:
+        """Part of the key that episodes are drawn by: a changed rule gets a new name."""
+
+    @property
+    def class_disjoint(self) -> bool:
+        """Whether base, validation and test classes never overlap."""
+
+    def pools(self, dataset: Dataset) -> dict[str, Pool]:
+        """The pools of the splits there are: "base", "validation", "novel"."""
+
+
+@dataclass(frozen=True)
+class BySplit:
+    """The field's usual protocol: each split has classes of its own."""
+
+    name: ClassVar[str] = "classes-1"
+    class_disjoint: ClassVar[bool] = True
+
+    def pools(self, dataset: Dataset) -> dict[str, Pool]:
+        import numpy as np
+
+        from metabench.data.dataset import SPLITS
+        from metabench.suites.pool import Pool
+
+        splits = {split: dataset.split(split) for split in SPLITS}
+        return {
+            split: Pool(
+                classes=classes,
+                names=tuple(dataset.classes[c] for c in classes),
+                support=tuple(dataset.images_of[c] for c in classes),
+                query=None,
+                groups=(np.arange(len(classes)),),
+            )
+            for split, classes in splits.items()
+            if len(classes)
+        }
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """One labelled set cut into disjoint tasks with the same classes.
+
+    Each chunk has a training part, which support examples come from, and a test part,
+    which queries come from. Some chunks are for meta-training; test episodes come from the
+    others. Classes are the same on both sides, so class-disjointness does not apply.
+
+    Attributes:
+        chunks: how many disjoint tasks to cut.
+        base: how many of them are for meta-training.
+        test_percent: share of each chunk's images, per class, in its test part.
+    """
+
+    chunks: int = 10
+    base: int = 7
+    test_percent: int = 30
+
+    class_disjoint: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        return f"chunks-1/{self.chunks}/{self.base}/{self.test_percent}"
+
+    def pools(self, dataset: Dataset) -> dict[str, Pool]:
+        cut = [self._cut(dataset, c) for c in range(len(dataset.classes))]
+        return {
+            "base": self._pool(dataset, cut, range(self.base)),
+            "novel": self._pool(dataset, cut, range(self.base, self.chunks)),
+        }
+
+    def _cut(self, dataset: Dataset, c: int) -> list[Indices]:
+        """The images of class c, shuffled and dealt into chunks."""
+        import numpy as np
+
+        from metabench.suites import draw
+
+        images = dataset.images_of[c]
+        key = draw.stream_key(dataset.content, self.name, f"cut/{c}")
+        order = draw.permute(draw.episode_words(key, 0, 1, len(images)))[0]
+        return np.array_split(images[order], self.chunks)
+
+    def _pool(self, dataset: Dataset, cut: list[list[Indices]], chunks: range) -> Pool:
+        import numpy as np
+
+        from metabench.suites.pool import Pool
+
+        ways = len(dataset.classes)
+        parts = [cut[c][chunk] for chunk in chunks for c in range(ways)]
+        tests = [len(part) * self.test_percent // 100 for part in parts]
+        return Pool(
+            classes=np.tile(np.arange(ways), len(chunks)),
+            names=tuple(
+                f"{dataset.classes[c]} (chunk {chunk})" for chunk in chunks for c in range(ways)
+            ),
+            support=tuple(p[: len(p) - t] for p, t in zip(parts, tests, strict=True)),
+            query=tuple(p[len(p) - t :] for p, t in zip(parts, tests, strict=True)),
+            groups=tuple(np.arange(ways) + i * ways for i in range(len(chunks))),
+        )

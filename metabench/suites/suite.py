@@ -1,0 +1,181 @@
+"""A suite: a named, frozen list of test episodes over one dataset.
+
+Catalogues list suites by the dozen, so this file imports neither NumPy nor a dataset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from metabench.errors import UsageError
+from metabench.learner import load
+from metabench.suites.protocol import BySplit, EpisodeProtocol
+
+if TYPE_CHECKING:
+    from metabench.data.dataset import Dataset
+    from metabench.suites.opened import OpenSuite
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Test episodes by name; nothing is read or drawn until `open`.
+
+    Attributes:
+        name: names the suite in commands, files and tables.
+        dataset: "module:attr" of, or directly, a function from the data root to a
+            `Dataset`; or the dataset itself.
+        way: classes per episode.
+        shot: support examples per class.
+        query: query examples per class.
+        episodes: how many test episodes.
+        protocol: how the dataset is cut into base, validation and test episodes.
+        metric: "accuracy".
+    """
+
+    name: str
+    dataset: str | Callable[[Path], Dataset] | Dataset
+    way: int
+    shot: int
+    query: int = 15
+    episodes: int = 1000
+    protocol: EpisodeProtocol = field(default_factory=BySplit)
+    metric: Literal["accuracy", "mse"] = "accuracy"
+
+    def __post_init__(self) -> None:
+        for what, least in (("way", 2), ("shot", 1), ("query", 1), ("episodes", 1)):
+            if getattr(self, what) < least:
+                raise UsageError(
+                    f"suite {self.name}: {what}={getattr(self, what)}, must be at least {least}"
+                )
+
+    @property
+    def dataset_name(self) -> str:
+        """The dataset's name, known without reading it."""
+        if isinstance(self.dataset, str):
+            return self.dataset.partition(":")[0].rpartition(".")[2]
+        name = getattr(self.dataset, "name", None) or getattr(self.dataset, "__name__", "dataset")
+        return str(name)
+
+    def open(self, data_root: str | Path | None = None) -> OpenSuite:
+        """Read the dataset and check that it has enough classes and images.
+
+        Raises:
+            DataError: the data is missing or damaged, or a class is too small.
+        """
+        from metabench.data.cache import data_root as chosen_root
+        from metabench.data.dataset import Dataset
+        from metabench.suites.opened import OpenSuite
+
+        dataset = self.dataset
+        if not isinstance(dataset, Dataset):
+            dataset = load(dataset)(chosen_root(data_root))
+        opened = OpenSuite(self, dataset)
+        opened.check()
+        return opened
+
+    @classmethod
+    def from_arrays(
+        cls,
+        x: Any,
+        y: Any,
+        *,
+        name: str = "arrays",
+        way: int = 5,
+        shot: int = 1,
+        query: int = 15,
+        episodes: int = 1000,
+        splits: Mapping[str, Any] | None = None,
+        split: str = "auto",
+        data_root: str | Path | None = None,
+    ) -> Suite:
+        """A suite over any labelled images; see `metabench.data.arrays` for what `x` may be.
+
+        Args:
+            x: [M, H, W] or [M, C, H, W] images.
+            y: [M] labels, integers or strings.
+            name: names the dataset; the suite is called `<name>-<way>w<shot>s`.
+            way: classes per episode.
+            shot: support examples per class.
+            query: query examples per class.
+            episodes: how many test episodes.
+            splits: the labels of "base", "validation" and "novel".
+            split: without `splits`: "auto" divides the classes, "novel" tests on all.
+            data_root: where the arrays are kept.
+
+        Raises:
+            UsageError: the arrays do not have the right form.
+            DataError: too few classes or images.
+        """
+        from metabench.data import arrays, cache
+
+        root = cache.data_root(data_root)
+        dataset = arrays.load(x, y, root, name=name, splits=splits, split=split)
+        return _sized(dataset, way, shot, query, episodes)
+
+    @classmethod
+    def from_folder(
+        cls,
+        path: str | Path,
+        *,
+        way: int = 5,
+        shot: int = 1,
+        query: int = 15,
+        episodes: int = 1000,
+        size: int | None = 28,
+        split: str = "auto",
+        invert: bool = False,
+        data_root: str | Path | None = None,
+    ) -> Suite:
+        """A suite over images in class folders, one or two levels deep.
+
+        Args:
+            path: the folder; one called base, validation and novel (or train, val, test)
+                at the top decides the splits.
+            way: classes per episode.
+            shot: support examples per class.
+            query: query examples per class.
+            episodes: how many test episodes.
+            size: images are resized to size x size; None keeps them as they are.
+            split: without split folders: "auto" divides the classes, "novel" tests on all.
+            invert: dark ink on light paper; makes ink bright.
+            data_root: where the resized images are kept.
+
+        Raises:
+            DataError: no images, or too few classes or images.
+        """
+        from metabench.data import cache, folder
+
+        root = cache.data_root(data_root)
+        dataset = folder.load(Path(path), root, size=size, split=split, invert=invert)
+        return _sized(dataset, way, shot, query, episodes)
+
+    @classmethod
+    def from_manifest(cls, file: str | Path, *, data_root: str | Path | None = None) -> Suite:
+        """A suite from an explicit list of episodes (docs: "Manifest files").
+
+        Raises:
+            DataError: the file or an image cannot be read, or an episode is malformed.
+        """
+        from metabench.data import cache, listed
+        from metabench.suites.listing import Listed
+
+        dataset, listing = listed.load(Path(file), cache.data_root(data_root))
+        return cls(
+            name=listing.name,
+            dataset=dataset,
+            way=listing.way,
+            shot=listing.shot,
+            query=listing.queries,
+            episodes=len(listing.support),
+            protocol=Listed(listing),
+        )
+
+
+def _sized(dataset: Dataset, way: int, shot: int, query: int, episodes: int) -> Suite:
+    name = f"{dataset.name}-{way}w{shot}s"
+    suite = Suite(name, dataset, way, shot, query, episodes)
+    suite.open()
+    return suite

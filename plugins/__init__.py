@@ -1,0 +1,81 @@
+"""The catalogue of built-in algorithms: one entry and one file each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from metabench.hookspecs import hookimpl
+from metabench.learner import Algorithm, TrainingEpisodes
+
+FLOOR = frozenset({"floor"})  # a row that every table shows
+
+FLOORS = (
+    Algorithm("chance", "metabench_plugins.floors:Chance", tags=FLOOR),
+    Algorithm(
+        "pixel-1nn",
+        "metabench_plugins.floors:PixelNearestNeighbour",
+        tags=FLOOR,
+        reference="Cover and Hart 1967, IEEE Transactions on Information Theory 13",
+        deterministic=True,
+    ),
+    Algorithm(
+        "untrained",
+        "metabench_plugins.floors:Untrained",
+        params={"backbone": "conv4"},
+        tags=FLOOR,
+    ),
+)
+
+BASELINES = (
+    Algorithm(
+        "pca-lr",
+        "metabench_plugins.pca_lr:PcaLr",
+        params={"components": 50, "C": 1.0, "max_iter": 1000},
+        reference="Pedregosa et al. 2011, JMLR 12",
+        deterministic=True,
+    ),
+    Algorithm(
+        "sgd",
+        "metabench_plugins.sgd:Sgd",
+        params={"components": 50, "loss": "log_loss", "alpha": 1e-4, "max_iter": 1000},
+        reference="Bottou 2010, COMPSTAT; Pedregosa et al. 2011, JMLR 12",
+    ),
+    Algorithm(
+        "cnn-adam",
+        "metabench_plugins.cnn_adam:CnnAdam",
+        params={"backbone": "cnn", "lr": 1e-3, "steps": 10},
+        reference="Kingma and Ba 2015, arXiv:1412.6980",
+    ),
+    Algorithm(
+        "pretrained",
+        "metabench_plugins.pretrained:Pretrained",
+        params={
+            "backbone": "conv4",
+            "epochs": 0,
+            "batch_size": 128,
+            "lr": 1e-3,
+            "finetune_steps": 100,
+            "finetune_lr": 1e-2,
+        },
+        budgets={"smoke": 100, "standard": 2000, "paper": 20000},
+        reference="Chen et al. 2019, arXiv:1904.04232",
+    ),
+)
+
+META_LEARNERS = (
+    Algorithm(
+        "protonet",
+        "metabench_plugins.protonet:ProtoNet",
+        params={"backbone": "conv4", "lr": 1e-3, "halve_every": 2000},
+        training=TrainingEpisodes(way=20, query=5),
+        budgets={"smoke": 100, "standard": 2000, "paper": 20000},
+        reference="Snell et al. 2017, arXiv:1703.05175",
+    ),
+)
+
+
+@hookimpl
+def metabench_algorithms() -> Iterator[Algorithm]:
+    yield from FLOORS
+    yield from BASELINES
+    yield from META_LEARNERS

@@ -1,0 +1,45 @@
+"""Ordinary deep learning: a network trained from scratch on the support set alone.
+
+Kingma and Ba 2015, "Adam: A Method for Stochastic Optimization", ICLR (arXiv:1412.6980).
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from metabench import Learner, Support, TaskSpec
+from metabench.nets.heads import linear_head
+from metabench.nets.shapes import out_features
+
+
+class CnnAdam(Learner):
+    """What few-shot learning is worth without any other classes to learn from."""
+
+    def __init__(
+        self, task: TaskSpec, backbone: str = "cnn", lr: float = 1e-3, steps: int = 10
+    ) -> None:
+        super().__init__(task)
+        body = task.backbone(backbone)
+        head = linear_head(out_features(body, task.input_shape), task.way, task.generator())
+        self.model = nn.Sequential(body, head.to(task.device)).eval()
+        self.lr = lr
+        self.steps = steps
+
+    @torch.enable_grad()
+    def adapt(self, support: Support) -> nn.Module:
+        model = copy.deepcopy(self.model).train()
+        optimizer = torch.optim.Adam(model.parameters(), self.lr, fused=True)
+        for _ in range(self.steps):
+            optimizer.zero_grad()
+            F.cross_entropy(model(support.x), support.y).backward()
+            optimizer.step()
+        return model.eval()
+
+    @torch.no_grad()
+    def predict(self, state: nn.Module, query_x: Tensor) -> Tensor:
+        logits: Tensor = state(query_x)
+        return logits

@@ -1,0 +1,50 @@
+"""Floors: what a task is worth to someone who knows nothing, or only what it looks like.
+
+`pixel-1nn` is the nearest neighbour rule of Cover and Hart 1967, "Nearest Neighbor Pattern
+Classification", IEEE Transactions on Information Theory 13.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import torch
+from torch import Tensor
+
+from metabench import BatchedLearner, Learner, Support, squared_distances
+from metabench_plugins.protonet import Prototypes
+
+
+class Chance(Learner):
+    """A uniform guess for each query; the same image with the same seed gets the same one.
+
+    Guesses hang on the image alone, so neither the order of queries nor their company
+    matters.
+    """
+
+    def adapt(self, support: Support) -> None:
+        return None
+
+    def predict(self, state: None, query_x: Tensor) -> Tensor:
+        return torch.stack([self._guess(image) for image in query_x.cpu()]).to(query_x)
+
+    def _guess(self, image: Tensor) -> Tensor:
+        draw = zlib.crc32(image.numpy().tobytes(), self.task.seed)
+        return torch.rand(self.task.way, generator=torch.Generator().manual_seed(draw))
+
+
+class PixelNearestNeighbour(BatchedLearner):
+    """The class of the nearest support image, by squared distance between pixels."""
+
+    def adapt(self, support: Support) -> Support:
+        return support
+
+    def predict(self, state: Support, query_x: Tensor) -> Tensor:
+        distances = squared_distances(query_x.flatten(2), state.x.flatten(2))  # [T, Q, S]
+        label = state.y.unsqueeze(1).expand_as(distances)
+        nearest = distances.new_full((*query_x.shape[:2], self.task.way), float("inf"))
+        return -nearest.scatter_reduce(2, label, distances, "amin")
+
+
+class Untrained(Prototypes):
+    """Prototypes on a backbone as it was initialised: what its architecture alone is worth."""

@@ -1,0 +1,52 @@
+"""Principal components of base images, with a scikit-learn classifier on each support set."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+from torch import Tensor
+
+from metabench import BaseData, Learner, Support, TaskSpec
+
+
+class PcaLearner(Learner):
+    """What `pca-lr` and `sgd` share; they differ in the classifier alone.
+
+    Until `fit`, and beyond the components that the base images have, features are zero.
+    """
+
+    def __init__(self, task: TaskSpec, components: int) -> None:
+        super().__init__(task)
+        pixels = math.prod(task.input_shape)
+        self.mean = torch.zeros(pixels)
+        self.components = torch.zeros(min(components, pixels), pixels)
+
+    @abstractmethod
+    def classifier(self) -> Any:
+        """A new, untrained scikit-learn classifier."""
+
+    def fit(self, base: BaseData) -> None:
+        images = base.x.flatten(1).cpu().numpy()
+        count = min(len(images), len(self.components))
+        pca = PCA(count, svd_solver="covariance_eigh").fit(images)  # exact: it draws nothing
+        self.mean = torch.from_numpy(pca.mean_)
+        self.components[:count] = torch.from_numpy(pca.components_)
+
+    def features(self, x: Tensor) -> np.ndarray:
+        """Images [N, *shape] -> their principal components [N, components], float64."""
+        pixels = x.flatten(1).cpu().double()
+        return ((pixels - self.mean) @ self.components.double().T).numpy()
+
+    def adapt(self, support: Support) -> Any:
+        return self.classifier().fit(self.features(support.x), support.y.cpu().numpy())
+
+    def predict(self, state: Any, query_x: Tensor) -> Tensor:
+        scores = state.decision_function(self.features(query_x))
+        if scores.ndim == 1:  # of two classes, scikit-learn scores the second
+            scores = np.stack([np.zeros_like(scores), scores], axis=1)
+        return torch.from_numpy(scores).to(query_x)

@@ -1,0 +1,173 @@
+"""Only what may be compared shares a table, and the best row stands first."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from results_factory import make_environment, make_result, make_suite
+
+from metabench.analysis.rows import Cell
+from metabench.analysis.tables import build_tables
+
+
+def tables_of(*results):
+    return build_tables(Cell(None, result) for result in results)
+
+
+def rows_of(*results):
+    (table,) = tables_of(*results)
+    return table.rows
+
+
+def places(rows):
+    return [(row.rank, row.address) for row in rows]
+
+
+def test_the_highest_accuracy_is_first():
+    rows = rows_of(
+        make_result("low", accuracy=0.3),
+        make_result("high", accuracy=0.9),
+        make_result("middle", accuracy=0.6),
+    )
+    assert places(rows) == [(1, "high"), (2, "middle"), (3, "low")]
+
+
+def test_the_lowest_error_is_first():
+    suite = make_suite("sinusoid-5s", way=1, metric="mse", episodes=2)
+    rows = rows_of(
+        make_result("high", suite=suite, error=[3.0, 4.0]),
+        make_result("low", suite=suite, error=[0.1, 0.2]),
+        make_result("broken", suite=suite, error=[0.0, float("nan")]),
+    )
+    assert places(rows) == [(1, "low"), (2, "high"), (None, "broken")]
+
+
+def test_equal_scores_share_a_rank():
+    suite = make_suite(episodes=2)
+    rows = rows_of(
+        make_result("b", suite=suite, correct=[9, 9]),
+        make_result("a", suite=suite, correct=[8, 10]),
+        make_result("c", suite=suite, correct=[1, 1]),
+    )
+    assert places(rows) == [(1, "a"), (1, "b"), (3, "c")]
+
+
+def test_rows_without_a_score_are_last_failures_before_what_does_not_apply():
+    rows = rows_of(
+        make_result("na", status="not_applicable", reason="needs base data"),
+        make_result("stopped", status="interrupted"),
+        make_result("failed", status="oom"),
+        make_result("good", accuracy=0.1),
+    )
+    assert places(rows) == [(1, "good"), (None, "failed"), (None, "stopped"), (None, "na")]
+
+
+def test_budgets_suites_and_episodes_are_never_mixed():
+    results = [
+        make_result(suite=suite, budget=budget)
+        for suite in (
+            make_suite("digits-5w1s"),
+            make_suite("digits-5w1s", manifest="others"),
+            make_suite("glyphs-5w1s"),
+        )
+        for budget in ("paper", "tasks=100", "smoke", "standard")
+    ]
+    tables = tables_of(*results)
+    assert len(tables) == 12
+    assert all(len(table.rows) == 1 for table in tables)
+    assert all(row.budget == table.budget for table in tables for row in table.rows)
+    assert [t.budget for t in tables if t.suite == "glyphs-5w1s"] == [
+        "smoke",
+        "standard",
+        "paper",
+        "tasks=100",
+    ]
+
+
+def test_a_suite_with_two_lists_of_episodes_says_so_in_both_tables():
+    other = make_suite(manifest="others")
+    first, second, third = tables_of(
+        make_result(), make_result(suite=other), make_result(budget="standard")
+    )
+    assert (first.budget, first.alone) == ("smoke", False)
+    assert (second.budget, second.alone) == ("smoke", False)
+    assert (third.budget, third.alone) == ("standard", True)
+
+
+def test_seeds_are_one_row_and_devices_and_parameters_are_rows_of_their_own():
+    rows = rows_of(
+        *[make_result("maml", seed=seed) for seed in range(3)],
+        make_result("maml", chosen={"inner_lr": 0.4}),
+        make_result("maml", device="cuda", environment=make_environment(device_name="A GPU")),
+    )
+    assert sorted((row.address, row.device, row.seeds) for row in rows) == [
+        ("maml", "cpu", 3),
+        ("maml", "cuda", 1),
+        ("maml[inner_lr=0.4]", "cpu", 1),
+    ]
+
+
+def test_of_two_results_for_one_seed_the_newer_counts():
+    suite = make_suite(episodes=2)
+    (row,) = rows_of(
+        make_result(suite=suite, correct=[9, 9], created="2026-02-01T00:00:00Z"),
+        make_result(suite=suite, correct=[3, 3], created="2026-01-01T00:00:00Z"),
+    )
+    assert row.seeds == 1
+    assert row.score == pytest.approx(9 / 15)
+
+
+def test_the_order_of_the_results_changes_nothing():
+    results = [
+        make_result(name, seed=seed, suite=make_suite(manifest=manifest))
+        for name in ("a", "b", "c")
+        for seed in range(3)
+        for manifest in ("one", "two")
+    ]
+    expected = tables_of(*results)
+    random.Random(0).shuffle(results)
+    assert tables_of(*results) == expected
+
+
+def test_no_results_make_no_tables():
+    assert build_tables([]) == []
+
+
+def test_the_command_makes_every_row_again():
+    (table,) = tables_of(
+        make_result("protonet", seed=2),
+        make_result("protonet", seed=0),
+        make_result("maml", chosen={"inner_lr": 0.4}),
+        make_result("maml", device="cuda"),
+        make_result("maml", suite=make_suite(train_on="glyphs-5w1s")),
+    )
+    base = "metabench run -s digits-5w1s"
+    assert sorted(table.commands) == [
+        f"{base} -a 'maml[inner_lr=0.4]' -a protonet --seeds 2 --budget smoke",
+        f"{base} -a maml --seeds 2 --budget smoke --device cuda",
+        f"{base} -a maml --seeds 2 --budget smoke --train-on glyphs-5w1s",
+    ]
+
+
+def test_times_are_those_of_the_machine_on_which_most_cells_ran_alone():
+    big, small = make_environment(cpu="Big CPU"), make_environment(cpu="Small CPU")
+    shared = make_environment(cpu="Big CPU", contended=True)
+    (table,) = tables_of(
+        make_result("a", environment=small),
+        make_result("b", environment=small),
+        make_result("c", environment=big),
+        make_result("d", environment=shared),
+        make_result("e", environment=shared),
+    )
+    assert [name.partition(",")[0] for name in table.machines] == ["Small CPU", "Big CPU"]
+    assert {row.address for row in table.rows if row.adapt_ms is not None} == {"a", "b"}
+
+
+def test_each_device_has_a_machine_of_its_own():
+    gpu = make_environment(device_name="A GPU")
+    (table,) = tables_of(
+        make_result("a"), make_result("b"), make_result("a", device="cuda", environment=gpu)
+    )
+    assert all(row.adapt_ms is not None for row in table.rows)
+    assert len(table.machines) == 2

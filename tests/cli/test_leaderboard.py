@@ -1,0 +1,178 @@
+"""`metabench leaderboard` prints, writes and checks the tables of a results folder."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from results_factory import make_result, make_suite, store_results
+
+import metabench
+from metabench.analysis import render
+from metabench.analysis.leaderboard import read
+from metabench.analysis.tables import build_tables
+
+REPORTER = """
+import metabench
+
+@metabench.hookimpl
+def metabench_report(results, out):
+    (out / "report.txt").write_text(f"{len(results)} results")
+"""
+
+BROKEN_REPORTER = """
+import metabench
+
+@metabench.hookimpl
+def metabench_report(results):
+    raise RuntimeError("no ink")
+"""
+
+
+@pytest.fixture
+def stored(cli):
+    """Results in ./results, the folder of the `cli` fixture."""
+    store_results(
+        Path("results"),
+        [
+            make_result("protonet"),
+            make_result("maml", accuracy=0.5),
+            make_result("maml", budget="standard"),
+            make_result("protonet", suite=make_suite("glyphs-5w1s")),
+            make_result("broken", status="error"),
+        ],
+    )
+
+
+def rendered(name, folder="results"):
+    cells, _ = read(folder)
+    return render.FORMATS[name](build_tables(cells))
+
+
+@pytest.mark.usefixtures("stored")
+class TestWithResults:
+    def test_a_pipe_gets_markdown(self, cli):
+        assert cli("leaderboard") == (0, rendered("md"), "")
+
+    @pytest.mark.parametrize("name", ["md", "csv", "json", "html"])
+    def test_each_format_is_printed(self, cli, name):
+        assert cli("leaderboard", "--format", name) == (0, rendered(name), "")
+
+    def test_json_has_an_option_of_its_own(self, cli):
+        assert cli("leaderboard", "--json").out == rendered("json")
+
+    def test_two_formats_at_once_are_an_error(self, cli):
+        outcome = cli("leaderboard", "--json", "--format", "csv")
+        assert outcome.code == 2
+        assert "--json" in outcome.err
+
+    def test_suites_and_budget_choose_the_tables(self, cli):
+        def chosen(*args):
+            content = json.loads(cli("leaderboard", "--json", *args).out)
+            return [(suite["suite"], suite["budget"]) for suite in content["suites"]]
+
+        assert chosen("-s", "glyphs-*") == [("glyphs-5w1s", "smoke")]
+        assert chosen("--budget", "standard") == [("digits-5w1s", "standard")]
+        assert len(chosen("-s", "glyphs-*", "-s", "digits-*")) == 3
+
+    def test_nothing_matched_names_what_there_is(self, cli):
+        code, out, err = cli("leaderboard", "-s", "omniglot-*")
+        assert (code, out) == (4, "")
+        assert err.count("\n") == 1
+        for name in ("digits-5w1s", "glyphs-5w1s", "smoke", "standard"):
+            assert name in err
+
+    @pytest.mark.parametrize("name", ["md", "csv", "json", "html"])
+    def test_a_file_is_written_in_the_format_of_its_suffix(self, cli, name):
+        file = Path(f"leaderboard.{name}")
+        code, out, err = cli("leaderboard", "-o", file)
+        assert (code, out, err) == (0, "", f"wrote {file}\n")
+        assert file.read_text(encoding="utf-8") == rendered(name)
+
+    def test_quiet_writes_without_a_word(self, cli):
+        assert cli("leaderboard", "-q", "-o", "leaderboard.md") == (0, "", "")
+
+    def test_a_format_that_is_given_decides_over_the_suffix(self, cli):
+        cli("leaderboard", "-o", "table.txt", "--format", "csv")
+        assert Path("table.txt").read_text() == rendered("csv")
+
+    def test_a_suffix_that_tells_nothing_is_an_error(self, cli):
+        code, _, err = cli("leaderboard", "-o", "table.txt")
+        assert code == 2
+        assert "table.txt" in err
+        assert not Path("table.txt").exists()
+
+    def test_a_file_that_cannot_be_written_is_one_line(self, cli):
+        Path("taken").write_text("")
+        code, _, err = cli("leaderboard", "-o", "taken/leaderboard.md")
+        assert code == 2
+        assert err.count("\n") == 1
+        assert "taken" in err
+
+    def test_plugins_report_beside_a_file_and_only_then(self, cli):
+        Path("reporter.py").write_text(REPORTER)
+        cli("leaderboard", "-p", "reporter.py")
+        assert not Path("report.txt").exists()
+        cli("leaderboard", "-p", "reporter.py", "-o", "out/leaderboard.md", "-s", "digits-*")
+        assert Path("out/report.txt").read_text() == "4 results"
+
+    def test_a_reporter_that_fails_is_a_warning(self, cli):
+        Path("reporter.py").write_text(BROKEN_REPORTER)
+        code, _, err = cli("leaderboard", "-p", "reporter.py", "-o", "leaderboard.md")
+        assert code == 0
+        assert "no ink" in err
+        assert Path("leaderboard.md").exists()
+
+    def test_check_accepts_what_would_be_written(self, cli):
+        cli("leaderboard", "-o", "leaderboard.md")
+        assert cli("leaderboard", "--check") == (0, "", "")
+
+    def test_check_rejects_a_number_typed_by_hand_and_writes_nothing(self, cli):
+        cli("leaderboard", "-o", "leaderboard.md")
+        file = Path("leaderboard.md")
+        edited = file.read_text(encoding="utf-8").replace("protonet", "mine")
+        file.write_text(edited, encoding="utf-8")
+        code, _, err = cli("leaderboard", "--check")
+        assert code == 1
+        assert "metabench leaderboard -o leaderboard.md" in err
+        assert file.read_text(encoding="utf-8") == edited
+
+    def test_check_without_a_file_says_how_to_make_it(self, cli):
+        code, _, err = cli("leaderboard", "--check", "-o", "other.csv")
+        assert code == 1
+        assert "other.csv does not exist" in err
+
+    def test_a_damaged_file_is_named_on_stderr_and_the_rest_is_shown(self, cli):
+        damaged = Path("results/digits-5w1s/maml/default-s0-smoke-cpu.json")
+        damaged.write_text("{")
+        code, out, err = cli("leaderboard")
+        assert code == 0
+        assert damaged.name in err
+        assert "protonet" in out
+
+    def test_a_terminal_gets_ruled_tables_with_the_same_figures(self, cli, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+        code, out, _ = cli("leaderboard")
+        assert code == 0
+        assert "━" in out
+        assert "# Leaderboard" not in out
+        best = metabench.leaderboard().iloc[0]
+        half = (best["ci95_high"] - best["ci95_low"]) / 2
+        assert f"{100 * best['score']:.2f} ± {100 * half:.2f}" in out
+        assert "error: ZeroDivisionError: division by zero" in out
+
+
+def test_no_results_say_how_to_make_some(cli):
+    code, out, err = cli("leaderboard", "--results", "elsewhere")
+    assert (code, out) == (4, "")
+    assert "metabench run -s digits-5w1s" in err
+    assert "--results elsewhere" in err
+    assert err.count("\n") == 1
+
+
+def test_results_may_be_elsewhere(cli):
+    store_results(Path("elsewhere"), [make_result()])
+    assert cli("leaderboard", "--results", "elsewhere").out == rendered("md", "elsewhere")

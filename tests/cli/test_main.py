@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from importlib import import_module
+
+import click
+import pytest
+
+import metabench
+from metabench import cli as command_line
+from metabench.cli.options import Common, common_options
+from metabench.errors import DataError, NothingToRun, UsageError
+
+MAIN = "import sys; from metabench.cli import main; code = main(); {after}; sys.exit(code)"
+
+
+def spawn(*args: str, after: str = "pass", **kwargs) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", MAIN.format(after=after), *args]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **kwargs)
+
+
+@pytest.fixture
+def verb(monkeypatch):
+    """Make a function the verb `try`."""
+
+    def make(function, *choices):
+        command = click.command("try")(common_options(*choices)(function))
+        monkeypatch.setattr(command_line, "_made", command, raising=False)
+        monkeypatch.setitem(command_line.VERBS, "try", ("metabench.cli:_made", "Try."))
+
+    return make
+
+
+@pytest.mark.parametrize("name", list(command_line.VERBS))
+def test_every_verb_is_a_command_with_a_help_page(name, cli):
+    module, _, attr = command_line.VERBS[name][0].partition(":")
+    assert isinstance(getattr(import_module(module), attr), click.Command)
+    outcome = cli(name, "--help")
+    assert outcome.code == 0
+    assert outcome.out.startswith(f"Usage: metabench {name}")
+
+
+@pytest.mark.parametrize("args", [[], ["--help"]])
+def test_help_names_every_verb(args, cli):
+    code, out, err = cli(*args)
+    assert (code, err) == (0, "")
+    for name, (_, line) in command_line.VERBS.items():
+        assert name in out
+        assert line in out
+
+
+def test_version(cli):
+    assert cli("--version") == (0, f"metabench {metabench.__version__}\n", "")
+
+
+@pytest.mark.parametrize("args", [["--help"], ["list"], ["plugins", "--json"]])
+def test_what_should_be_quick_imports_nothing_heavy(args):
+    heavy = "torch", "pandas", "sklearn", "matplotlib", "scipy", "torchvision"
+    after = f"assert not set({heavy}) & set(sys.modules), set(sys.modules)"
+    done = spawn(*args, after=after)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "error"),
+    [
+        (["lsit"], "unknown verb 'lsit': did you mean 'list'?"),
+        (["list", "--jsn"], "No such option.*--json.*See metabench list --help."),
+        (["--verison"], "No such option.*--version.*See metabench --help."),
+        (["new"], "Missing argument 'NAME'.*See metabench new --help."),
+    ],
+)
+def test_a_wrong_word_is_one_line_with_the_nearest_match(args, error, cli):
+    code, out, err = cli(*args)
+    assert (code, out) == (2, "")
+    assert err.startswith("metabench: error: ")
+    assert err.count("\n") == 1
+    assert re.search(error, err)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (UsageError("wrong"), 2, "metabench: error: wrong\n"),
+        (DataError("damaged"), 2, "metabench: error: damaged\n"),
+        (NothingToRun("no match"), 4, "metabench: error: no match\n"),
+        (KeyboardInterrupt(), 130, "metabench: interrupted\n"),
+        (
+            ValueError("two\nlines"),
+            1,
+            "metabench: internal error: ValueError: two lines, run again with --debug\n",
+        ),
+    ],
+)
+def test_errors_become_exit_codes_and_one_line(error, code, line, cli, verb):
+    def fail(common):
+        raise error
+
+    verb(fail)
+    outcome = cli("try")
+    assert (outcome.code, outcome.out) == (code, "")
+    assert outcome.err.lstrip("\n") == line
+
+
+@pytest.mark.parametrize(("error", "code"), [(UsageError("wrong"), 2), (ValueError("wrong"), 1)])
+def test_debug_adds_the_traceback_and_keeps_the_code(error, code, cli, verb):
+    def fail(common):
+        raise error
+
+    verb(fail)
+    outcome = cli("try", "--debug")
+    assert outcome.code == code
+    assert "Traceback (most recent call last)" in outcome.err
+    assert "in fail" in outcome.err
+    assert outcome.err.splitlines()[-1].endswith("wrong")
+
+
+@pytest.mark.parametrize(("returned", "code"), [(None, 0), (0, 0), (3, 3)])
+def test_a_verb_decides_its_exit_code(returned, code, cli, verb):
+    verb(lambda common: returned)
+    assert cli("try").code == code
+
+
+def test_nobody_reading_the_output_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as closed:
+        command = [sys.executable, "-c", MAIN.format(after="pass"), "--help"]
+        done = subprocess.run(
+            command, stdout=closed, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_common_options_arrive_as_one_object(cli, verb, tmp_path):
+    seen = []
+    verb(lambda common: seen.append(common), "results", "data_root", "plugins")
+    options = [
+        "--results",
+        "r",
+        "--data-root",
+        "d",
+        "-p",
+        "mod",
+        "-p",
+        "no:x",
+        "--plugins-dir",
+        "here",
+        "-v",
+    ]
+    assert cli("try", *options).code == 0
+    assert cli("try").code == 0
+    given, default = seen
+    assert (str(given.results), given.results_given, given.data_root) == ("r", True, "d")
+    assert given.doors.plugins == ("mod", "no:x")
+    assert given.doors.plugins_dirs == (str(tmp_path / "here"),)
+    assert given.doors.restrict == ("builtin",)
+    assert (given.verbose, given.quiet, given.debug) == (True, False, False)
+    assert (default.results, default.results_given) == (Common().results, False)
+
+
+def test_a_verb_takes_only_the_options_it_chose(cli, verb):
+    verb(lambda common: None, "plugins")
+    assert cli("try", "-p", "no:x").code == 0
+    assert cli("try", "--results", "r").code == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "shown"), [((), "W"), (("-q",), ""), (("-v",), "IW"), (("-q", "-v"), "")]
+)
+def test_quiet_and_verbose_decide_what_is_logged(flags, shown, cli, verb):
+    import logging
+
+    def log(common):
+        logging.getLogger("metabench.somewhere").info("I")
+        logging.getLogger("metabench.somewhere").warning("W")
+
+    verb(log)
+    outcome = cli("try", *flags)
+    assert outcome.out == ""
+    assert "".join(line[-1] for line in outcome.err.splitlines()) == shown

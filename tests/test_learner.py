@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from functools import partial
+
+import pytest
+import torch
+
+from metabench import Algorithm, Backbone, BatchedLearner, Episodes, Learner, Support, TaskSpec
+from metabench.errors import UsageError
+from metabench.learner import DEFAULT_BUDGETS, load
+
+
+class Constant(Learner):
+    def adapt(self, support):
+        return self.task.way
+
+    def predict(self, state, query_x):
+        return torch.zeros(len(query_x), state)
+
+
+def linear(input_shape, width):
+    features = torch.Size(input_shape).numel()
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(features, width))
+
+
+BACKBONES = {"linear": Backbone("linear", build=linear, params={"width": 4})}
+TASK = TaskSpec(input_shape=(1, 3, 3), way=5, shot=1, backbones=BACKBONES)
+
+
+def episodes(tasks: int = 3) -> Episodes:
+    x = torch.arange(tasks * 4 * 2.0).reshape(tasks, 4, 2)
+    y = torch.arange(tasks * 4).reshape(tasks, 4)
+    return Episodes(Support(x, y), Support(x + 100, y + 100), way=2)
+
+
+def test_the_facade_imports_no_torch_until_it_is_needed():
+    code = "import sys, metabench; metabench.Algorithm; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_episodes_have_a_length_and_yield_one_task_at_a_time():
+    batch = episodes(3)
+    assert len(batch) == 3
+    for t, (support, query) in enumerate(batch):
+        assert torch.equal(support.x, batch.support.x[t])
+        assert torch.equal(support.y, batch.support.y[t])
+        assert torch.equal(query.x, batch.query.x[t])
+        assert torch.equal(query.y, batch.query.y[t])
+    assert t == 2
+
+
+def test_a_learner_must_define_adapt_and_predict():
+    class Half(Learner):
+        def adapt(self, support):
+            return support
+
+    with pytest.raises(TypeError, match="predict"):
+        Half(TASK)
+
+
+def test_a_learner_keeps_its_task_and_refuses_unknown_parameters():
+    assert Constant(TASK).task is TASK
+    with pytest.raises(TypeError, match="lr"):
+        Constant(TASK, lr=0.1)
+
+
+def test_a_batched_learner_is_a_learner():
+    assert issubclass(BatchedLearner, Learner)
+
+
+def test_a_backbone_is_built_by_address_from_the_task_seed():
+    def weights(task: TaskSpec, text: str) -> torch.Tensor:
+        return task.backbone(text)[1].weight
+
+    first = weights(TASK, "linear[width=7]")
+    assert first.shape == (7, 9)
+    assert torch.equal(first, weights(TASK, "linear[width=7]"))
+    other_seed = dataclasses.replace(TASK, seed=1)
+    assert not torch.equal(first, weights(other_seed, "linear[width=7]"))
+    assert weights(TASK, "linear").shape == (4, 9)
+
+
+def test_building_a_backbone_leaves_the_global_generator_alone():
+    before = torch.random.get_rng_state()
+    TASK.backbone("linear")
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("linaer", "unknown backbone 'linaer': did you mean 'linear'"),
+        ("linear[with=3]", "unknown parameter of linear 'with': did you mean 'width'"),
+        ("linear[width=wide]", "'width' takes int"),
+    ],
+)
+def test_a_wrong_backbone_is_a_usage_error(text, complaint):
+    with pytest.raises(UsageError, match=complaint):
+        TASK.backbone(text)
+
+
+def test_generators_of_a_task_draw_the_same_numbers_at_every_call():
+    first = torch.rand(5, generator=TASK.generator())
+    assert torch.equal(first, torch.rand(5, generator=TASK.generator()))
+    other = dataclasses.replace(TASK, seed=1)
+    assert not torch.equal(first, torch.rand(5, generator=other.generator()))
+
+
+@pytest.mark.parametrize("name", ["maml", "meta-sgd", "pixel-1nn", "a", "1nn"])
+def test_algorithm_names_are_lower_kebab(name):
+    assert Algorithm(name, build=Constant).name == name
+
+
+@pytest.mark.parametrize("name", ["", "MAML", "meta_sgd", "meta--sgd", "-maml", "maml-", "a b"])
+def test_other_algorithm_names_are_usage_errors(name):
+    with pytest.raises(UsageError, match="lower-case words joined by hyphens"):
+        Algorithm(name, build=Constant)
+
+
+def test_an_unknown_task_kind_is_a_usage_error():
+    with pytest.raises(UsageError, match="did you mean 'regression'"):
+        Algorithm("a", build=Constant, tasks={"regresion"})
+
+
+def test_an_algorithm_is_frozen_and_takes_any_iterable_of_tasks_and_tags():
+    spec = Algorithm("a", build=Constant, tasks=["regression"], tags=["floor"])
+    assert spec.tasks == frozenset({"regression"})
+    assert spec.tags == frozenset({"floor"})
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        spec.name = "b"
+
+
+def test_default_budgets_are_not_shared_between_algorithms():
+    one, two = Algorithm("one", build=Constant), Algorithm("two", build=Constant)
+    assert one.budgets == DEFAULT_BUDGETS
+    assert one.budgets is not two.budgets
+
+
+def test_load_gives_callables_back_and_imports_names():
+    build = partial(Constant)
+    assert load(build) is build
+    assert load("collections:OrderedDict").__name__ == "OrderedDict"
+    with pytest.raises(ModuleNotFoundError):
+        load("no_such_module:x")
