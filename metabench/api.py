@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,12 @@ import numpy.typing as npt
 
 from metabench.analysis.stats import mean_ci
 from metabench.doors import Doors
+from metabench.errors import UsageError
 from metabench.harness.budget import Budget
 from metabench.harness.cell import Cell, configure
 from metabench.harness.environment import ALLOCATOR, cores
 from metabench.harness.plan import Planned, Policy, plan
-from metabench.harness.request import Request, find_device, find_suites, request_cells
+from metabench.harness.request import Request, find_device, find_suite, request_cells
 from metabench.harness.runner import Library, Runner, Watcher
 from metabench.harness.supervisor import Conditions
 from metabench.learner import Algorithm, Learner, TaskSpec
@@ -24,6 +26,8 @@ from metabench.plugins import Plugins, load_plugins
 from metabench.results.schema import Result
 from metabench.results.store import Store
 from metabench.suites.suite import Suite
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from metabench.harness.messages import Progress
@@ -86,6 +90,8 @@ class Run:
         try:
             for suite in {cell.suite.name: cell.suite for cell in self.cells}.values():
                 self.library.open(suite)
+                if self.cells[0].train_on is not None:
+                    _check_training(self.cells[0].train_on, suite, self.library)
             self.planned: list[Planned] = plan(
                 self.cells, self.store, self.library.open, policy or Policy()
             )
@@ -100,8 +106,15 @@ class Run:
         self.library.close()
 
     def run(self, watcher: Watcher | None = None) -> list[Result]:
-        """Run what is to be run; returns the results of these cells."""
+        """Run what is to be run; returns the results of these cells.
+
+        Raises:
+            KeyboardInterrupt: the user asked to stop; finished cells are stored.
+            DataError: results cannot be written.
+        """
         request = self.request
+        if any(planned.todo for planned in self.planned):
+            self.store.check_writable()
         conditions = Conditions(
             doors=self.doors,
             results=self.store.root,
@@ -112,6 +125,18 @@ class Run:
         )
         runner = Runner(self.store, self.library, self.plugins, conditions, watcher or _Silent())
         return runner.run(self.planned, request.jobs)
+
+
+def _check_training(train_on: Suite, suite: Suite, library: Library) -> None:
+    """Find out before cells run that one suite's base data cannot serve another."""
+    given, wanted = library.open(train_on), library.open(suite)
+    if given.material is None:
+        raise UsageError(f"--train-on {train_on.name}: it has no base data to train on")
+    if given.dataset.shape != wanted.dataset.shape:
+        raise UsageError(
+            f"--train-on {train_on.name}: its images have shape {given.dataset.shape}, those of "
+            f"{suite.name} {wanted.dataset.shape}"
+        )
 
 
 def run(
@@ -165,6 +190,8 @@ def run(
         data_root=str(data_root),
     )
     with Run(request, Policy(force=force, retry_failed=retry_failed)) as prepared:
+        for line in prepared.plugins.warnings:
+            log.warning(line)
         prepared.run()
         found = (prepared.store.load(cell.path) for cell in prepared.cells)
         return [result for result in found if result is not None]
@@ -193,13 +220,25 @@ def evaluate(
         data_root: where datasets are kept.
 
     Raises:
-        UsageError: there is no such suite, or the learner's outputs have a wrong shape.
+        UsageError: there is no such suite, the learner is none, is for another way, or its
+            outputs have a wrong shape.
     """
     from metabench.harness.inside import score_inside  # imports torch
 
+    if not isinstance(learner, Learner) and not callable(learner):
+        raise UsageError(
+            f"learner {learner!r}: pass a Learner class, a function from a TaskSpec to a learner, "
+            "or a learner; algorithms by name are for metabench.run"
+        )
+    if episodes is not None and episodes < 1:
+        raise UsageError(f"episodes={episodes}: ask for at least 1")
     plugins = load_plugins()
     if isinstance(suite, str):
-        (suite,) = find_suites([suite], plugins, None if data_root is None else str(data_root))
+        suite = find_suite(suite, plugins, None if data_root is None else str(data_root))
+    if isinstance(learner, Learner) and learner.task.way != suite.way:
+        raise UsageError(
+            f"the learner is for {learner.task.way} classes, {suite.name} has {suite.way}"
+        )
     opened = suite.open(data_root)
     configured = configure(Algorithm("learner", build=""), {}, provider="", code="")
     cell = Cell(suite, configured, seed, Budget.parse(budget), find_device(device))

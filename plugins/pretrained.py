@@ -44,17 +44,17 @@ class Pretrained(BatchedLearner):
         model = nn.Sequential(self.backbone, head.to(self.task.device))
         optimizer = torch.optim.Adam(model.parameters(), self.lr)
         model.train()
-        seen = 0
+        epoch, seen = len(train.y), 0
         for x, y in train.batches(self.batch_size, self.epochs):
             loss = F.cross_entropy(model(x), y)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             seen += len(x)
-            if seen == len(train.y):  # an epoch is over
+            if seen == epoch:
                 seen = 0
                 base.record(loss=loss.item(), accuracy=self._accuracy(model, held_out))
-        if seen:
+        if seen:  # the budget ended within an epoch
             base.record(loss=loss.item(), accuracy=self._accuracy(model, held_out))
         model.eval()
 
@@ -62,9 +62,9 @@ class Pretrained(BatchedLearner):
     def _accuracy(self, model: nn.Module, data: BaseData) -> float:
         model.eval()
         parts = zip(data.x.split(self.batch_size), data.y.split(self.batch_size), strict=True)
-        right = sum(int((model(x).argmax(1) == y).sum()) for x, y in parts)
+        right = torch.cat([model(x).argmax(1) == y for x, y in parts])
         model.train()
-        return right / len(data.y)
+        return right.float().mean().item()  # not a number if nothing could be held out
 
     @torch.no_grad()
     def embed(self, x: Tensor) -> Tensor:

@@ -103,6 +103,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     args = sys.argv[1:] if args is None else list(args)
     debug = "--debug" in args
+    inside = "--in-process" in args
     try:
         code = cli.main(args=args or ["--help"], prog_name="metabench", standalone_mode=False)
         sys.stdout.flush()
@@ -117,6 +118,8 @@ def main(args: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except Exception as error:
+        if inside:  # for a debugger, which starts where an exception was raised
+            raise
         if debug:
             traceback.print_exc()
         reason = " ".join(f"{type(error).__name__}: {error}".split())

@@ -13,7 +13,7 @@ from metabench.errors import UsageError
 @click.command()
 @click.argument("suite")
 @click.option("-o", "--output", type=Path, metavar="FILE", help="[default: SUITE.json]")
-@click.option("--episodes", type=int, help="Only the first ones.  [default: all]")
+@click.option("--episodes", type=click.IntRange(1), help="Only the first ones.  [default: all]")
 @common_options("data_root", "plugins")
 def export_manifest(suite: str, output: Path | None, episodes: int | None, common: Common) -> None:
     """Write the test episodes of SUITE as a manifest file, its images beside it.
@@ -21,24 +21,21 @@ def export_manifest(suite: str, output: Path | None, episodes: int | None, commo
     The file works as a suite itself: metabench run -s manifest:FILE
     """
     from metabench.data import listed
-    from metabench.harness.request import find_suites
+    from metabench.harness.request import find_suite
     from metabench.plugins import load_plugins
 
     plugins = load_plugins(common.doors)
     common.warn(plugins.warnings)
-    found = find_suites([suite], plugins, common.data_root)
-    if len(found) != 1:
-        names = ", ".join(one.name for one in found)
-        raise UsageError(f"'{suite}' matches {names}: name one suite")
-    opened = found[0].open(common.data_root)
-    file = output or Path(f"{found[0].name}.json")
+    found = find_suite(suite, plugins, common.data_root)
+    opened = found.open(common.data_root)
+    file = output or Path(f"{found.name}.json")
     if file.exists():
         raise UsageError(f"{file} exists already: move it away or choose another with -o")
     part = slice(episodes)
     manifest = opened.episodes
     listed.write(
         file,
-        found[0].name,
+        found.name,
         opened.dataset,
         manifest.support[part],
         manifest.support_y[part],

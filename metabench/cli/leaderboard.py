@@ -80,19 +80,27 @@ def show(tables: Sequence[Table]) -> None:
         click.echo(markdown(tables), nl=False)
         return
     for table in tables:
-        columns, rows = _known(document.columns(table), document.cells(table))
-        terminal.show(document.heading(table), columns, rows)
+        columns, rows = document.columns(table), document.cells(table)
+        terminal.show(document.heading(table), *_narrow(columns, rows))
+        for row in rows:
+            if row[-1]:
+                click.echo(f"{row[1]}: {row[-1]}")
         for line in (document.facts(table), document.measured_on(table), ""):
             click.echo(line)
     for flag, note in document.footnotes(tables):
         click.echo(f"{flag}: {note}")
 
 
-def _known(
+def _narrow(
     columns: Sequence[str], rows: Sequence[Sequence[str]]
 ) -> tuple[list[str], list[list[str]]]:
-    """A terminal is narrow: leave out the columns in which nothing is known."""
-    keep = [i for i in range(len(columns)) if any(row[i] not in ("", "-") for row in rows)]
+    """A terminal is narrow: flags stand below, and columns that tell nothing are left out."""
+
+    def tells(i: int) -> bool:
+        values = {row[i] for row in rows}
+        return len(values) > 1 if columns[i] in ("device", "commit") else values != {"-"}
+
+    keep = [i for i, name in enumerate(columns) if name != "flags" and tells(i)]
     return [columns[i] for i in keep], [[row[i] for i in keep] for row in rows]
 
 

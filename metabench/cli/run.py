@@ -96,7 +96,9 @@ def _run(prepared: Run, common: Common) -> int:
     found = [(path, result) for path, result in loaded if result is not None]
     failed = [(path, result) for path, result in found if result.status in FAILED]
     if not failed and not any(result.status == "ok" for _, result in found):
-        raise NothingToRun("no algorithm applies to these suites: nothing to show")
+        cell, result = prepared.cells[0], found[0][1]
+        reason = result.failure.reason if result.failure else result.status
+        raise NothingToRun(f"no algorithm applies to these suites; {cell}: {reason}")
     show(build_tables([Cell(path, result) for path, result in found]))
     folder = prepared.store.root
     for path, result in failed:

@@ -57,7 +57,11 @@ def status(failed: bool, as_json: bool, common: Common) -> None:
     show(
         f"{common.results}: {title or 'none failed'}",
         ("file", "status", "reason"),
-        [(r["file"], r["status"] + " (stale)" * r["stale"], r["reason"]) for r in rows],
+        # With the folder, so that a line can be pasted behind `metabench why`.
+        [
+            (str(common.results / r["file"]), r["status"] + " (stale)" * r["stale"], r["reason"])
+            for r in rows
+        ],
     )
 
 

@@ -10,6 +10,19 @@ from metabench.cli.options import Common, common_options, json_option
 from metabench.errors import UsageError
 
 
+_PARTS = (
+    "status",
+    "created",
+    "wall_s",
+    "suite",
+    "job",
+    "parameters",
+    "training",
+    "timing",
+    "environment",
+)
+
+
 @click.command()
 @click.argument("file", type=Path)
 @common_options()
@@ -33,7 +46,7 @@ def why(file: Path, as_json: bool, common: Common) -> None:
     if as_json:
         click.echo(data.decode(), nl=False)
         return
-    for part in ("status", "created", "suite", "job", "training", "timing", "environment"):
+    for part in _PARTS:
         value = msgspec.to_builtins(getattr(result, part))
         if isinstance(value, dict):
             click.echo(f"{part}:")
@@ -48,7 +61,7 @@ def why(file: Path, as_json: bool, common: Common) -> None:
         click.echo(f"reason: {result.failure.reason}")
         if result.failure.log:
             # Logs lie in the results folder, three levels above the result file.
-            click.echo(f"log: {file.parent.parent.parent / result.failure.log}")
+            click.echo(f"log: {file.absolute().parent.parent.parent / result.failure.log}")
         click.echo(result.failure.traceback, nl=False)
 
 

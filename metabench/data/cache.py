@@ -77,7 +77,7 @@ def cached(root: Path, name: str, key: str, make: Callable[[], Dataset]) -> Data
     """
     key = f"{_FORMAT}:{key}"
     folder = root / "cache" / f"{slug(name)}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
-    if folder.exists():
+    if os.path.isdir(folder):  # noqa: PTH112 - Path's raises where access is denied
         try:
             return _read(folder, key)
         except _UNREADABLE as error:
@@ -90,7 +90,6 @@ def cached(root: Path, name: str, key: str, make: Callable[[], Dataset]) -> Data
         temporary.mkdir(parents=True)
         _write(temporary, key, dataset)
         _publish(temporary, folder, key)
-        return _read(folder, key)
     except OSError as error:
         raise DataError(
             f"cannot keep dataset {name} in {folder.parent} ({error.strerror}): "
@@ -98,6 +97,10 @@ def cached(root: Path, name: str, key: str, make: Callable[[], Dataset]) -> Data
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        return _read(folder, key)
+    except _UNREADABLE:  # another process that saw the old damage has just removed it
+        return dataset
 
 
 def _write(folder: Path, key: str, dataset: Dataset) -> None:

@@ -52,7 +52,7 @@ def load(
             depths, a class in two splits, or an image that cannot be read.
         UsageError: no such `split`.
     """
-    path = Path(path).expanduser().absolute()
+    path = Path(path).expanduser().resolve()
     if not path.is_dir():
         raise DataError(f"no folder {path}: name one that holds a folder of images per class")
     classes = _classes(path)

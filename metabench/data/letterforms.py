@@ -29,6 +29,7 @@ _PLAIN_FACES = ("cmb10", "cmr10", "cmss10", "cmti10", "cmtt10")
 _PLAIN = frozenset(map(ord, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"))
 
 FACES = _FACES + _PLAIN_FACES
+COMMON_FACE = _FACES[0]
 _FONT_SIZE = 96
 
 
@@ -54,11 +55,12 @@ class Character(NamedTuple):
 def characters(scripts: tuple[str, ...], least_faces: int) -> Iterator[Character]:
     """The letters of some scripts that at least so many faces have, by code point.
 
-    Letters with a decomposition are left out: they are others with an accent, or styled.
+    All of them are in `COMMON_FACE`, so that any two can be compared. Letters with a
+    decomposition are left out: they are others with an accent, or styled.
     """
     coverage = {face: _PLAIN for face in _PLAIN_FACES}
     coverage |= {face: frozenset(TTFont(_path(face)).getBestCmap()) for face in _FACES}
-    for point in sorted(frozenset[int]().union(*coverage.values())):
+    for point in sorted(coverage[COMMON_FACE]):
         char = chr(point)
         script = unicodedata.name(char, "").partition(" ")[0]
         if script not in scripts or unicodedata.category(char) not in ("Lu", "Ll", "Lo"):

@@ -41,11 +41,12 @@ class Budget:
             return cls(text, "preset")
         try:
             value = float(int(amount)) if unit == "tasks" else float(amount)
-        except ValueError:
+        except (ValueError, OverflowError):
             value = -1.0
         if unit not in ("tasks", "seconds") or not 0 < value < math.inf:
             raise UsageError(f"budget '{text}': write tasks=N or seconds=S with a positive number")
-        return cls(f"{unit}={value:g}", "tasks" if unit == "tasks" else "seconds", value)
+        written = repr(value).removesuffix(".0")  # exact: the name is part of a cell's identity
+        return cls(f"{unit}={written}", "tasks" if unit == "tasks" else "seconds", value)
 
     def updates(self, algorithm: Algorithm, tasks_per_step: int) -> int | None:
         """Outer updates for an episodic learner; None if only time limits it."""

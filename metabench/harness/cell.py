@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ _TRAINING = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Configured:
     """An algorithm with every parameter resolved.
 
@@ -65,6 +66,9 @@ def configure(
     for key in _TRAINING:
         if key in given and int(resolved[key]) < 1:
             raise UsageError(f"{algorithm.name}[{key}={given[key]}]: must be at least 1")
+    for key, value in resolved.items():
+        if isinstance(value, float) and not math.isfinite(value):  # JSON has no such number
+            raise UsageError(f"{algorithm.name}[{key}={value}]: must be a finite number")
     defaults = {**algorithm.params, **own}
     return Configured(
         algorithm=algorithm,
@@ -78,7 +82,7 @@ def configure(
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cell:
     """What one learner process runs and one result file describes.
 

@@ -88,8 +88,9 @@ def _look_up(
     except DataError:
         return Planned(cell, "damaged", todo=True)
     state = _state(cell, stored, open_suite, policy)
+    failed = stored is not None and stored.status in FAILED
     todo = (state in RUNS and not (state == "stale" and policy.keep_stale)) or (
-        state == "failed" and policy.retry_failed
+        failed and policy.retry_failed
     )
     return Planned(cell, state, todo, stored)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -78,24 +79,37 @@ def read_config(file: Path) -> dict[str, Any]:
         UsageError: the file cannot be read, or a key or value is wrong.
     """
     try:
-        values = tomllib.loads(file.read_text())
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read {file}: {error.strerror}") from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # not UTF-8, or not TOML
         raise UsageError(f"{file} is not valid TOML: {error}") from None
     known = {field.name: field.default for field in fields(Request)}
     for key, value in values.items():
         if key not in known:
             raise unknown(f"key in {file}", key, known)
-        default = known[key]
-        wanted: type | tuple[type, ...] = list if isinstance(default, tuple) else type(default)
-        if wanted is float:
-            wanted = (int, float)
-        wrong_list = wanted is list and not all(isinstance(item, str) for item in value)
-        if not isinstance(value, wanted) or wrong_list or (wanted is int and value is True):
-            shown = "a list of strings" if wanted is list else f"like {default!r}"
+        if not _like(value, known[key]):
+            shown = _SHOWN[type(known[key])]
             raise UsageError(f"{file}: {key} = {value!r}, write {shown}")
     return values
+
+
+_SHOWN = {
+    tuple: 'a list of strings, like ["a", "b"]',
+    str: "a string in quotes",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+}
+
+
+def _like(value: Any, default: Any) -> bool:
+    """Whether a value of the file has the type of a default."""
+    if isinstance(default, tuple):
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(default, bool) and isinstance(value, bool)
+    return isinstance(value, (int, float) if isinstance(default, float) else type(default))
 
 
 def request_cells(request: Request, plugins: Plugins) -> list[Cell]:
@@ -105,18 +119,20 @@ def request_cells(request: Request, plugins: Plugins) -> list[Cell]:
         UsageError: a name, parameter or number is wrong.
         NothingToRun: no cell is left, because of the shard.
     """
-    if request.seeds < 1:
-        raise UsageError(f"seeds={request.seeds}: ask for at least 1")
-    if request.jobs < 1:
-        raise UsageError(f"jobs={request.jobs}: ask for at least 1")
-    suites = find_suites(request.suites, plugins, request.data_root or None)
+    _check_numbers(request)
+    data_root = request.data_root or None
+    suites = find_suites(request.suites, plugins, data_root)
+    algorithms = find_algorithms(request.algorithms, plugins)
+    for what, some in (("suite", suites), ("algorithm", algorithms)):
+        if not some:
+            raise NothingToRun(f"there is no {what} to run; see metabench list {what}s")
     found = cells(
         suites,
-        find_algorithms(request.algorithms, plugins),
+        algorithms,
         range(request.seeds),
         Budget.parse(request.budget),
         find_device(request.device),
-        *(find_suites([request.train_on], plugins, request.data_root) if request.train_on else []),
+        find_suite(request.train_on, plugins, data_root) if request.train_on else None,
     )
     if request.shard:
         found = shard(found, *_shard(request.shard))
@@ -126,16 +142,37 @@ def request_cells(request: Request, plugins: Plugins) -> list[Cell]:
 
 
 def find_suites(names: Sequence[str], plugins: Plugins, data_root: str | None) -> list[Suite]:
-    """Suites by name, glob or address, each once."""
-    found: dict[str, Suite] = {}
-    for name in names:
-        matches = [k for k in plugins.suites if _is_glob(name) and fnmatchcase(k, name)]
-        for match in matches:
-            found[match] = plugins.suite(match).spec
-        if not matches:
+    """Suites by name, glob or address, each once.
+
+    Raises:
+        UsageError: there is no such suite, or two have the same name.
+        DataError: the data of an address cannot be read.
+    """
+    found: dict[str, tuple[str, Suite]] = {}
+    for text in names:
+        for name in [k for k in plugins.suites if _is_glob(text) and fnmatchcase(k, text)] or [text]:
             suite = addressed_suite(name, data_root) or plugins.suite(name).spec
-            found[suite.name] = suite
-    return list(found.values())
+            first, _ = found.setdefault(suite.name, (name, suite))
+            if first != name:  # their results would take each other's place
+                raise UsageError(
+                    f"'{first}' and '{name}' are both called {suite.name}: run them one at a "
+                    "time, each with --results of its own"
+                )
+    return [suite for _, suite in found.values()]
+
+
+def find_suite(name: str, plugins: Plugins, data_root: str | None) -> Suite:
+    """The one suite of a name, glob or address.
+
+    Raises:
+        UsageError: there is no such suite, or more than one.
+        DataError: the data of an address cannot be read.
+    """
+    found = find_suites([name], plugins, data_root)
+    if len(found) > 1:
+        names = ", ".join(suite.name for suite in found)
+        raise UsageError(f"'{name}' matches {names}: name one suite")
+    return found[0]
 
 
 def find_algorithms(texts: Sequence[str], plugins: Plugins) -> list[Configured]:
@@ -174,6 +211,13 @@ def find_device(name: str) -> str:
         others = "cpu" if here is None else f"cpu, {here.type} ({count})"
         raise UsageError(f"device '{name}' is not available here; there is {others}")
     return name
+
+
+def _check_numbers(request: Request) -> None:
+    for what, least in (("seeds", 1), ("jobs", 1), ("threads", 0), ("time_limit", 0)):
+        value = getattr(request, what)
+        if not least <= value < math.inf:
+            raise UsageError(f"{what}={value:g}: ask for at least {least}")
 
 
 def _check_backbone(configured: Configured, plugins: Plugins) -> None:

@@ -39,7 +39,7 @@ class Library:
     def __init__(self, data_root: str | Path | None) -> None:
         self._data_root = data_root
         self._folder = tempfile.TemporaryDirectory(prefix="metabench-")
-        self._opened: dict[str, OpenSuite] = {}
+        self._opened: dict[int, OpenSuite] = {}  # by id: two suites may share a name
         self._material: dict[str, tuple[Material, Path] | None] = {}
         self._lock = threading.Lock()
 
@@ -50,9 +50,9 @@ class Library:
             DataError: the data is missing or damaged.
         """
         with self._lock:
-            if suite.name not in self._opened:
-                self._opened[suite.name] = suite.open(self._data_root)
-            return self._opened[suite.name]
+            if id(suite) not in self._opened:
+                self._opened[id(suite)] = suite.open(self._data_root)
+            return self._opened[id(suite)]
 
     def material(self, suite: Suite) -> tuple[Material, Path] | None:
         """What learners may train on, and the folder it is in; None if there is nothing."""
@@ -60,7 +60,9 @@ class Library:
         material = opened.material
         if material is None:
             return None
-        key = f"{opened.dataset.pixels[:12]}-{material.protocol.replace('/', '-')}"
+        # Pixels alone would not do: the same images may be split in several ways.
+        dataset = opened.dataset
+        key = f"{dataset.pixels[:12]}-{dataset.content[:12]}-{material.protocol.replace('/', '-')}"
         with self._lock:
             if key not in self._material:
                 folder = Path(self._folder.name) / key

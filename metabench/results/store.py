@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 import tempfile
@@ -17,6 +18,8 @@ from metabench.results.schema import Result, decode, encode
 
 _LONGEST = 80  # characters of parameters in a file name, before a hash takes over
 DAMAGED = ".damaged"
+
+_log = logging.getLogger(__name__)
 
 
 def cell_path(
@@ -50,6 +53,18 @@ class Store:
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
 
+    def check_writable(self) -> None:
+        """Make the folder if there is none: better to know before a cell runs than after.
+
+        Raises:
+            DataError: it cannot be written to.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=self.root).close()
+        except OSError as error:
+            raise _unwritable(self.root, error) from error
+
     def write(self, path: Path, result: Result) -> Path:
         """Write a result at a path from `cell_path`; returns the file.
 
@@ -60,10 +75,7 @@ class Store:
         try:
             write_atomically(file, encode(result))
         except OSError as error:
-            raise DataError(
-                f"cannot write {file}: {error.strerror}; free some space or choose another "
-                "folder with --results"
-            ) from error
+            raise _unwritable(file, error) from error
         return file
 
     def load(self, path: Path) -> Result | None:
@@ -75,16 +87,24 @@ class Store:
         file = self.root / path
         try:
             return decode(file.read_bytes())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (msgspec.DecodeError, OSError) as error:
             raise DataError(f"{file}: not a readable result ({error})") from error
 
     def set_aside(self, path: Path) -> Path:
-        """Rename a damaged file so that its cell can be run again; returns its new name."""
+        """Rename a damaged file so that its cell can be run again; returns its new name.
+
+        Raises:
+            DataError: it cannot be renamed.
+        """
         file = self.root / path
         aside = file.with_name(file.name + DAMAGED)
-        file.replace(aside)
+        try:
+            file.replace(aside)
+        except OSError as error:
+            raise _unwritable(aside, error) from error
+        _log.warning("%s is damaged: kept as %s, its cell runs again", file, aside.name)
         return aside
 
     def paths(self) -> list[Path]:
@@ -105,6 +125,13 @@ class Store:
             if result is not None:
                 results.append((path, result))
         return results, problems
+
+
+def _unwritable(file: Path, error: OSError) -> DataError:
+    return DataError(
+        f"cannot write {file}: {error.strerror}; free some space or choose another folder "
+        "with --results"
+    )
 
 
 def write_atomically(file: Path, data: bytes) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from metabench import address
 from metabench.address import Value
 from metabench.errors import UsageError
@@ -32,7 +34,9 @@ def addressed_suite(text: str, data_root: str | None) -> Suite | None:
     if kind == "manifest":
         if given:
             raise UsageError(f"'{text}': a manifest file says everything, it takes no parameters")
-        return Suite.from_manifest(path, data_root=data_root)
+        suite = Suite.from_manifest(path, data_root=data_root)
+        # A file that was exported has its suite's name, and must not take over its results.
+        return replace(suite, name=suite.dataset_name)
     params = address.resolve(kind, given, _FOLDER)
     size = int(params.pop("size")) or None
     return Suite.from_folder(path, size=size, data_root=data_root, **params)  # type: ignore[arg-type]

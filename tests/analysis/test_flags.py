@@ -64,6 +64,7 @@ def test_outputs_that_are_not_finite_are_flagged():
         (make_environment(dirty=True), ["dirty"]),
         (make_environment(contended=True), ["contended"]),
         (make_environment(cpu="Another CPU"), ["other machine"]),
+        (make_environment(cpu="Another CPU", contended=True), ["contended"]),
     ],
 )
 def test_where_a_cell_ran_is_flagged(environment, expected):
@@ -83,7 +84,8 @@ def test_images_unlike_those_of_most_rows_are_flagged():
 
 def test_images_that_differ_between_seeds_are_flagged_once():
     odd = make_suite(pixels="resized otherwise")
-    found = flags_of(make_result("a"), *seeds(4, suite=odd), make_result(seed=4))
+    usual = [make_result("a"), make_result("b")]
+    found = flags_of(*usual, *seeds(4, suite=odd), make_result(seed=4))
     assert found == ["pixels differ"]
 
 

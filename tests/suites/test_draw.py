@@ -29,9 +29,7 @@ def test_words_are_those_of_the_published_generator() -> None:
     key = draw.stream_key("a", "stream")
     words = draw.episode_words(key, first=5, count=2, per_episode=6)
     # An episode of six words owns two counts; NumPy counts up before it generates.
-    expected = [
-        (philox4x64(2 * k + 1, key) + philox4x64(2 * k + 2, key))[:6] for k in (5, 6)
-    ]
+    expected = [(philox4x64(2 * k + 1, key) + philox4x64(2 * k + 2, key))[:6] for k in (5, 6)]
     assert words.tolist() == expected
 
 

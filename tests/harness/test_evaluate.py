@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from harness.materials import task
+from torch import Tensor
+
+from metabench import BatchedLearner, Learner, Support, UsageError, class_means, squared_distances
+from metabench.harness.evaluate import answer, as_batched, to_float
+
+
+class Nearest(Learner):
+    def adapt(self, support: Support) -> Tensor:
+        return class_means(support)
+
+    def predict(self, state: Tensor, query_x: Tensor) -> Tensor:
+        return -squared_distances(query_x.flatten(1), state)
+
+
+class BatchedNearest(BatchedLearner):
+    def adapt(self, support: Support) -> Tensor:
+        return class_means(support)
+
+    def predict(self, state: Tensor, query_x: Tensor) -> Tensor:
+        return -squared_distances(query_x.flatten(2), state)
+
+
+def episodes(tasks: int = 4) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    support = rng.integers(0, 256, (tasks, 5, 1, 8, 8), dtype=np.uint8)
+    query = rng.integers(0, 256, (tasks, 15, 1, 8, 8), dtype=np.uint8)
+    return support, np.tile(np.arange(5), (tasks, 1)), query
+
+
+def test_a_plain_learner_in_a_loop_equals_a_batched_one() -> None:
+    looped, batched = (answer(kind(task()), *episodes()) for kind in (Nearest, BatchedNearest))
+    assert np.allclose(looped.logits, batched.logits, atol=1e-4)
+    assert looped.logits.shape == (4, 15, 5)
+
+
+def test_many_tasks_at_once_equal_one_at_a_time() -> None:
+    support_x, support_y, query_x = episodes()
+    many = answer(BatchedNearest(task()), support_x, support_y, query_x).logits
+    for t in range(4):
+        part = slice(t, t + 1)
+        one = answer(BatchedNearest(task()), support_x[part], support_y[part], query_x[part])
+        assert np.allclose(one.logits[0], many[t], atol=1e-4)
+
+
+def test_a_batched_learner_is_taken_as_it_is() -> None:
+    learner = BatchedNearest(task())
+    assert as_batched(learner) is learner
+
+
+def test_images_become_floats_with_ink_one() -> None:
+    images = np.array([[0, 51, 255]], dtype=np.uint8)
+    assert to_float(images, "cpu").tolist() == [[0.0, pytest.approx(0.2), 1.0]]
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [((15, 4), r"shape \[15, 4\] for one task, expected \[15, 5\]"), ((5, 15), r"\[5, 15\]")],
+)
+def test_outputs_of_a_wrong_shape_are_refused(shape: tuple[int, ...], message: str) -> None:
+    class Wrong(Nearest):
+        def predict(self, state: Any, query_x: Tensor) -> Tensor:
+            return torch.zeros(shape)
+
+    with pytest.raises(UsageError, match=message):
+        answer(Wrong(task()), *episodes())
+
+
+def test_adapt_and_predict_are_timed_apart() -> None:
+    class Slow(Nearest):
+        def predict(self, state: Any, query_x: Tensor) -> Tensor:
+            torch.linalg.inv(torch.eye(600))
+            return super().predict(state, query_x)
+
+    times = answer(Slow(task()), *episodes(30))
+    assert 0 < times.adapt_s < times.predict_s

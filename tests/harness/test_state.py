@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import torch
+from harness.materials import task
+
+from metabench import Learner, Support, TaskSpec
+from metabench.harness import state
+
+
+class Trained(Learner):
+    """A module, its optimiser, a scheduler, a learnable and a plain tensor."""
+
+    def __init__(self, task: TaskSpec) -> None:
+        super().__init__(task)
+        self.net = torch.nn.Linear(3, 2)
+        self.same_net = self.net
+        self.scale = torch.ones(4, requires_grad=True)
+        self.mean = torch.zeros(7)
+        self.optimizer = torch.optim.Adam([*self.net.parameters(), self.scale], lr=0.1)
+        self.schedule = torch.optim.lr_scheduler.StepLR(self.optimizer, 1, gamma=0.5)
+
+    def adapt(self, support: Support) -> Any: ...
+    def predict(self, state: Any, query_x: torch.Tensor) -> torch.Tensor: ...
+
+    def step(self) -> None:
+        loss = self.net(torch.arange(3.0)).square().sum() + self.scale.sum()
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.schedule.step()
+        self.mean += 1
+
+
+def numbers(learner: Trained) -> list[torch.Tensor]:
+    return [*learner.net.parameters(), learner.scale, learner.mean]
+
+
+def test_a_restored_learner_goes_on_as_if_nothing_had_happened() -> None:
+    first = Trained(task())
+    first.step()
+    saved = state.state_dict(first)
+    buffer = io.BytesIO()
+    torch.save(saved, buffer)
+    buffer.seek(0)
+    second = Trained(task())
+    state.load_state_dict(second, torch.load(buffer, weights_only=True))
+    first.step()
+    second.step()
+    pairs = zip(numbers(first), numbers(second), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert second.schedule.get_last_lr() == first.schedule.get_last_lr()
+
+
+def test_a_saved_state_does_not_change_with_the_learner() -> None:
+    learner = Trained(task())
+    saved = state.state_dict(learner)
+    before = saved["net"]["weight"].clone()
+    learner.step()
+    assert torch.equal(saved["net"]["weight"], before)
+    assert saved["mean"].sum() == 0
+
+
+def test_parameters_are_counted_once() -> None:
+    assert state.parameter_count(Trained(task())) == 3 * 2 + 2 + 4
+
+
+def test_a_learner_may_have_its_own_way() -> None:
+    class Own(Trained):
+        def state_dict(self) -> dict[str, int]:
+            return {"answer": 42}
+
+        def load_state_dict(self, state: dict[str, int]) -> None:
+            self.answer = state["answer"]
+
+    learner = Own(task())
+    state.load_state_dict(learner, state.state_dict(learner))
+    assert learner.answer == 42

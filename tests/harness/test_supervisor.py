@@ -1,0 +1,130 @@
+"""Cells in learner processes of their own, well-behaved and not."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from metabench.api import Run
+from metabench.harness.request import Request
+from metabench.results.schema import Result
+
+SENTINELS = str(Path(__file__).parents[1] / "sentinels" / "misbehaving.py")
+
+
+def run(results: Path, *names: str, time_limit: float = 0.0, jobs: int = 2) -> dict[str, Result]:
+    request = Request(
+        suites=["digits-5w1s"],
+        algorithms=names,
+        results=str(results),
+        plugins=[SENTINELS],
+        time_limit=time_limit,
+        jobs=jobs,
+        threads=1,
+    )
+    with Run(request) as prepared:
+        return {result.job.algorithm: result for result in prepared.run()}
+
+
+def gone(pid: int) -> bool:
+    for _ in range(50):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_the_same_seed_gives_the_same_outputs_in_any_process(tmp_path: Path) -> None:
+    first = run(tmp_path / "a", "honest", "raises-in-adapt")
+    second = run(tmp_path / "b", "honest")
+    scores = [r["honest"].scores for r in (first, second)]
+    assert scores[0] is not None
+    assert scores[1] is not None
+    assert scores[0].outputs_digest == scores[1].outputs_digest
+    assert scores[0].correct == scores[1].correct
+    assert len(scores[0].correct or []) == 100  # the smoke budget
+    assert first["honest"].per_episode().mean() > 0.6
+    # The neighbour failed alone, and says where.
+    failed = first["raises-in-adapt"]
+    assert (failed.status, failed.scores) == ("error", None)
+    assert failed.failure is not None
+    assert failed.failure.reason == "ZeroDivisionError: cannot adapt"
+    assert "misbehaving.py" in failed.failure.traceback
+
+
+@pytest.mark.slow
+def test_every_failure_costs_its_own_cell_and_is_named(tmp_path: Path) -> None:
+    expected = {
+        "honest": ("ok", ""),
+        "raises-in-init": ("error", "RuntimeError: cannot be built"),
+        "raises-in-fit": ("error", "RuntimeError: cannot be fitted"),
+        "raises-in-meta-step": ("error", "RuntimeError: cannot make a step"),
+        "raises-in-predict": ("error", "EOFError: cannot predict"),
+        "wrong-shape": ("error", "UsageError: predict returned shape [5, 75] for one task"),
+        "exits": ("error", "SystemExit: 0"),
+        "exits-hard": ("crashed", "ended with exit code 0"),
+        "segfaults": ("crashed", "killed by SIGSEGV"),
+        "out-of-memory": ("oom", "OutOfMemoryError: out of memory"),
+        "closes-pipes": ("crashed", "the learner process"),
+    }
+    results = run(tmp_path, *expected)
+    for name, (status, reason) in expected.items():
+        failure = results[name].failure
+        assert results[name].status == status, (name, failure)
+        assert reason in (failure.reason if failure else ""), name
+    assert results["honest"].scores is not None
+
+
+@pytest.mark.slow
+def test_outputs_that_are_not_numbers_score_nothing(tmp_path: Path) -> None:
+    result = run(tmp_path, "not-a-number")["not-a-number"]
+    assert result.scores is not None
+    assert result.scores.nonfinite == 100 * 75 * 5
+    assert result.per_episode().max() == 0
+
+
+@pytest.mark.slow
+def test_a_time_limit_ends_a_learner_that_ignores_being_asked(tmp_path: Path) -> None:
+    started = time.perf_counter()
+    result = run(tmp_path, "hangs", time_limit=6)["hangs"]
+    assert result.status == "timeout"
+    assert result.failure is not None
+    assert "6 s" in result.failure.reason
+    assert time.perf_counter() - started < 20
+
+
+@pytest.mark.slow
+def test_children_of_a_learner_end_with_it(tmp_path: Path) -> None:
+    result = run(tmp_path, "leaves-child")["leaves-child"]
+    assert result.failure is not None
+    log = tmp_path / result.failure.log
+    child = int(log.read_text().split()[1])
+    assert gone(child)
+
+
+@pytest.mark.slow
+def test_patching_the_clock_changes_nothing(tmp_path: Path) -> None:
+    result = run(tmp_path, "picks-at-the-clock")["picks-at-the-clock"]
+    assert result.timing is not None
+    assert min(result.timing.adapt_s) > 0
+
+
+def test_a_learner_process_does_not_outlive_its_supervisor(tmp_path: Path) -> None:
+    from metabench.harness.process import LearnerProcess
+
+    process = LearnerProcess(tmp_path / "log", 1, {}, grace=30, watch=lambda progress: None)
+    pid = process._process.pid
+    # What the system does to the pipes of a supervisor that is killed:
+    os.close(process._lifeline)
+    process._channel.close()
+    assert process._process.wait(30) != 0
+    assert gone(pid)
+    process._lifeline = os.open(os.devnull, os.O_RDONLY)
+    process.close()

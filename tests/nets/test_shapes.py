@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from metabench import UsageError
+from metabench.nets.conv4 import conv4
+from metabench.nets.shapes import embed, image_shape, out_features
+
+
+def test_width_is_found_by_trying() -> None:
+    assert out_features(nn.Flatten(), (3, 4, 5)) == 60
+    assert out_features(conv4((1, 28, 28), channels=16, pool=False), (1, 28, 28)) == 64
+    assert out_features(nn.Linear(7, 2).double(), (7,)) == 2
+
+
+def test_trying_leaves_no_trace() -> None:
+    module = conv4((1, 8, 8)).train()
+    module[1].eval()  # a part that its owner has frozen
+    modes = [part.training for part in module.modules()]
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    drawn = torch.get_rng_state()
+    out_features(module, (1, 8, 8))
+    assert [part.training for part in module.modules()] == modes
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), drawn)
+
+
+def test_modes_come_back_when_the_shape_does_not_fit() -> None:
+    module = nn.Sequential(nn.Linear(3, 2)).train()
+    with pytest.raises(RuntimeError):
+        out_features(module, (4,))
+    assert module.training
+
+
+@pytest.mark.parametrize("leading", [(5,), (2, 3), (2, 1, 3)])
+def test_embedding_keeps_leading_dimensions(leading: tuple[int, ...]) -> None:
+    module = conv4((1, 8, 8)).eval()
+    x = torch.rand(*leading, 1, 8, 8)
+    one_by_one = torch.stack([module(image[None])[0] for image in x.reshape(-1, 1, 8, 8)])
+    features = embed(module, x, (1, 8, 8))
+    assert features.shape == (*leading, 64)
+    assert torch.allclose(features.reshape(-1, 64), one_by_one, atol=1e-5)
+
+
+def test_image_shapes() -> None:
+    assert image_shape("b", (3, 6, 7), smallest=6) == (3, 6, 7)
+    with pytest.raises(UsageError, match="backbone b takes images of at least 6x6, not 6x5"):
+        image_shape("b", (3, 6, 5), smallest=6)

@@ -1,0 +1,113 @@
+"""A plugin whose algorithms fail in every way that costs a cell."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import torch
+
+import metabench
+
+
+class Honest(metabench.Learner):
+    """Nearest class mean; the others differ from it in one method."""
+
+    def adapt(self, support):
+        return metabench.class_means(support)
+
+    def predict(self, state, query_x):
+        return -metabench.squared_distances(query_x.flatten(1), state)
+
+
+class RaisesInInit(Honest):
+    def __init__(self, task):
+        raise RuntimeError("cannot be built\nsecond line")
+
+
+class RaisesInFit(Honest):
+    def fit(self, base):
+        raise RuntimeError("cannot be fitted")
+
+
+class RaisesInMetaStep(Honest):
+    def meta_step(self, episodes):
+        raise RuntimeError("cannot make a step")
+
+
+class RaisesInAdapt(Honest):
+    def adapt(self, support):
+        raise ZeroDivisionError("cannot adapt")
+
+
+class RaisesInPredict(Honest):
+    def predict(self, state, query_x):
+        raise EOFError("cannot predict")
+
+
+class WrongShape(Honest):
+    def predict(self, state, query_x):
+        return super().predict(state, query_x).T
+
+
+class NotANumber(Honest):
+    def predict(self, state, query_x):
+        return super().predict(state, query_x) * float("nan")
+
+
+class Exits(Honest):
+    def adapt(self, support):
+        sys.exit(0)
+
+
+class ExitsHard(Honest):
+    def adapt(self, support):
+        os._exit(0)
+
+
+class Segfaults(Honest):
+    def adapt(self, support):
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+
+class OutOfMemory(Honest):
+    def adapt(self, support):
+        raise torch.OutOfMemoryError("out of memory")
+
+
+class Hangs(Honest):
+    def adapt(self, support):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        while True:
+            time.sleep(0.1)
+
+
+class LeavesChild(Honest):
+    def adapt(self, support):
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        print("child", child.pid, flush=True)
+        raise RuntimeError("left a child behind")
+
+
+class ClosesPipes(Honest):
+    def adapt(self, support):
+        os.closerange(3, 100)
+        return super().adapt(support)
+
+
+class PicksAtTheClock(Honest):
+    """Patches the clock that it believes it is measured with."""
+
+    def __init__(self, task):
+        super().__init__(task)
+        time.perf_counter = lambda: 0.0
+
+
+@metabench.hookimpl
+def metabench_algorithms():
+    for kind in (Honest, *Honest.__subclasses__()):
+        words = "".join(f"-{c.lower()}" if c.isupper() else c for c in kind.__name__)
+        yield metabench.Algorithm(words.strip("-"), build=kind, budgets={"smoke": 2})

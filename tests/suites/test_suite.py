@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from metabench import DataError, Suite, UsageError
+from metabench.data import listed
+from metabench.data.dataset import SPLITS
+from metabench.suites.catalogue import EMBEDDED, SUITES
+from metabench.suites.protocol import BySplit
+
+DIGESTS = json.loads((Path(__file__).parent / "digests.json").read_text())
+
+
+def arrays(classes: int = 10, per_class: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    """Images whose first pixel is their class."""
+    y = np.arange(classes).repeat(per_class)
+    x = np.random.default_rng(0).integers(0, 255, (len(y), 6, 6), dtype=np.uint8)
+    x[:, 0, 0] = y
+    return x, y
+
+
+@pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name)
+def test_digests_are_the_recorded_ones(suite: Suite) -> None:
+    opened = suite.open()
+    assert {
+        "episodes": opened.episodes.digest,
+        "block 1": opened.manifest(1).digest,
+        "pixels": opened.dataset.pixels,
+    } == DIGESTS[suite.name]
+
+
+@pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name)
+def test_classes_of_the_images_drawn_are_disjoint(suite: Suite) -> None:
+    """Over 10,000 episodes a split, on the images themselves."""
+    if not suite.protocol.class_disjoint:
+        pytest.skip("declared exempt from class-disjointness")
+    opened = dataclasses.replace(suite, episodes=10_000, query=2).open()
+    dataset, material = opened.dataset, opened.material
+    assert material is not None
+    novel = opened.episodes
+    seen = {"novel": np.unique(dataset.labels[np.hstack([novel.support, novel.query])])}
+    trained = material.training(0, 0, 10_000, min(suite.way, 5), 1, 2)
+    seen_images = {"base": material.images[np.unique(np.hstack([trained.support, trained.query]))]}
+    checked = material.validating(10_000, suite.way, suite.shot, 2)
+    if checked is not None:
+        members = np.unique(np.hstack([checked.support, checked.query]))
+        seen_images["validation"] = material.images[members]
+    for split, images in seen_images.items():
+        # Learners get copies of images, so the class is found again by the pixels.
+        class_of = {image.tobytes(): int(c) for image, c in zip(dataset.images, dataset.labels)}
+        seen[split] = np.unique([class_of[image.tobytes()] for image in images])
+    for split, classes in seen.items():
+        assert set(classes) <= set(dataset.split(split)), split
+    assert sum(len(c) for c in seen.values()) == len(set().union(*map(set, seen.values())))
+
+
+@pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name)
+def test_support_and_query_never_share_an_image(suite: Suite) -> None:
+    manifest = suite.open().episodes
+    both = np.sort(np.hstack([manifest.support, manifest.query]), axis=1)
+    assert (np.diff(both, axis=1) > 0).all()
+
+
+def test_chunk_episodes_stay_in_one_chunk_with_support_and_query_apart() -> None:
+    suite = next(s for s in SUITES if s.name == "digits-chunks")
+    opened = suite.open()
+    pool = opened.pools["novel"]
+    chunks = [
+        (
+            np.concatenate([pool.support[e] for e in group]),
+            np.concatenate([pool.query[e] for e in group]),  # type: ignore[index]
+        )
+        for group in pool.groups
+    ]
+    used = set()
+    for support, query in zip(opened.episodes.support, opened.episodes.query, strict=True):
+        (inside,) = [k for k, (s, _) in enumerate(chunks) if np.isin(support, s).all()]
+        assert np.isin(query, chunks[inside][1]).all()
+        used.add(inside)
+    assert used == {0, 1, 2}
+    assert len(opened.episodes) == 600
+
+
+@pytest.mark.parametrize(("way", "shot", "query"), [(2, 1, 15), (5, 1, 1), (20, 2, 3)])
+def test_any_shape_of_episode_works(way: int, shot: int, query: int) -> None:
+    suite = Suite.from_arrays(
+        *arrays(60), way=way, shot=shot, query=query, episodes=7, split="novel"
+    )
+    manifest = suite.open().episodes
+    assert manifest.support.shape == (7, way * shot)
+    assert manifest.query_y.shape == (7, way * query)
+    assert [len(set(row)) for row in manifest.query_y] == [way] * 7
+
+
+def test_further_blocks_hold_other_episodes_and_leave_the_first_alone() -> None:
+    opened = SUITES[0].open()
+    first = opened.episodes.digest
+    assert opened.manifest(1).digest != first
+    double = dataclasses.replace(SUITES[0], episodes=2000).open().episodes
+    assert np.array_equal(double.support[1000:], opened.manifest(1).support)
+
+
+def test_from_arrays_scores_its_novel_classes() -> None:
+    x, y = arrays()
+    suite = Suite.from_arrays(
+        x, y, way=3, splits={"base": range(6), "novel": [6, 7, 8, 9]}, episodes=50
+    )
+    opened = suite.open()
+    assert suite.name == "arrays-3w1s"
+    assert set(opened.dataset.images[opened.episodes.query][..., 0, 0, 0].flat) == {6, 7, 8, 9}
+
+
+def test_too_few_classes_or_images_is_said_when_the_suite_is_made() -> None:
+    x, y = arrays(classes=3)
+    with pytest.raises(
+        DataError, match=r"5-way episodes need 5 classes, there are 3 \(2 missing\)"
+    ):
+        Suite.from_arrays(x, y, split="novel")
+    with pytest.raises(DataError, match=r"class '0' has 20 images.*need 21 \(1 missing\)"):
+        Suite.from_arrays(x, y, split="novel", way=2, shot=6)
+
+
+@pytest.mark.parametrize("wrong", [{"way": 1}, {"shot": 0}, {"query": 0}, {"episodes": 0}])
+def test_impossible_numbers_are_refused(wrong: dict[str, int]) -> None:
+    numbers = {"way": 5, "shot": 1, **wrong}
+    with pytest.raises(UsageError, match=f"{next(iter(wrong))}=.*must be at least"):
+        Suite("wrong", "metabench.data.digits:load", **numbers)
+
+
+def test_from_folder_reads_class_folders(tmp_path: Path) -> None:
+    x, y = arrays(classes=4)
+    for i, (image, label) in enumerate(zip(x, y, strict=True)):
+        file = tmp_path / "shapes" / f"class{label}" / f"{i}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(file)
+    suite = Suite.from_folder(
+        tmp_path / "shapes", way=4, split="novel", size=None, episodes=3, data_root=tmp_path / "d"
+    )
+    opened = suite.open()
+    assert suite.name == "folder-shapes-4w1s"
+    classes = opened.dataset.images[opened.episodes.support][..., 0, 0, 0]
+    assert np.array_equal(classes, opened.episodes.classes)
+
+
+def test_a_manifest_gives_back_the_episodes_it_was_written_from(tmp_path: Path) -> None:
+    opened = dataclasses.replace(SUITES[0], episodes=20).open()
+    m, images = opened.episodes, opened.dataset.images
+    file = tmp_path / "some.json"
+    listed.write(file, "some", opened.dataset, m.support, m.support_y, m.query, m.query_y)
+    again = Suite.from_manifest(file, data_root=tmp_path / "data").open()
+    n, same = again.episodes, again.dataset.images
+    assert (again.suite.name, again.suite.way, again.suite.shot) == ("some", 5, 1)
+    assert np.array_equal(images[m.support], same[n.support])
+    assert again.material is None
+    for k in range(20):  # the same queries with the same labels, in another order
+        before = {(images[i].tobytes(), int(y)) for i, y in zip(m.query[k], m.query_y[k])}
+        after = {(same[i].tobytes(), int(y)) for i, y in zip(n.query[k], n.query_y[k])}
+        assert before == after
+
+
+def test_a_manifest_with_sorted_queries_is_shuffled(tmp_path: Path) -> None:
+    opened = dataclasses.replace(SUITES[0], episodes=10).open()
+    m = opened.episodes
+    order = np.argsort(m.query_y, axis=1, kind="stable")
+    query, labels = (np.take_along_axis(a, order, axis=1) for a in (m.query, m.query_y))
+    listed.write(tmp_path / "s.json", "s", opened.dataset, m.support, m.support_y, query, labels)
+    shuffled = Suite.from_manifest(tmp_path / "s.json", data_root=tmp_path / "data").open()
+    assert (np.diff(shuffled.episodes.query_y, axis=1) < 0).any(axis=1).all()
+
+
+def test_the_embedded_default_needs_no_network_and_exists() -> None:
+    assert set(EMBEDDED) <= {suite.name for suite in SUITES}
+
+
+def test_names_are_unique_and_say_their_shape() -> None:
+    assert len({suite.name for suite in SUITES}) == len(SUITES)
+    for suite in SUITES:
+        assert suite.name.startswith(suite.dataset_name)
+        if isinstance(suite.protocol, BySplit):
+            assert suite.name.endswith(f"-{suite.way}w{suite.shot}s")
+
+
+def test_splits_of_every_dataset_are_class_disjoint() -> None:
+    for suite in SUITES:
+        dataset = suite.open().dataset
+        splits = [set(dataset.split(split)) for split in SPLITS]
+        assert sum(map(len, splits)) == len(set.union(*splits))

@@ -1,0 +1,106 @@
+"""Everything the README and the docs show works as written.
+
+Each document is run in a folder of its own: Python blocks that define a plugin are saved
+under the name the text gives them, others are executed, and each line of a shell block is run.
+`make` lines are what CI itself runs and are only looked up in the Makefile.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from metabench.cli import VERBS, main
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(document: Path, language: str) -> list[str]:
+    return [text for kind, text in BLOCK.findall(document.read_text()) if kind == language]
+
+
+def commands(document: Path) -> list[str]:
+    lines = "".join(blocks(document, "sh")).splitlines()
+    return [line.partition(" #")[0].strip() for line in lines if line.strip()]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's folder: images by class, and the README's plugin."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for c in range(30):
+        (tmp_path / "my_images" / f"class-{c}").mkdir(parents=True)
+        for i in range(16):
+            image = rng.integers(0, 255, (20, 20), dtype=np.uint8)
+            Image.fromarray(image).save(tmp_path / "my_images" / f"class-{c}" / f"{i}.png")
+    (tmp_path / "nearest_centroid.py").write_text(blocks(ROOT / "README.md", "python")[0])
+    return tmp_path
+
+
+def test_the_first_example_is_ten_lines() -> None:
+    lines = blocks(ROOT / "README.md", "python")[0].strip().splitlines()
+    assert len([line for line in lines if line.strip()]) <= 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_run(document: Path, folder: Path) -> None:
+    for command in commands(document):
+        words = shlex.split(command)
+        if words[0] == "make":
+            assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+            continue
+        assert words[0] == "metabench", f"do not know how to run: {command}"
+        results = (
+            []
+            if "--results" in words or words[1] not in ("status", "leaderboard")
+            else ["--results", "results-smoke"]
+        )
+        assert main([*words[1:], *results]) == 0, command
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_python_runs(document: Path, folder: Path) -> None:
+    for number, code in enumerate(blocks(document, "python")):
+        file = folder / f"example_{number}.py"
+        file.write_text(code)
+        subprocess.run([sys.executable, str(file)], check=True, env={**os.environ})
+
+
+@pytest.mark.slow
+def test_the_larger_plugin_learns(folder: Path) -> None:
+    (code,) = [
+        c for c in blocks(ROOT / "docs" / "writing-a-plugin.md", "python") if "meta_step" in c
+    ]
+    (folder / "linear_prototypes.py").write_text(code)
+    assert main(["run", "-p", "linear_prototypes.py", "-a", "linear-prototypes", "-a", "chance",
+                 "-s", "digits-5w1s"]) == 0  # fmt: skip
+    import metabench
+
+    board = metabench.leaderboard("results-smoke").set_index("algorithm")
+    assert board.loc["linear-prototypes", "score"] > board.loc["chance", "score"] + 0.2
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+        if not target.startswith("http"):
+            assert (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_verbs_that_are_named_exist(document: Path) -> None:
+    named = set(re.findall(r"`metabench ([a-z][a-z-]+)", document.read_text()))
+    assert named <= set(VERBS)
