@@ -37,7 +37,7 @@ BASELINES = (
     Algorithm(
         "sgd",
         "metabench_plugins.sgd:Sgd",
-        params={"components": 50, "loss": "log_loss", "alpha": 1e-4, "max_iter": 1000},
+        params={"components": 50, "alpha": 1e-4, "max_iter": 1000},
         reference="Bottou 2010, COMPSTAT; Pedregosa et al. 2011, JMLR 12",
     ),
     Algorithm(

@@ -19,16 +19,14 @@ class Sgd(PcaLearner):
         self,
         task: TaskSpec,
         components: int = 50,
-        loss: str = "log_loss",
         alpha: float = 1e-4,
         max_iter: int = 1000,
     ) -> None:
         super().__init__(task, components)
-        self.loss = loss
         self.alpha = alpha
         self.max_iter = max_iter
 
     def classifier(self) -> SGDClassifier:
         return SGDClassifier(
-            loss=self.loss, alpha=self.alpha, max_iter=self.max_iter, random_state=self.task.seed
+            loss="log_loss", alpha=self.alpha, max_iter=self.max_iter, random_state=self.task.seed
         )

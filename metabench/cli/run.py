@@ -90,8 +90,14 @@ def _run(prepared: Run, common: Common) -> int:
     from metabench.results.schema import FAILED
 
     todo = sum(p.todo for p in prepared.planned)
-    with progress(todo, quiet=common.quiet) as watcher:
-        prepared.run(watcher)
+    folder = prepared.store.root
+    try:
+        with progress(todo, quiet=common.quiet) as watcher:
+            prepared.run(watcher)
+    except KeyboardInterrupt:
+        note = f"finished cells are kept in {folder}/, the same command goes on from there"
+        click.echo(f"metabench: {note}", err=True)
+        raise
     loaded = [(cell.path, prepared.store.load(cell.path)) for cell in prepared.cells]
     found = [(path, result) for path, result in loaded if result is not None]
     failed = [(path, result) for path, result in found if result.status in FAILED]
@@ -100,7 +106,6 @@ def _run(prepared: Run, common: Common) -> int:
         reason = result.failure.reason if result.failure else result.status
         raise NothingToRun(f"no algorithm applies to these suites; {cell}: {reason}")
     show(build_tables([Cell(path, result) for path, result in found]))
-    folder = prepared.store.root
     for path, result in failed:
         reason = result.failure.reason if result.failure else result.status
         click.echo(f"metabench: failed: {reason}; see metabench why {folder / path}", err=True)
@@ -117,10 +122,13 @@ def _run(prepared: Run, common: Common) -> int:
 def _run_inside(prepared: Run) -> int:
     """Every cell in this process; exceptions are the user's to catch."""
     import numpy as np
+    import torch
 
+    from metabench.harness.environment import cores
     from metabench.harness.inside import score_inside
     from metabench.learner import load
 
+    torch.set_num_threads(prepared.request.threads or cores())
     for cell in prepared.cells:
         opened = prepared.library.open(cell.suite)
         scored = score_inside(

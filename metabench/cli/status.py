@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import click
@@ -27,6 +28,12 @@ def status(failed: bool, as_json: bool, common: Common) -> None:
     stored, problems = Store(common.results).read()
     common.warn(problems)
     if not stored:
+        trial = Path("results-smoke")  # where `run` without arguments puts them
+        if not common.results_given and Store(trial).paths():
+            raise NothingToRun(
+                f"no results in '{common.results}', but there are in '{trial}': "
+                f"add --results {trial}"
+            )
         raise NothingToRun(f"no results in '{common.results}'; make some with: metabench run")
     codes = _codes(common)
     rows: list[dict[str, Any]] = []

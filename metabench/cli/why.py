@@ -9,7 +9,6 @@ import click
 from metabench.cli.options import Common, common_options, json_option
 from metabench.errors import UsageError
 
-
 _PARTS = (
     "status",
     "created",

@@ -150,7 +150,8 @@ def find_suites(names: Sequence[str], plugins: Plugins, data_root: str | None) -
     """
     found: dict[str, tuple[str, Suite]] = {}
     for text in names:
-        for name in [k for k in plugins.suites if _is_glob(text) and fnmatchcase(k, text)] or [text]:
+        matches = [k for k in plugins.suites if _is_glob(text) and fnmatchcase(k, text)]
+        for name in matches or [text]:
             suite = addressed_suite(name, data_root) or plugins.suite(name).spec
             first, _ = found.setdefault(suite.name, (name, suite))
             if first != name:  # their results would take each other's place

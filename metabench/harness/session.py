@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from metabench.errors import MetabenchError
+from metabench.errors import MetabenchError, UsageError
 from metabench.harness import state
 from metabench.harness.base import Report
 from metabench.harness.environment import loaded_packages
@@ -42,6 +42,8 @@ class Session:
     ) -> None:
         seed_everything(seed)
         self.learner = build()
+        if not isinstance(self.learner, Learner):
+            raise UsageError(f"build gave {self.learner!r}, which is not a metabench.Learner")
         training = None
         if meta_trained(self.learner):
             if plan is None or material is None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import nn
 
-from metabench.nets.shapes import image_shape
+from metabench.nets.shapes import channels_innermost, image_shape
 
 
 def cnn(input_shape: Sequence[int]) -> nn.Sequential:
@@ -39,4 +38,4 @@ def cnn(input_shape: Sequence[int]) -> nn.Sequential:
         nn.Linear(64 * pooled, 128),
         nn.ReLU(),
     )
-    return network.to(memory_format=torch.channels_last)  # quicker, as in conv4
+    return channels_innermost(network)

@@ -1,4 +1,4 @@
-"""Fitting backbones to inputs: which shapes they take, and how wide their features are."""
+"""Fitting backbones to inputs: which shapes they take, how they lie, how wide features are."""
 
 from __future__ import annotations
 
@@ -33,6 +33,14 @@ def image_shape(backbone: str, shape: Sequence[int], smallest: int = 1) -> tuple
             f"{height}x{width}: choose another backbone or suite"
         )
     return channels, height, width
+
+
+def channels_innermost(network: nn.Sequential) -> nn.Sequential:
+    """Lay convolution weights out with their channels innermost; outputs are the same.
+
+    On CPUs convolutions of many channels are then 1.5 to 2 times as quick.
+    """
+    return network.to(memory_format=torch.channels_last)  # type: ignore[no-any-return, call-overload]
 
 
 def out_features(module: nn.Module, input_shape: Sequence[int]) -> int:

@@ -33,3 +33,13 @@ def cli(capsys, tmp_path, monkeypatch) -> Iterator[Callable[..., Outcome]]:
 
     yield run
     log.handlers, log.propagate, log.level = before
+
+
+@pytest.fixture
+def same_threads() -> Iterator[None]:
+    """`run --in-process` sets the number of threads of this process: set it back."""
+    import torch
+
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
 from metabench import UsageError
 from metabench.nets.conv4 import conv4
-from metabench.nets.shapes import embed, image_shape, out_features
+from metabench.nets.shapes import channels_innermost, embed, image_shape, out_features
 
 
 def test_width_is_found_by_trying() -> None:
@@ -48,3 +50,11 @@ def test_image_shapes() -> None:
     assert image_shape("b", (3, 6, 7), smallest=6) == (3, 6, 7)
     with pytest.raises(UsageError, match="backbone b takes images of at least 6x6, not 6x5"):
         image_shape("b", (3, 6, 5), smallest=6)
+
+
+def test_the_layout_of_weights_changes_no_output() -> None:
+    plain = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3), nn.Flatten()).double()
+    innermost = channels_innermost(copy.deepcopy(plain))
+    x = torch.rand(2, 3, 7, 9, dtype=torch.float64)
+    assert torch.allclose(innermost(x), plain(x), atol=1e-12)
+    assert innermost[2].weight.is_contiguous(memory_format=torch.channels_last)

@@ -21,9 +21,9 @@ def digits_episode(way: int, shot: int) -> tuple[Support, Tensor]:
     """One episode of digits, classes from 5 on."""
     dataset = open_digits().dataset
     images = torch.from_numpy(dataset.images / np.float32(255))
-    members = np.stack([dataset.images_of[5 + c] for c in np.arange(way) % 5])
+    members = np.stack([dataset.images_of[5 + c][: shot + 15] for c in range(way)])
     x = images[torch.from_numpy(members[:, :shot].flatten())]
-    query = images[torch.from_numpy(members[:, shot : shot + 15].flatten())]
+    query = images[torch.from_numpy(members[:, shot:].flatten())]
     return Support(x, torch.arange(way).repeat_interleave(shot)), query
 
 
@@ -83,8 +83,8 @@ def test_novel_digits_are_told_apart(name: str, trained: Any) -> None:
 def test_parameters_reach_the_classifier(build: Any) -> None:
     assert build("pca-lr", C=0.25, max_iter=7).classifier().C == 0.25
     assert build("pca-lr", max_iter=7).classifier().max_iter == 7
-    sgd = build("sgd", loss="hinge", max_iter=9, seed=4).classifier()
-    assert (sgd.loss, sgd.max_iter, sgd.random_state) == ("hinge", 9, 4)
+    sgd = build("sgd", alpha=0.5, max_iter=9, seed=4).classifier()
+    assert (sgd.alpha, sgd.max_iter, sgd.random_state) == (0.5, 9, 4)
 
 
 def fit_on(images: int, learner: Learner) -> None:

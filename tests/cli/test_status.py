@@ -1,0 +1,131 @@
+"""`metabench status`: what lies in a results folder, and in which state."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+from results_factory import make_result, make_suite, store_results
+
+from metabench.doors import Doors
+from metabench.harness.request import find_algorithms
+from metabench.plugins import load_plugins
+from metabench.results.schema import Result
+from metabench.results.store import Store
+
+CHANCE = "digits-5w1s/chance/default-s0-smoke-cpu.json"
+STALE = "digits-5w1s/chance/default-s1-smoke-cpu.json"
+BROKEN = "digits-5w1s/broken/default-s0-smoke-cpu.json"
+ABSENT = "glyphs-5w1s/absent/default-s0-tasks=20-cpu.json"
+
+
+def made_by_the_code_as_it_is(result: Result) -> Result:
+    plugins = load_plugins(Doors(restrict=("builtin",)))
+    (found,) = find_algorithms([result.job.algorithm], plugins)
+    return msgspec.structs.replace(result, job=msgspec.structs.replace(result.job, code=found.code))
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    """Results that are up to date, made by other code, failed, and by an unknown plugin."""
+    results = [
+        made_by_the_code_as_it_is(make_result("chance")),
+        make_result("chance", seed=1),
+        make_result("broken", status="error", reason="ValueError: broken"),
+        make_result(
+            "absent",
+            suite=make_suite("glyphs-5w1s"),
+            budget="tasks=20",
+            status="not_applicable",
+            reason="no base data",
+        ),
+    ]
+    store_results(tmp_path / "results", results)
+    return tmp_path / "results"
+
+
+@pytest.mark.usefixtures("stored")
+def test_every_result_has_a_line_and_states_are_counted(cli) -> None:
+    outcome = cli("status")
+    assert (outcome.code, outcome.err) == (0, "")
+    title, columns, *rows = outcome.out.splitlines()
+    assert title == "results: 1 error, 1 not_applicable, 1 ok, 1 stale"
+    assert columns.split() == ["file", "status", "reason"]
+    assert [" ".join(row.split()) for row in rows] == [
+        f"results/{BROKEN} error ValueError: broken",
+        f"results/{CHANCE} ok",
+        f"results/{STALE} ok (stale)",
+        f"results/{ABSENT} not_applicable no base data",
+    ]
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_line_can_be_pasted_behind_why(cli) -> None:
+    file = cli("status", "--failed").out.splitlines()[2].split()[0]
+    assert "reason: ValueError: broken" in cli("why", file).out
+
+
+@pytest.mark.usefixtures("stored")
+def test_only_failures(cli) -> None:
+    title, _, *rows = cli("status", "--failed").out.splitlines()
+    assert title == "results: 1 error"
+    assert len(rows) == 1
+
+
+def test_no_failure_is_said_so(cli, stored: Path) -> None:
+    (stored / BROKEN).unlink()
+    outcome = cli("status", "--failed")
+    assert (outcome.code, outcome.out.splitlines()[0]) == (0, "results: none failed")
+
+
+@pytest.mark.usefixtures("stored")
+def test_json_has_the_same_facts(cli) -> None:
+    rows = json.loads(cli("status", "--json").out)
+    by_file = {row["file"]: row for row in rows}
+    assert by_file[STALE] == {
+        "file": STALE,
+        "suite": "digits-5w1s",
+        "algorithm": "chance",
+        "seed": 1,
+        "budget": "smoke",
+        "device": "cpu",
+        "status": "ok",
+        "stale": True,
+        "reason": "",
+    }
+    assert not by_file[CHANCE]["stale"]
+    assert by_file[ABSENT]["reason"] == "no base data"
+    assert not by_file[ABSENT]["stale"]  # nobody knows what its code is now
+
+
+def test_a_damaged_file_is_a_warning_and_left_where_it_is(cli, stored: Path) -> None:
+    (stored / CHANCE).write_text("half a resu")
+    outcome = cli("status")
+    assert outcome.code == 0
+    assert outcome.err.startswith(f"metabench: warning: results/{CHANCE}: not a readable result (")
+    assert outcome.err.count("\n") == 1
+    assert CHANCE not in outcome.out
+    assert (stored / CHANCE).exists()
+
+
+@pytest.mark.parametrize("args", [(), ("--results", "none")])
+def test_an_empty_folder_is_nothing_to_show(cli, args: tuple[str, ...]) -> None:
+    outcome = cli("status", *args)
+    folder = args[-1] if args else "results"
+    assert (outcome.code, outcome.out) == (4, "")
+    assert outcome.err == (
+        f"metabench: error: no results in '{folder}'; make some with: metabench run\n"
+    )
+
+
+def test_trial_results_are_pointed_at(cli, tmp_path: Path) -> None:
+    store_results(tmp_path / "results-smoke", [make_result()])
+    outcome = cli("status")
+    assert outcome.code == 4
+    assert outcome.err == (
+        "metabench: error: no results in 'results', but there are in 'results-smoke': "
+        "add --results results-smoke\n"
+    )
+    assert Store(tmp_path / "results-smoke").paths() != []

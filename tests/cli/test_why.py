@@ -1,0 +1,88 @@
+"""`metabench why FILE`: what a result file knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from results_factory import make_result, make_suite, store_results
+
+from metabench.results.schema import Failure, decode
+from metabench.results.store import Store
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    suite = make_suite(query=3, episodes=4)
+    result = make_result(suite=suite, correct=[15, 15, 0, 0], chosen={"lr": 0.5})
+    (path,) = store_results(tmp_path / "results", [result])
+    return Path("results") / path
+
+
+def test_a_score_comes_with_where_it_comes_from(cli, file: Path) -> None:
+    outcome = cli("why", file)
+    assert (outcome.code, outcome.err) == (0, "")
+    lines = outcome.out.splitlines()
+    for line in (
+        "status: ok",
+        "  name: digits-5w1s",
+        "  algorithm: protonet",
+        "  chosen: {'lr': 0.5}",
+        "  updates: 50",
+        "  cpu: Example CPU",
+        "  commit: 0123456789abcdef",
+        "parameters: 111936",
+        "wall_s: 20.0",
+        "score: 0.5 over 4 episodes",
+    ):
+        assert line in lines
+
+
+def test_json_is_the_file_itself(cli, file: Path) -> None:
+    assert cli("why", file, "--json").out.encode() == file.read_bytes()
+
+
+@pytest.mark.parametrize("where", ["above", "inside"])
+def test_a_failure_comes_with_traceback_and_log(cli, tmp_path, monkeypatch, where: str) -> None:
+    log = "logs/digits-5w1s/broken/default-s0-smoke-cpu.log"
+    result = msgspec.structs.replace(
+        make_result("broken", status="error"),
+        failure=Failure(
+            reason="ValueError: broken", traceback="Traceback ...\nValueError: broken\n", log=log
+        ),
+    )
+    (path,) = store_results(tmp_path / "results", [result])
+    if where == "inside":
+        monkeypatch.chdir(tmp_path / "results" / path.parent)
+    outcome = cli("why", f"results/{path}" if where == "above" else path.name)
+    assert outcome.code == 0
+    assert outcome.out.endswith(
+        f"reason: ValueError: broken\nlog: {tmp_path / 'results' / log}\n"
+        "Traceback ...\nValueError: broken\n"
+    )
+    assert "score" not in outcome.out
+
+
+def test_a_missing_file_is_one_line_that_says_where_to_look(cli) -> None:
+    assert cli("why", "none.json") == (
+        2,
+        "",
+        "metabench: error: cannot read none.json: No such file or directory; "
+        "`metabench status` lists the files\n",
+    )
+
+
+def test_a_damaged_file_is_one_line(cli, file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:50])
+    outcome = cli("why", file)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith(f"metabench: error: {file} is not a readable result: ")
+    assert outcome.err.count("\n") == 1
+
+
+def test_long_values_are_cut_but_json_has_them(cli, tmp_path: Path) -> None:
+    timed = make_result(adapt_s=[0.001] * 500)
+    file = Store(tmp_path).write(Path("a/b/c.json"), timed)
+    assert max(map(len, cli("why", file).out.splitlines())) < 250
+    assert decode(cli("why", file, "--json").out.encode()) == timed

@@ -1,0 +1,58 @@
+"""Suites opened once for a run, and what learners of each may train on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from metabench.harness.runner import Library
+from metabench.suites.catalogue import SUITES
+from metabench.suites.material import Material
+from metabench.suites.suite import Suite
+
+
+def shades(base: str, novel: str) -> Suite:
+    """Four shades of grey, with the same pixels whichever classes are novel."""
+    x = np.repeat(np.arange(4, dtype=np.uint8), 6)[:, None, None] * np.ones((8, 8), np.uint8)
+    y = np.repeat(list("abcd"), 6)
+    splits = {"base": list(base), "novel": list(novel)}
+    return Suite.from_arrays(x * 60, y, name="shades", way=2, query=3, splits=splits)
+
+
+def test_material_lies_in_a_folder_until_the_library_is_closed() -> None:
+    library = Library(None)
+    found = library.material(SUITES[0])
+    assert found is not None
+    material, folder = found
+    assert np.array_equal(Material.load(folder).images, material.images)
+    assert library.material(SUITES[0]) == found
+    library.close()
+    assert not Path(folder).exists()
+
+
+def test_suites_of_one_dataset_share_its_material() -> None:
+    library = Library(None)
+    first, second = (library.material(suite) for suite in SUITES[:2])
+    assert first == second
+    library.close()
+
+
+def test_equal_pixels_split_in_other_ways_are_kept_apart() -> None:
+    """Else one suite's novel classes would be another's base classes, unnoticed."""
+    library = Library(None)
+    suites = shades("ab", "cd"), shades("cd", "ab")
+    assert suites[0].name == suites[1].name
+    for suite in suites:
+        opened = library.open(suite)
+        found = library.material(suite)
+        assert opened.suite is suite
+        assert found is not None
+        seen = {image.tobytes() for image in Material.load(found[1]).images}
+        novel = opened.dataset.split("novel")
+        hidden = {
+            opened.dataset.images[i].tobytes() for c in novel for i in opened.dataset.images_of[c]
+        }
+        assert seen
+        assert not seen & hidden
+    library.close()

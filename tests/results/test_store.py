@@ -1,0 +1,172 @@
+"""The results folder: one file a cell, whole or not at all, whoever else writes there."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+from results_factory import make_result, make_suite, store_results
+
+from metabench.errors import DataError
+from metabench.results.schema import encode
+from metabench.results.store import Store, cell_path, write_atomically
+
+PATH = Path("digits-5w1s/protonet/default-s0-smoke-cpu.json")
+
+
+def path_with(**chosen) -> Path:
+    return cell_path("digits-5w1s", "protonet", chosen, 0, "smoke", "cpu")
+
+
+def test_the_path_says_what_the_cell_is() -> None:
+    assert path_with() == PATH
+    found = cell_path("glyphs-5w1s", "maml", {"lr": 0.1, "bn": "none"}, 3, "tasks=20", "cuda")
+    assert found == Path("glyphs-5w1s/maml/bn=none,lr=0.1-s3-tasks=20-cuda.json")
+
+
+def test_the_order_of_parameters_does_not_matter() -> None:
+    assert path_with(lr=0.1, steps=3) == path_with(steps=3, lr=0.1)
+    assert path_with(first_order=True).name.startswith("first_order=true-")
+    assert path_with(backbone="conv4[pool=false]").name.startswith("backbone=conv4[pool=false]-")
+
+
+def test_long_or_strange_parameters_are_shortened_to_different_names() -> None:
+    paths = [
+        path_with(note="x" * 100),
+        path_with(note="x" * 99 + "y"),
+        path_with(note="a/b"),
+        path_with(note="a b"),
+        path_with(note="a_b"),
+        path_with(note="../../etc"),
+    ]
+    assert len(set(paths)) == len(paths)
+    for path in paths:
+        assert path.parent == PATH.parent
+        assert len(path.name) < 120
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    store, result = Store(tmp_path / "new" / "results"), make_result()
+    file = store.write(PATH, result)
+    assert file == tmp_path / "new" / "results" / PATH
+    assert store.load(PATH) == result
+    assert store.read() == ([(PATH, result)], [])
+    assert [p.name for p in file.parent.iterdir()] == [PATH.name]  # nothing temporary is left
+    assert file.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_cell_that_never_ran_has_no_result(tmp_path: Path) -> None:
+    assert Store(tmp_path / "none").load(PATH) is None
+    assert Store(tmp_path / "none").read() == ([], [])
+    (tmp_path / "file").write_text("")
+    assert Store(tmp_path / "file").load(PATH) is None
+
+
+def test_a_new_result_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write(PATH, make_result(accuracy=0.5))
+    store.write(PATH, make_result(accuracy=0.9))
+    assert store.load(PATH) == make_result(accuracy=0.9)
+
+
+def test_paths_come_in_a_fixed_order_and_only_results_count(tmp_path: Path) -> None:
+    results = [make_result("b"), make_result("a"), make_result("b", seed=1)]
+    stored = store_results(tmp_path, results)
+    for other in (
+        "logs/digits-5w1s/a/default-s0-smoke-cpu.log",
+        f"digits-5w1s/a/.{PATH.name}.1234",
+        f"digits-5w1s/a/{PATH.name}.damaged",
+        "leaderboard.json",
+    ):
+        (tmp_path / other).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / other).write_text("{}")
+    assert Store(tmp_path).paths() == sorted(stored)
+
+
+def test_results_of_two_machines_are_merged_by_copying_files(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    store_results(here, [make_result("a"), make_result("b")])
+    store_results(there, [make_result("b"), make_result("c", suite=make_suite("glyphs-5w1s"))])
+    shutil.copytree(there, here, dirs_exist_ok=True)
+    results, problems = Store(here).read()
+    assert [r.job.algorithm for _, r in results] == ["a", "b", "c"]
+    assert problems == []
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", encode(make_result())[:200], b'{"schema": 1}', b"\xff\xfe", b"[]"]
+)
+def test_a_damaged_file_is_named_and_costs_no_other(tmp_path: Path, content: bytes) -> None:
+    store = Store(tmp_path)
+    store.write(PATH, make_result())
+    other = PATH.with_name("lr=1-s0-smoke-cpu.json")
+    (tmp_path / other).write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        store.load(other)
+    assert str(caught.value).startswith(f"{tmp_path / other}: not a readable result (")
+    results, problems = store.read()
+    assert [path for path, _ in results] == [PATH]
+    assert problems == [f"{caught.value}; it is left out, `metabench run` sets it aside"]
+
+
+def test_a_damaged_file_is_set_aside_and_said_so(tmp_path: Path, caplog) -> None:
+    store = Store(tmp_path)
+    file = tmp_path / PATH
+    file.parent.mkdir(parents=True)
+    file.write_text("half a resu")
+    with caplog.at_level(logging.WARNING, logger="metabench"):
+        aside = store.set_aside(PATH)
+    assert aside.read_text() == "half a resu"
+    assert aside.name == f"{PATH.name}.damaged"
+    assert store.load(PATH) is None
+    assert caplog.messages == [
+        f"{file} is damaged: kept as {aside.name}, its cell runs again",
+    ]
+
+
+def test_a_folder_that_cannot_be_written_to_is_known_before_and_after(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    for store in (Store(tmp_path / "file"), Store(tmp_path / "file" / "results")):
+        with pytest.raises(DataError, match=f"cannot write {store.root}: .*--results"):
+            store.check_writable()
+        with pytest.raises(DataError, match=f"cannot write {store.root / PATH}: .*--results"):
+            store.write(PATH, make_result())
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_checking_a_folder_leaves_nothing_in_it(tmp_path: Path) -> None:
+    Store(tmp_path / "a" / "b").check_writable()
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    file = tmp_path / "taken"
+    (file / "inside").mkdir(parents=True)  # a folder with something in it cannot be replaced
+    with pytest.raises(OSError, match="taken"):
+        write_atomically(file, b"new")
+    assert [p.name for p in tmp_path.iterdir()] == ["taken"]
+
+
+def test_readers_see_one_result_or_the_other_while_it_is_written(tmp_path: Path) -> None:
+    store, results = Store(tmp_path), [make_result(accuracy=0.1), make_result(accuracy=0.9)]
+    store.write(PATH, results[0])
+    stop = threading.Event()
+
+    def write() -> None:
+        for i in range(60):
+            store.write(PATH, results[i % 2])
+        stop.set()
+
+    writers = [threading.Thread(target=write) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    reads = 0
+    while not stop.is_set() or reads == 0:
+        assert store.load(PATH) in results
+        reads += 1
+    for writer in writers:
+        writer.join()
+    assert store.paths() == [PATH]

@@ -1,0 +1,174 @@
+"""metabench from Python: `metabench.run` and `metabench.evaluate`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from cli.running import PLUGIN
+from sklearn.datasets import load_digits
+
+import metabench
+from metabench.results.schema import Result
+from metabench.results.store import Store
+
+
+class NearestCentroid(metabench.Learner):
+    def adapt(self, support):
+        return metabench.class_means(support)
+
+    def predict(self, centroids, query_x):
+        return -metabench.squared_distances(query_x.flatten(1), centroids)
+
+
+class Counting(NearestCentroid):
+    """Says how often it was trained."""
+
+    steps = 0
+
+    def meta_step(self, episodes):
+        self.steps += len(episodes)
+        return 0.0
+
+    def adapt(self, support):
+        assert self.steps == 7
+        return super().adapt(support)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch) -> Path:
+    """A working folder with a plugin, where nothing else is installed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("METABENCH_PLUGINS", "builtin")
+    (tmp_path / "my.py").write_text(PLUGIN)
+    return tmp_path
+
+
+class TestRun:
+    def test_results_are_stored_returned_and_kept(self, here: Path) -> None:
+        def run() -> list[Result]:
+            return metabench.run(
+                "digits-5w1s", ["centroid", "curves-only"], plugins=["my.py"], seeds=1
+            )
+
+        first = run()
+        assert [(r.job.algorithm, r.status) for r in first] == [
+            ("centroid", "ok"),
+            ("curves-only", "not_applicable"),
+        ]
+        suite = metabench.evaluate(NearestCentroid, "digits-5w1s")
+        assert np.array_equal(first[0].per_episode(), suite.scores)
+        stored = [result for _, result in Store(here / "results-smoke").read()[0]]
+        assert stored == first
+        assert run() == first  # created when it was first run
+
+    def test_a_mistake_raises_before_anything_is_stored(self, here: Path) -> None:
+        with pytest.raises(metabench.UsageError, match="did you mean 'protonet'"):
+            metabench.run("digits-5w1s", "protonett")
+        with pytest.raises(metabench.UsageError, match="unknown budget 'smoky'"):
+            metabench.run("digits-5w1s", "chance", budget="smoky")
+        assert [p.name for p in here.iterdir()] == ["my.py"]
+
+    def test_a_plugin_that_fails_is_a_warning(self, here: Path, caplog) -> None:
+        (here / "broken.py").write_text("import no_such_module_anywhere\n")
+        plugins = ["my.py", "broken.py"]
+        (result,) = metabench.run("digits-5w1s", "curves-only", plugins=plugins)
+        assert result.status == "not_applicable"
+        assert "plugin 'broken.py' failed: ModuleNotFoundError" in caplog.text
+
+    def test_results_that_cannot_be_written_are_an_error(self, here: Path) -> None:
+        with pytest.raises(metabench.DataError, match=r"cannot write .*my\.py"):
+            metabench.run("digits-5w1s", "chance", results=here / "my.py" / "results")
+
+
+class TestEvaluate:
+    def test_a_class_a_function_and_a_learner_score_the_same(self) -> None:
+        task = metabench.TaskSpec((1, 8, 8), way=5, shot=1)
+        given = (NearestCentroid, lambda task: NearestCentroid(task), NearestCentroid(task))
+        found = [metabench.evaluate(one, "digits-5w1s") for one in given]
+        for evaluation in found:
+            assert evaluation.episodes == len(evaluation.scores) == 100
+            assert evaluation.score == pytest.approx(evaluation.scores.mean())
+            assert evaluation.ci95[0] < evaluation.score < evaluation.ci95[1]
+            assert evaluation.score == found[0].score
+            assert np.array_equal(evaluation.scores, found[0].scores)
+        assert found[0].score > 0.6
+        assert 0.5 < found[0].macro_f1 < found[0].score
+
+    def test_it_is_printed_in_one_line(self) -> None:
+        evaluation = metabench.evaluate(NearestCentroid, "digits-5w1s", episodes=10)
+        half = (evaluation.ci95[1] - evaluation.ci95[0]) / 2
+        assert str(evaluation) == (
+            f"digits-5w1s: {100 * evaluation.score:.2f}% ± {100 * half:.2f}% (10 episodes)"
+        )
+
+    def test_the_first_episodes_are_the_same_however_many_are_scored(self) -> None:
+        few, more = (
+            metabench.evaluate(NearestCentroid, "digits-5w1s", episodes=n).scores for n in (3, 30)
+        )
+        assert np.array_equal(few, more[:3])
+
+    def test_a_class_is_meta_trained_and_a_learner_is_taken_as_it_is(self) -> None:
+        metabench.evaluate(Counting, "digits-5w1s", budget="tasks=7", episodes=2)
+        learner = Counting(metabench.TaskSpec((1, 8, 8), way=5, shot=1))
+        learner.steps = 7
+        metabench.evaluate(learner, "digits-5w1s", budget="tasks=9", episodes=2)
+        assert learner.steps == 7
+
+    def test_arrays_of_ones_own(self, tmp_path: Path) -> None:
+        digits = load_digits()
+        suite = metabench.Suite.from_arrays(
+            digits.images / 16, digits.target, way=2, shot=1, data_root=tmp_path
+        )
+        evaluation = metabench.evaluate(NearestCentroid, suite, episodes=20)
+        assert evaluation.suite == "arrays-2w1s"
+        assert 0.8 < evaluation.score < 1
+
+    @pytest.mark.parametrize("batched", [False, True])
+    def test_outputs_of_a_wrong_shape_are_told_with_the_right_one(self, batched: bool) -> None:
+        class Wrong(metabench.BatchedLearner if batched else metabench.Learner):
+            def adapt(self, support):
+                return None
+
+            def predict(self, state, query_x):
+                return torch.zeros(*query_x.shape[:-3], 4)
+
+        with pytest.raises(metabench.UsageError, match=r"shape \[75, 4\].*expected \[75, 5\]"):
+            metabench.evaluate(Wrong, "digits-5w1s")
+
+    @pytest.mark.parametrize(
+        ("learner", "options", "error"),
+        [
+            ("protonet", {}, "learner 'protonet': pass a Learner class, .* metabench.run"),
+            (NearestCentroid, {"suite": "digit-5w1s"}, "did you mean 'digits-5w1s'"),
+            (NearestCentroid, {"suite": "digits-5w*"}, "name one suite"),
+            (NearestCentroid, {"episodes": 0}, "episodes=0: ask for at least 1"),
+            (NearestCentroid, {"budget": "smoky"}, "unknown budget 'smoky'"),
+            (NearestCentroid, {"device": "abacus"}, "device 'abacus' is not available here"),
+            (
+                NearestCentroid(metabench.TaskSpec((1, 8, 8), way=3, shot=1)),
+                {},
+                "the learner is for 3 classes, digits-5w1s has 5",
+            ),
+            (lambda task: "no learner", {}, "build gave 'no learner', which is not a metabench.Learner"),
+        ],
+    )
+    def test_a_mistake_is_told_in_one_line(self, learner, options, error: str) -> None:
+        with pytest.raises(metabench.UsageError, match=error) as caught:
+            metabench.evaluate(learner, **{"suite": "digits-5w1s", **options})
+        assert "\n" not in str(caught.value)
+
+    def test_nothing_is_stored(self, here: Path) -> None:
+        metabench.evaluate(NearestCentroid, "digits-5w1s", episodes=1)
+        assert [p.name for p in here.iterdir()] == ["my.py"]
