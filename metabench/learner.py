@@ -141,7 +141,8 @@ class TaskSpec:
         spec = self.backbones[name]
         params = address.resolve(name, given, spec.params)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
+            # torch.manual_seed would reseed accelerators too, which fork_rng then leaves so.
+            torch.default_generator.manual_seed(self.seed)
             module: nn.Module = load(spec.build)(self.input_shape, **params)
         return module.to(self.device)
 

@@ -43,7 +43,7 @@ BASELINES = (
     Algorithm(
         "cnn-adam",
         "metabench_plugins.cnn_adam:CnnAdam",
-        params={"backbone": "cnn", "lr": 1e-3, "steps": 10},
+        params={"backbone": "cnn", "lr": 3e-3, "steps": 10},
         reference="Kingma and Ba 2015, arXiv:1412.6980",
     ),
     Algorithm(

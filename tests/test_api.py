@@ -161,7 +161,11 @@ class TestEvaluate:
                 {},
                 "the learner is for 3 classes, digits-5w1s has 5",
             ),
-            (lambda task: "no learner", {}, "build gave 'no learner', which is not a metabench.Learner"),
+            (
+                lambda task: "no learner",
+                {},
+                "build gave 'no learner', which is not a metabench.Learner",
+            ),
         ],
     )
     def test_a_mistake_is_told_in_one_line(self, learner, options, error: str) -> None:

@@ -27,6 +27,9 @@ from metabench.harness.messages import (
 
 _WORKER = "metabench.harness.worker"
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+# Threads that wait by spinning make learners three to four times slower as soon as anything
+# else runs on the machine, and hardly quicker when nothing does.
+_WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
 class LearnerFailed(Exception):
@@ -70,7 +73,12 @@ class LearnerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **allocator, **dict.fromkeys(_THREAD_VARIABLES, str(threads))},
+                env={
+                    **os.environ,
+                    **_WAITING,
+                    **allocator,
+                    **dict.fromkeys(_THREAD_VARIABLES, str(threads)),
+                },
                 pass_fds=(theirs.fileno(), lifeline),
                 start_new_session=True,
             )

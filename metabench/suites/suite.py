@@ -5,6 +5,7 @@ Catalogues list suites by the dozen, so this file imports neither NumPy nor a da
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +46,10 @@ class Suite:
     metric: Literal["accuracy", "mse"] = "accuracy"
 
     def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):  # it names a folder
+            raise UsageError(
+                f"suite name '{self.name}': write letters, digits, '.', '_' and '-' only"
+            )
         for what, least in (("way", 2), ("shot", 1), ("query", 1), ("episodes", 1)):
             if getattr(self, what) < least:
                 raise UsageError(

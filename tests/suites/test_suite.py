@@ -53,7 +53,9 @@ def test_classes_of_the_images_drawn_are_disjoint(suite: Suite) -> None:
         seen_images["validation"] = material.images[members]
     for split, images in seen_images.items():
         # Learners get copies of images, so the class is found again by the pixels.
-        class_of = {image.tobytes(): int(c) for image, c in zip(dataset.images, dataset.labels)}
+        class_of = {
+            image.tobytes(): int(c) for image, c in zip(dataset.images, dataset.labels, strict=True)
+        }
         seen[split] = np.unique([class_of[image.tobytes()] for image in images])
     for split, classes in seen.items():
         assert set(classes) <= set(dataset.split(split)), split
@@ -159,8 +161,10 @@ def test_a_manifest_gives_back_the_episodes_it_was_written_from(tmp_path: Path) 
     assert np.array_equal(images[m.support], same[n.support])
     assert again.material is None
     for k in range(20):  # the same queries with the same labels, in another order
-        before = {(images[i].tobytes(), int(y)) for i, y in zip(m.query[k], m.query_y[k])}
-        after = {(same[i].tobytes(), int(y)) for i, y in zip(n.query[k], n.query_y[k])}
+        before = {
+            (images[i].tobytes(), int(y)) for i, y in zip(m.query[k], m.query_y[k], strict=True)
+        }
+        after = {(same[i].tobytes(), int(y)) for i, y in zip(n.query[k], n.query_y[k], strict=True)}
         assert before == after
 
 
