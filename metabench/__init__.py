@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from metabench.analysis.leaderboard import leaderboard
     from metabench.api import evaluate, run
     from metabench.data.dataset import Dataset
-    from metabench.errors import DataError, MetabenchError, UsageError
+    from metabench.errors import DataError, MetabenchError, NotApplicable, UsageError
     from metabench.hookspecs import hookimpl
     from metabench.learner import (
         Algorithm,
@@ -35,7 +35,7 @@ _HOMES = {
     "metabench.analysis.leaderboard": ("leaderboard",),
     "metabench.api": ("evaluate", "run"),
     "metabench.data.dataset": ("Dataset",),
-    "metabench.errors": ("DataError", "MetabenchError", "UsageError"),
+    "metabench.errors": ("DataError", "MetabenchError", "NotApplicable", "UsageError"),
     "metabench.hookspecs": ("hookimpl",),
     "metabench.learner": (
         "Algorithm",
@@ -63,6 +63,7 @@ __all__ = [
     "Episodes",
     "Learner",
     "MetabenchError",
+    "NotApplicable",
     "Suite",
     "Support",
     "TaskSpec",

@@ -19,7 +19,7 @@ from metabench.harness.cell import Cell, configure
 from metabench.harness.environment import ALLOCATOR, cores
 from metabench.harness.plan import Planned, Policy, plan
 from metabench.harness.request import Request, find_device, find_suite, request_cells
-from metabench.harness.runner import Library, Runner, Watcher
+from metabench.harness.runner import Library, Runner, Watcher, check_unseen
 from metabench.harness.supervisor import Conditions
 from metabench.learner import Algorithm, Learner, TaskSpec
 from metabench.plugins import Plugins, load_plugins
@@ -92,6 +92,8 @@ class Run:
                 self.library.open(suite)
                 if self.cells[0].train_on is not None:
                     _check_training(self.cells[0].train_on, suite, self.library)
+            for cell in self.cells:
+                check_unseen(cell, self.library)
             self.planned: list[Planned] = plan(
                 self.cells, self.store, self.library.open, policy or Policy()
             )
@@ -140,7 +142,7 @@ def _check_training(train_on: Suite, suite: Suite, library: Library) -> None:
 
 
 def run(
-    suites: Sequence[str] | str = Request.suites,
+    suites: Sequence[str | Suite] | str | Suite = Request.suites,
     algorithms: Sequence[str] | str = (),
     *,
     seeds: int = 1,
@@ -157,7 +159,8 @@ def run(
     """Run every algorithm on every suite and store the results; finished cells are kept.
 
     Args:
-        suites: names, globs, `folder:PATH` or `manifest:FILE`; default: the embedded ones.
+        suites: suites, or names, globs, `folder:PATH`, `manifest:FILE`; default: the
+            embedded ones.
         algorithms: addresses such as "protonet[lr=0.01]"; default: all there are.
         seeds: how many seeds, from 0.
         budget: smoke, standard, paper, tasks=N or seconds=S.
@@ -178,7 +181,7 @@ def run(
         DataError: data is missing or too small, or results cannot be written.
     """
     request = Request(
-        suites=[suites] if isinstance(suites, str) else suites,
+        suites=[suites] if isinstance(suites, str | Suite) else suites,
         algorithms=[algorithms] if isinstance(algorithms, str) else algorithms,
         seeds=seeds,
         budget=budget,

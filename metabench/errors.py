@@ -14,6 +14,10 @@ class UsageError(MetabenchError):
     """A wrong name, option, parameter or configuration (exit code 2)."""
 
 
+class NotApplicable(UsageError):
+    """The algorithm cannot run on this suite by its nature; for plugins to raise too."""
+
+
 class DataError(MetabenchError):
     """Examples that are missing, damaged or too few (exit code 2)."""
 

@@ -234,6 +234,11 @@ class Algorithm:
             )
         object.__setattr__(self, "tasks", frozenset(self.tasks))
         object.__setattr__(self, "tags", frozenset(self.tags))
+        for preset, updates in self.budgets.items():
+            if preset not in DEFAULT_BUDGETS:
+                raise unknown(f"budget of algorithm {self.name}", preset, DEFAULT_BUDGETS)
+            if updates < 1:
+                raise UsageError(f"algorithm {self.name}: budget {preset}={updates}, at least 1")
         for kind in self.tasks:
             if kind not in KINDS:
                 raise unknown(f"task kind of algorithm {self.name}", kind, KINDS)

@@ -9,30 +9,54 @@ import importlib.util
 import inspect
 import json
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from metabench.learner import Algorithm
+from metabench import address
+from metabench.address import Value
+from metabench.learner import Algorithm, Backbone
+
+if TYPE_CHECKING:
+    from metabench.plugins import Plugins
 
 PACKAGE = Path(__file__).parent
 # What a learner process runs besides the plugin; the command line and the tables are not in it.
-CORE = ("learner.py", "address.py", "nets", "suites", "data", "harness")
+CORE = ("learner.py", "address.py", "nets", "suites", "data", "results/scores.py", "harness")
 
 
-def source_digest(algorithm: Algorithm, origin: Path | None = None) -> str:
+def cell_code(plugins: Plugins, name: str, params: Mapping[str, Value]) -> str:
+    """The digest for an algorithm of the catalogue with its parameters resolved.
+
+    Raises:
+        UsageError: the algorithm, or the backbone it is to be built on, does not exist.
+    """
+    provided = plugins.algorithm(name)
+    text, backbone = params.get("backbone"), None
+    if isinstance(text, str):
+        found = plugins.backbone(address.parse(text).name)
+        backbone = (found.spec, found.origin)
+    return source_digest(provided.spec, provided.origin, backbone)
+
+
+def source_digest(
+    algorithm: Algorithm,
+    origin: Path | None = None,
+    backbone: tuple[Backbone, Path | None] | None = None,
+) -> str:
     """SHA-256 hex digest of everything that decides what a cell of an algorithm computes.
 
     That is what its catalogue entry declares, the file its learner is built in, what that
     file imports (transitively) from the same package or folder, and the parts of metabench
     that a learner runs on. Nothing is imported to find them, so an import made at run time
-    by a computed name is not seen, and a backbone from another plugin is not in it. Names
-    and contents count, folders do not: every machine gets the same digest.
+    by a computed name is not seen. Names and contents count, folders do not: every machine
+    gets the same digest.
 
     Args:
         algorithm: the catalogue entry.
         origin: the plugin's file; used where the file of `build` cannot be told.
+        backbone: the backbone it is built on, and the file of its plugin.
     """
     declared: dict[str, Any] = {
         "params": dict(algorithm.params),
@@ -40,7 +64,12 @@ def source_digest(algorithm: Algorithm, origin: Path | None = None) -> str:
         "training": asdict(algorithm.training),
     }
     digest = hashlib.sha256(json.dumps(declared, sort_keys=True, default=str).encode())
-    for name, content in (*_plugin(algorithm.build, origin), *_core()):
+    sources = [*_plugin(algorithm.build, origin), *_core()]
+    if backbone is not None:
+        spec, file = backbone
+        digest.update(json.dumps(dict(spec.params), sort_keys=True, default=str).encode())
+        sources += _plugin(spec.build, file)
+    for name, content in sources:
         content = content.replace(b"\r\n", b"\n")  # as checked out on another system
         digest.update(f"\0{name}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()

@@ -61,6 +61,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     device: str  # device type
     commit: str | None = None
     files: list[str]  # relative to the results folder
+    provider: str  # the plugin that provides the algorithm
     address: str  # the algorithm with the parameters that differ from its defaults
     reason: str | None = None  # why all seeds, or some, have no score
     training: Training | None = None  # the shape of its training episodes
@@ -108,6 +109,7 @@ def build_row(cells: Sequence[Cell], timed_on: str | None) -> Row:
         device=job.device,
         commit=commits(results),
         files=[cell.file.as_posix() for cell in cells if cell.file is not None],
+        provider=job.provider,
         address=address.write(job.algorithm, job.chosen),
         reason=_reason(results),
         training=job.training,

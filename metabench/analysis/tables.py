@@ -80,7 +80,7 @@ def _table(cells: Sequence[Cell], alone: bool) -> Table:
         suite_episodes=suite.episodes,
         scored_episodes=max(row.episodes for row in rows),
         alone=alone,
-        commands=_commands(rows, suite.name, len({r.job.seed for r in results})),
+        commands=_commands(rows, suite.address or suite.name, len({r.job.seed for r in results})),
         machines=list(dict.fromkeys([*filter(None, machines.values()), *others])),
     )
 
@@ -143,6 +143,8 @@ def _commands(rows: Sequence[Row], suite: str, seeds: int) -> list[str]:
     commands = []
     for (device, train_on), addresses in algorithms.items():
         words = ["metabench", "run", "-s", suite]
+        files = {row.provider for row in rows if row.provider.endswith(".py")}
+        words += [word for file in sorted(files) for word in ("-p", file)]
         words += [word for address in sorted(addresses) for word in ("-a", address)]
         words += ["--seeds", str(seeds), "--budget", rows[0].budget]
         words += ["--device", device] if device != "cpu" else []

@@ -107,8 +107,9 @@ def outcome(cell: Cell, result: Result) -> str:
             f"{scores.mean():.2%}" if result.suite.metric == "accuracy" else f"{scores.mean():.4g}"
         )
     else:
-        reason = result.failure.reason if result.failure else ""
-        shown = f"{result.status.replace('_', ' ')}: {reason}"
+        shown = result.status.replace("_", " ")
+        if result.failure and result.failure.reason != shown:
+            shown += f": {result.failure.reason}"
     return f"{cell}: {shown} ({_duration(result.wall_s)})"
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from metabench.cli.options import Common, common_options, json_option
 from metabench.cli.tables import show
-from metabench.errors import NothingToRun
+from metabench.errors import NothingToRun, UsageError
+
+if TYPE_CHECKING:
+    from metabench.plugins import Plugins
+    from metabench.results.schema import Result
 
 
 @click.command()
@@ -22,6 +26,7 @@ def status(failed: bool, as_json: bool, common: Common) -> None:
 
     A cell is stale when the code it ran with has changed since; `run` does it again.
     """
+    from metabench.plugins import load_plugins
     from metabench.results.schema import FAILED
     from metabench.results.store import Store
 
@@ -35,7 +40,8 @@ def status(failed: bool, as_json: bool, common: Common) -> None:
                 f"add --results {trial}"
             )
         raise NothingToRun(f"no results in '{common.results}'; make some with: metabench run")
-    codes = _codes(common)
+    plugins = load_plugins(common.doors)
+    common.warn(plugins.warnings)
     rows: list[dict[str, Any]] = []
     for path, result in stored:
         job, failure = result.job, result.failure
@@ -50,14 +56,14 @@ def status(failed: bool, as_json: bool, common: Common) -> None:
                 "budget": job.budget,
                 "device": job.device,
                 "status": result.status,
-                "stale": codes.get(job.algorithm, job.code) != job.code,
+                "stale": _is_stale(plugins, result),
                 "reason": "" if failure is None else failure.reason,
             }
         )
     if as_json:
         import json
 
-        click.echo(json.dumps(rows, indent=2))
+        click.echo(json.dumps({"schema": 1, "cells": rows}, indent=2))
         return
     counts = Counter("stale" if row["stale"] else row["status"] for row in rows)
     title = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
@@ -72,14 +78,11 @@ def status(failed: bool, as_json: bool, common: Common) -> None:
     )
 
 
-def _codes(common: Common) -> dict[str, str]:
-    """The digest of every algorithm's code as it is now."""
-    from metabench.plugins import load_plugins
-    from metabench.source import source_digest
+def _is_stale(plugins: Plugins, result: Result) -> bool:
+    """Whether the code of a result has changed; what is not there now cannot have."""
+    from metabench.source import cell_code
 
-    plugins = load_plugins(common.doors)
-    common.warn(plugins.warnings)
-    return {
-        name: source_digest(provided.spec, provided.origin)
-        for name, provided in plugins.algorithms.items()
-    }
+    try:
+        return cell_code(plugins, result.job.algorithm, result.job.params) != result.job.code
+    except UsageError:
+        return False

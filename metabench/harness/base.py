@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor, from_numpy
 
 from metabench.data.dataset import Indices
+from metabench.errors import UsageError
 from metabench.harness.clock import now
 from metabench.harness.evaluate import to_float
 from metabench.harness.messages import Plan
@@ -80,6 +81,8 @@ class Base:
         return self._material.classes
 
     def split(self, every: int) -> tuple[Base, Base]:
+        if every < 2:
+            raise UsageError(f"split({every}): one of two or more examples can be held out")
         labels = self._material.labels[self._subset]
         held = np.zeros(len(labels), dtype=bool)
         for c in range(self.classes):
@@ -90,7 +93,11 @@ class Base:
         meter, plan = self._meter, self._meter.plan
         key = draw.stream_key(self._material.content, "batches", str(plan.training_seed))
         count = len(self._subset)
-        updates = epochs * math.ceil(count / size) if epochs else plan.updates
+        if size < 1 or count == 0:
+            raise UsageError(f"batches({size}) of {count} examples: ask for at least 1 of 1")
+        # A budget of tasks is one of images here; in `plan` it is also given as outer updates.
+        preset = plan.updates if plan.tasks is None else None
+        updates = epochs * math.ceil(count / size) if epochs else preset
         epoch = 0
         while True:
             order = draw.permute(draw.episode_words(key, epoch, 1, count))[0]

@@ -15,6 +15,7 @@ from metabench.learner import Algorithm, Kind, TrainingEpisodes
 from metabench.results import schema
 from metabench.results.store import cell_path
 from metabench.suites.material import Material
+from metabench.suites.pool import Pool
 from metabench.suites.suite import Suite
 
 # Parameters that every episodic learner takes, because the harness draws the episodes.
@@ -132,17 +133,22 @@ class Cell:
 
 
 def training_shape(cell: Cell, material: Material) -> schema.Training:
-    """The training episodes of a cell: as asked for, within what the base data has.
+    """The training episodes of a cell.
+
+    Way and queries that the algorithm or the suite suggests are cut to what the base data
+    has; those that the user asked for are not.
 
     Raises:
-        DataError: a base class has too few images.
+        DataError: a base class has too few images, or there are too few classes.
     """
-    asked, base = cell.configured.training, material.base
-    way = min(asked.way or cell.suite.way, min(len(group) for group in base.groups))
+    asked, base, chosen = cell.configured.training, material.base, cell.configured.chosen
     shot = asked.shot or cell.suite.shot
-    fewest = min(len(images) for images in (base.query or base.support))
-    spare = fewest if base.query is not None else fewest - shot
-    query = min(asked.query or cell.suite.query, max(spare, 1))
+    way, query = asked.way or cell.suite.way, asked.query or cell.suite.query
+    fewest_classes, spare_images = _available(base, shot)
+    if "train_way" not in chosen:
+        way = min(way, fewest_classes)
+    if "train_query" not in chosen:
+        query = min(query, max(spare_images, 1))
     try:
         base.check(way, shot, query, "training episodes")
     except DataError as error:
@@ -150,3 +156,25 @@ def training_shape(cell: Cell, material: Material) -> schema.Training:
             f"{error}; ask for others with train_way, train_shot, train_query"
         ) from None
     return schema.Training(way=way, shot=shot, query=query, tasks_per_step=asked.tasks_per_step)
+
+
+def validation_shape(cell: Cell, material: Material) -> tuple[int, int, int] | None:
+    """Way, shot and queries of validation episodes: the suite's, with the queries there are.
+
+    None if the validation classes or their images are too few for the suite's way and shot,
+    which the learner is built for: then the last state is kept.
+    """
+    pool, suite = material.validation, cell.suite
+    if pool is None:
+        return None
+    classes, spare = _available(pool, suite.shot)
+    if classes < suite.way or spare < 1:
+        return None
+    return suite.way, suite.shot, min(suite.query, spare)
+
+
+def _available(pool: Pool, shot: int) -> tuple[int, int]:
+    """Classes in the smallest group, and images that the smallest class has for queries."""
+    classes = min(len(group) for group in pool.groups)
+    fewest = min(len(images) for images in (pool.query or pool.support))
+    return classes, fewest if pool.query is not None else fewest - shot

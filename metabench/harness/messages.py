@@ -48,14 +48,15 @@ class Task(msgspec.Struct, frozen=True):
 class Plan(msgspec.Struct, frozen=True):
     """How much meta-training, on which episodes."""
 
-    training: schema.Training
+    training: schema.Training | None  # None: such episodes cannot be drawn
+    why_not: str  # why they cannot
     updates: int | None
     tasks: int | None
     seconds: float | None
     training_seed: int
     images_per_task: int  # of the suite: converts images to tasks for non-episodic learners
     validation_episodes: int
-    validation_shape: tuple[int, int, int]  # way, shot, query of validation episodes
+    validation_shape: tuple[int, int, int] | None  # way, shot, query; None: no validation
 
 
 class Start(msgspec.Struct, frozen=True, tag=True):
@@ -142,5 +143,10 @@ class Channel:
         report: FromLearner = self._from_learner.decode(self._connection.recv_bytes())
         return report
 
+    def poll(self, seconds: float) -> bool:
+        """Whether something can be received within some seconds."""
+        return self._connection.poll(seconds)
+
     def close(self) -> None:
+        """Close this end."""
         self._connection.close()

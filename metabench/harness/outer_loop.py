@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import from_numpy
 
-from metabench.errors import UsageError
+from metabench.errors import DataError, UsageError
 from metabench.harness import state
 from metabench.harness.base import Base, Meter, Report, finite
 from metabench.harness.clock import now, synchronize
@@ -41,7 +41,8 @@ def meta_train(learner: Learner, material: Material, plan: Plan, report: Report)
         report: told how far training is.
 
     Raises:
-        UsageError: the learner defines both ways, or a loss is not a number.
+        UsageError: the learner defines both ways.
+        DataError: it needs training episodes, and they cannot be drawn.
     """
     if hasattr(learner, "fit") and hasattr(learner, "meta_step"):
         raise UsageError(f"{type(learner).__name__} defines both fit and meta_step: keep one")
@@ -69,8 +70,13 @@ class _OuterLoop:
     """Calls `meta_step` until the budget is spent; keeps the state that validates best."""
 
     def __init__(self, learner: Any, material: Material, plan: Plan, report: Report) -> None:
+        if plan.training is None:
+            raise DataError(plan.why_not)
         self.learner, self.material, self.plan, self.report = learner, material, plan, report
-        self.validation = material.validating(plan.validation_episodes, *plan.validation_shape)
+        self.shape = plan.training
+        self.validation = None
+        if plan.validation_shape is not None:
+            self.validation = material.validating(plan.validation_episodes, *plan.validation_shape)
         self.update = 0
         self.seconds = 0.0
         self.losses: list[float] = []
@@ -88,12 +94,11 @@ class _OuterLoop:
         if self.best is not None:
             _, selected, best_state = self.best
             state.load_state_dict(self.learner, best_state)
-        per_step = self.plan.training
-        tasks = self.update * per_step.tasks_per_step
+        tasks = self.update * self.shape.tasks_per_step
         return MetaTraining(
             updates=self.update,
             tasks=tasks,
-            images=tasks * per_step.way * (per_step.shot + per_step.query),
+            images=tasks * self.shape.way * (self.shape.shot + self.shape.query),
             seconds=self.seconds,
             curve=self.curve,
             selected="last" if self.best is None else "best",
@@ -120,7 +125,7 @@ class _OuterLoop:
 
     def _episodes(self) -> Episodes:
         """The training episodes of the next update."""
-        shape, device = self.plan.training, self.learner.task.device
+        shape, device = self.shape, self.learner.task.device
         tasks = shape.tasks_per_step
         block = max(1, _DRAWN_AT_ONCE // tasks)
         if self.update % block == 0:
@@ -162,7 +167,7 @@ class _OuterLoop:
 
     def _validate(self, drawn: Drawn) -> float:
         """Mean accuracy on validation episodes of the suite's own shape."""
-        images, way = self.material.images, self.plan.validation_shape[0]
+        images = self.material.images
         at_once = max(1, _IMAGES_AT_ONCE // (drawn.support.shape[1] + drawn.query.shape[1]))
         correct = 0
         for start in range(0, len(drawn.support), at_once):
@@ -173,6 +178,5 @@ class _OuterLoop:
                 drawn.support_y[part],
                 images[drawn.query[part]],
             ).logits
-            assert logits.shape[-1] == way
             correct += int(correct_counts(predicted_classes(logits), drawn.query_y[part]).sum())
         return correct / drawn.query_y.size

@@ -111,6 +111,10 @@ def _state(
     digests = (opened.episodes.digest, opened.dataset.pixels)
     if (stored.suite.episodes_digest, stored.suite.pixels_digest) != digests:
         return "changed"
+    if cell.train_on is not None:
+        material = open_suite(cell.train_on).material
+        if material is None or material.digest != stored.suite.train_on_digest:
+            return "changed"
     if stored.job.code != cell.configured.code:
         return "stale"
     return "failed" if stored.status in FAILED else "done"

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import msgspec
+
 from metabench.harness.messages import (
     Batch,
     Channel,
@@ -25,6 +27,7 @@ from metabench.harness.messages import (
     Trained,
 )
 
+_SECONDS_BETWEEN_LOOKS = 0.5
 _WORKER = "metabench.harness.worker"
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 # Threads that wait by spinning make learners three to four times slower as soon as anything
@@ -64,7 +67,7 @@ class LearnerProcess:
     ) -> None:
         self._grace, self._watch = grace, watch
         self._stopping = threading.Lock()
-        ours, theirs = socket.socketpair()
+        self._socket, theirs = socket.socketpair()
         lifeline, self._lifeline = os.pipe()
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
@@ -84,7 +87,7 @@ class LearnerProcess:
             )
         theirs.close()
         os.close(lifeline)
-        self._channel = Channel(Connection(ours.detach()))
+        self._channel = Channel(Connection(os.dup(self._socket.fileno())))
 
     def train(self, start: Start) -> Trained:
         """Build and meta-train the learner.
@@ -115,11 +118,14 @@ class LearnerProcess:
             if self._process.poll() is None:
                 self._signal(signal.SIGTERM)
                 self._wait()
-                self._signal(signal.SIGKILL)
+            self._signal(signal.SIGKILL)  # children may be left when the process is not
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)  # wakes whoever sends or receives
 
     def close(self) -> None:
         """Wait for the process to end; leave nothing behind, its children included."""
         self._channel.close()
+        self._socket.close()
         self._wait()
         self._signal(signal.SIGKILL)
         self._process.wait()
@@ -129,15 +135,24 @@ class LearnerProcess:
         """Send a message; return the first answer that is not progress."""
         try:
             self._channel.send(message)
-            report = self._channel.next_report()
+            report = self._receive()
             while isinstance(report, Progress):
                 self._watch(report)
-                report = self._channel.next_report()
+                report = self._receive()
         except (EOFError, OSError):
             raise LearnerFailed(self._why_gone()) from None
+        except msgspec.DecodeError:
+            raise _out_of_step() from None
         if isinstance(report, Failed):
             raise LearnerFailed(report)
         return report
+
+    def _receive(self) -> FromLearner:
+        """The next report; a pipe that a child keeps open after the process died is no report."""
+        while not self._channel.poll(_SECONDS_BETWEEN_LOOKS):
+            if self._process.poll() is not None and not self._channel.poll(0):
+                raise EOFError
+        return self._channel.next_report()
 
     def _why_gone(self) -> Failed:
         self._wait()

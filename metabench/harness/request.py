@@ -16,7 +16,7 @@ from metabench.harness.budget import Budget
 from metabench.harness.cell import Cell, Configured, configure
 from metabench.harness.plan import cells, shard
 from metabench.plugins import Plugins
-from metabench.source import source_digest
+from metabench.source import cell_code
 from metabench.suites.addressed import addressed_suite
 from metabench.suites.catalogue import EMBEDDED
 from metabench.suites.suite import Suite
@@ -46,7 +46,7 @@ class Request:
         allocator: start learner processes with the allocator settings.
     """
 
-    suites: Sequence[str] = EMBEDDED
+    suites: Sequence[str | Suite] = EMBEDDED
     algorithms: Sequence[str] = ()
     seeds: int = 1
     budget: str = "smoke"
@@ -141,8 +141,10 @@ def request_cells(request: Request, plugins: Plugins) -> list[Cell]:
     return found
 
 
-def find_suites(names: Sequence[str], plugins: Plugins, data_root: str | None) -> list[Suite]:
-    """Suites by name, glob or address, each once.
+def find_suites(
+    names: Sequence[str | Suite], plugins: Plugins, data_root: str | None
+) -> list[Suite]:
+    """Suites by name, glob or address, or as they are, each once.
 
     Raises:
         UsageError: there is no such suite, or two have the same name.
@@ -150,6 +152,9 @@ def find_suites(names: Sequence[str], plugins: Plugins, data_root: str | None) -
     """
     found: dict[str, tuple[str, Suite]] = {}
     for text in names:
+        if isinstance(text, Suite):
+            found[text.name] = (text.name, text)
+            continue
         matches = [k for k in plugins.suites if _is_glob(text) and fnmatchcase(k, text)]
         for name in matches or [text]:
             suite = addressed_suite(name, data_root) or plugins.suite(name).spec
@@ -185,10 +190,10 @@ def find_algorithms(texts: Sequence[str], plugins: Plugins) -> list[Configured]:
             names = [k for k in plugins.algorithms if _is_glob(name) and fnmatchcase(k, name)]
             for match in names or [name]:
                 provided = plugins.algorithm(match)
-                code = source_digest(provided.spec, provided.origin)
-                configured = configure(provided.spec, given, provided.provider, code)
+                configured = configure(provided.spec, given, provided.provider, code="")
                 _check_backbone(configured, plugins)
-                found[configured.address] = configured
+                code = cell_code(plugins, match, configured.params)
+                found[configured.address] = replace(configured, code=code)
     return list(found.values())
 
 

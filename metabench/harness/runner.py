@@ -9,6 +9,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
+from metabench.errors import DataError
 from metabench.harness.cell import Cell
 from metabench.harness.messages import Progress
 from metabench.harness.plan import Planned
@@ -74,6 +77,29 @@ class Library:
     def close(self) -> None:
         """Remove the temporary folder."""
         self._folder.cleanup()
+
+
+def check_unseen(cell: Cell, library: Library) -> None:
+    """Refuse to train on another suite's base data if test images are in it.
+
+    Raises:
+        DataError: they are.
+    """
+    if cell.train_on is None:
+        return
+    found = library.material(cell.train_on)
+    if found is None:
+        return
+    opened = library.open(cell.suite)
+    manifest, images = opened.episodes, opened.dataset.images
+    members = np.unique(np.concatenate([manifest.support.ravel(), manifest.query.ravel()]))
+    seen = {image.tobytes() for image in found[0].images}
+    twins = sum(image.tobytes() in seen for image in images[members])
+    if twins:
+        raise DataError(
+            f"{twins} of {len(members)} test images of {cell.suite.name} are in the base data of "
+            f"{cell.train_on.name}: train on another suite"
+        )
 
 
 class Runner:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from metabench.errors import MetabenchError, UsageError
+from metabench.errors import NotApplicable, UsageError
 from metabench.harness import state
 from metabench.harness.base import Report
 from metabench.harness.environment import loaded_packages
@@ -19,10 +19,6 @@ from metabench.harness.outer_loop import meta_train, meta_trained
 from metabench.learner import Learner, TaskSpec, load
 from metabench.plugins import Plugins
 from metabench.suites.material import Material
-
-
-class NotApplicable(MetabenchError):
-    """The algorithm cannot run on this suite, by its nature."""
 
 
 class Session:
@@ -67,7 +63,12 @@ class Session:
 
 
 def answer_batch(learner: Learner, batch: Batch) -> Outputs:
-    """Adapt to a batch of test episodes and predict their queries."""
+    """Adapt to a batch of test episodes and predict their queries.
+
+    Generators are seeded anew, so that a learner that uses torch's own gives the same
+    outputs however many episodes were timed before.
+    """
+    seed_everything(learner.task.seed)
     arrays = (batch.support_x.numpy(), batch.support_y.numpy(), batch.query_x.numpy())
     logits, adapt_s, predict_s = answer(learner, *arrays)
     return Outputs(logits=Array.of(logits), adapt_s=adapt_s, predict_s=predict_s)
@@ -117,7 +118,8 @@ def failure(error: BaseException) -> Failed:
     text = "".join(traceback.format_exception(error))
     if isinstance(error, NotApplicable):
         return Failed(status="not_applicable", reason=str(error), traceback="")
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+    out = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    if out or "can't allocate memory" in str(error):  # torch's words on a CPU
         return Failed(status="oom", reason=_one_line(error), traceback=text)
     return Failed(status="error", reason=_one_line(error), traceback=text)
 

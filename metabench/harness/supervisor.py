@@ -11,7 +11,7 @@ from time import perf_counter
 
 from metabench.doors import Doors
 from metabench.errors import DataError
-from metabench.harness.cell import Cell, training_shape
+from metabench.harness.cell import Cell, training_shape, validation_shape
 from metabench.harness.environment import environment
 from metabench.harness.messages import Failed, Plan, Progress, Start, Task, Trained
 from metabench.harness.process import LearnerFailed, LearnerProcess
@@ -70,6 +70,9 @@ class Supervisor:
         self.folder: Path | None = None
         if material is not None:
             self.material, self.folder = material
+        self.train_on_digest = None
+        if self.material is not None and cell.train_on is not None:
+            self.train_on_digest = self.material.digest
         self.log = conditions.results / "logs" / cell.path.with_suffix(".log")
         self._stopped = ""  # why, once it was
         self._process: LearnerProcess | None = None
@@ -88,8 +91,10 @@ class Supervisor:
                 scored = self._score()
             except LearnerFailed as error:
                 failed = self._stop_reason() or error.failed
-            except DataError as error:
+            except (DataError, OSError) as error:
                 failed = Failed("error", str(error), "")
+            except ValueError as error:  # outputs that no harness code sent
+                failed = Failed("crashed", str(error), "")
         return self._result(scored, failed, perf_counter() - started)
 
     def stop(self, why: str = "interrupted") -> None:
@@ -155,7 +160,7 @@ class Supervisor:
             status="ok" if failed is None else failed.status,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             wall_s=wall_s,
-            suite=suite_facts(self.cell, self.opened),
+            suite=suite_facts(self.cell, self.opened, self.train_on_digest),
             job=self._job(),
             scores=None if scored is None else scored.scores,
             parameters=None if trained is None else trained.parameters,
@@ -194,26 +199,27 @@ class Supervisor:
 
 
 def make_plan(cell: Cell, material: Material) -> Plan:
-    """How a cell's learner is to be meta-trained.
-
-    Raises:
-        DataError: training episodes of that shape cannot be drawn.
-    """
-    suite, training = cell.suite, training_shape(cell, material)
-    algorithm = cell.configured.algorithm
+    """How a cell's learner is to be meta-trained, in whichever way it trains."""
+    suite, configured = cell.suite, cell.configured
+    training, why_not = None, ""
+    try:
+        training = training_shape(cell, material)
+    except DataError as error:  # no matter to learners that use no training episodes
+        why_not = str(error)
     return Plan(
         training=training,
-        updates=cell.budget.updates(algorithm, training.tasks_per_step),
+        why_not=why_not,
+        updates=cell.budget.updates(configured.algorithm, configured.training.tasks_per_step),
         tasks=cell.budget.tasks,
         seconds=cell.budget.seconds,
         training_seed=cell.seed,
         images_per_task=suite.way * (suite.shot + suite.query),
         validation_episodes=cell.budget.validation_episodes,
-        validation_shape=(suite.way, suite.shot, suite.query),
+        validation_shape=validation_shape(cell, material),
     )
 
 
-def suite_facts(cell: Cell, opened: OpenSuite) -> SuiteFacts:
+def suite_facts(cell: Cell, opened: OpenSuite, train_on_digest: str | None) -> SuiteFacts:
     """What a result says about its suite."""
     suite = cell.suite
     return SuiteFacts(
@@ -227,4 +233,6 @@ def suite_facts(cell: Cell, opened: OpenSuite) -> SuiteFacts:
         episodes_digest=opened.episodes.digest,
         pixels_digest=opened.dataset.pixels,
         train_on=None if cell.train_on is None else cell.train_on.name,
+        train_on_digest=train_on_digest,
+        address=suite.address,
     )

@@ -25,6 +25,7 @@ _SECONDS_BETWEEN_REPORTS = 0.2
 def main() -> None:
     """Serve one supervisor until it says stop or goes away."""
     channel = Channel(Connection(int(sys.argv[1])))
+    os.register_at_fork(after_in_child=channel.close)  # a plugin's child must not keep it open
     _die_with_supervisor(int(sys.argv[2]))
     try:
         _serve(channel)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from metabench.errors import UsageError
+from metabench.errors import NotApplicable
 
 
 def image_shape(backbone: str, shape: Sequence[int], smallest: int = 1) -> tuple[int, int, int]:
@@ -19,16 +19,16 @@ def image_shape(backbone: str, shape: Sequence[int], smallest: int = 1) -> tuple
         smallest: the least height and width that the backbone can take.
 
     Raises:
-        UsageError: examples are not images, or the images are too small.
+        NotApplicable: examples are not images, or the images are too small.
     """
     if len(shape) != 3:
-        raise UsageError(
+        raise NotApplicable(
             f"backbone {backbone} takes images (channels, height, width), not examples of shape "
             f"{tuple(shape)}: choose another backbone or suite"
         )
     channels, height, width = shape
     if min(height, width) < smallest:
-        raise UsageError(
+        raise NotApplicable(
             f"backbone {backbone} takes images of at least {smallest}x{smallest}, not "
             f"{height}x{width}: choose another backbone or suite"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 from metabench import address
@@ -34,9 +35,24 @@ def addressed_suite(text: str, data_root: str | None) -> Suite | None:
     if kind == "manifest":
         if given:
             raise UsageError(f"'{text}': a manifest file says everything, it takes no parameters")
-        suite = Suite.from_manifest(path, data_root=data_root)
-        # A file that was exported has its suite's name, and must not take over its results.
-        return replace(suite, name=suite.dataset_name)
+        return _named(Suite.from_manifest(path, data_root=data_root), text)
     params = address.resolve(kind, given, _FOLDER)
     size = int(params.pop("size")) or None
-    return Suite.from_folder(path, size=size, data_root=data_root, **params)  # type: ignore[arg-type]
+    suite = Suite.from_folder(path, size=size, data_root=data_root, **params)  # type: ignore[arg-type]
+    return _named(suite, text)
+
+
+def _named(suite: Suite, text: str) -> Suite:
+    """A suite of a user's own under a name that no other suite's results have.
+
+    Two folders may have one name, and an exported manifest has its suite's.
+    """
+    from metabench.suites.listing import Listed
+
+    opened = suite.open()
+    content = [opened.episodes.digest, opened.dataset.pixels]
+    digest = hashlib.sha256(" ".join(content).encode()).hexdigest()[:6]
+    name = opened.dataset.name
+    if not isinstance(suite.protocol, Listed):
+        name = suite.name
+    return replace(suite, name=f"{name}-{digest}", address=text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +65,13 @@ class Material:
             base=base.reindexed(positions),
             validation=None if validation is None else validation.reindexed(positions),
         )
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 hex digest of the data and of how episodes are drawn from it."""
+        digest = hashlib.sha256(f"{self.content}\n{self.protocol}\n".encode())
+        digest.update(np.ascontiguousarray(self.images).data)
+        return digest.hexdigest()
 
     def training(self, seed: int, first: int, count: int, way: int, shot: int, query: int) -> Drawn:
         """Training episodes first..first+count-1 of the stream of `seed`."""

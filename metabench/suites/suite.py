@@ -34,6 +34,7 @@ class Suite:
         episodes: how many test episodes.
         protocol: how the dataset is cut into base, validation and test episodes.
         metric: "accuracy".
+        address: how the command line names it, if not by its name.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Suite:
     episodes: int = 1000
     protocol: EpisodeProtocol = field(default_factory=BySplit)
     metric: Literal["accuracy", "mse"] = "accuracy"
+    address: str = ""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):  # it names a folder

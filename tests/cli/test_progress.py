@@ -74,6 +74,7 @@ def test_a_pipe_gets_lines_and_a_terminal_bars(terminal, monkeypatch) -> None:
             make_result(status="not_applicable", reason="no base data"),
             "not applicable: no base data (20.0 s)",
         ),
+        (make_result(status="interrupted", reason="interrupted"), "interrupted (20.0 s)"),
     ],
 )
 def test_a_finished_cell_in_one_line(cell: Cell, result, told: str) -> None:

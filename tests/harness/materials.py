@@ -37,6 +37,7 @@ def plan(
 ) -> Plan:
     return Plan(
         training=Training(way=3, shot=1, query=4, tasks_per_step=tasks_per_step),
+        why_not="",
         updates=updates,
         tasks=tasks,
         seconds=seconds,

@@ -38,7 +38,7 @@ def manifest(folder: Path) -> Path:
 
     file = folder.parent / "mine.json"
     episodes = [episode("a", "b"), episode("c", "d")]
-    content = {"name": "My Suite/v1", "root": "Letters", "size": None, "episodes": episodes}
+    content = {"name": "My.Suite_v1", "root": "Letters", "size": None, "episodes": episodes}
     file.write_text(json.dumps(content))
     return file
 
@@ -86,10 +86,16 @@ def test_a_manifest_says_everything_itself(manifest: Path) -> None:
     assert sorted(opened.episodes.query_y[0].tolist()) == [0, 0, 1, 1]
 
 
-def test_the_name_of_a_manifest_is_a_folder_name_that_no_other_suite_has(manifest: Path) -> None:
+def test_a_manifest_never_has_the_name_of_the_suite_it_was_exported_from(manifest: Path) -> None:
     suite = addressed_suite(f"manifest:{manifest}", None)
     assert suite is not None
     assert suite.name == "manifest-my-suite-v1"
+
+
+def test_a_manifest_whose_name_is_no_file_name_is_refused(manifest: Path) -> None:
+    manifest.write_text(manifest.read_text().replace("My.Suite_v1", "../other/suite"))
+    with pytest.raises(UsageError, match=r"suite name '\.\./other/suite'"):
+        addressed_suite(f"manifest:{manifest}", None)
 
 
 @pytest.mark.parametrize(
