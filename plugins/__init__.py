@@ -43,7 +43,7 @@ BASELINES = (
     Algorithm(
         "cnn-adam",
         "metabench_plugins.cnn_adam:CnnAdam",
-        params={"backbone": "cnn", "lr": 3e-3, "steps": 10},
+        params={"backbone": "cnn", "lr": 5e-3, "steps": 7},
         reference="Kingma and Ba 2015, arXiv:1412.6980",
     ),
     Algorithm(
@@ -57,7 +57,7 @@ BASELINES = (
             "finetune_steps": 100,
             "finetune_lr": 1e-2,
         },
-        budgets={"smoke": 100, "standard": 2000, "paper": 20000},
+        budgets={"smoke": 50, "standard": 2000, "paper": 20000},
         reference="Chen et al. 2019, arXiv:1904.04232",
     ),
 )
@@ -68,7 +68,7 @@ META_LEARNERS = (
         "metabench_plugins.protonet:ProtoNet",
         params={"backbone": "conv4", "lr": 1e-3, "halve_every": 2000},
         training=TrainingEpisodes(way=20, query=5),
-        budgets={"smoke": 100, "standard": 2000, "paper": 20000},
+        budgets={"smoke": 50, "standard": 2000, "paper": 20000},
         reference="Snell et al. 2017, arXiv:1703.05175",
     ),
 )

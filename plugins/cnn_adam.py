@@ -20,7 +20,7 @@ class CnnAdam(Learner):
     """What few-shot learning is worth without any other classes to learn from."""
 
     def __init__(
-        self, task: TaskSpec, backbone: str = "cnn", lr: float = 3e-3, steps: int = 10
+        self, task: TaskSpec, backbone: str = "cnn", lr: float = 5e-3, steps: int = 7
     ) -> None:
         super().__init__(task)
         body = task.backbone(backbone)

@@ -30,9 +30,6 @@ from metabench.harness.messages import (
 _SECONDS_BETWEEN_LOOKS = 0.5
 _WORKER = "metabench.harness.worker"
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-# Threads that wait by spinning make learners three to four times slower as soon as anything
-# else runs on the machine, and hardly quicker when nothing does.
-_WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
 class LearnerFailed(Exception):
@@ -78,7 +75,6 @@ class LearnerProcess:
                 stderr=subprocess.STDOUT,
                 env={
                     **os.environ,
-                    **_WAITING,
                     **allocator,
                     **dict.fromkeys(_THREAD_VARIABLES, str(threads)),
                 },

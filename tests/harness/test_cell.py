@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,14 +114,19 @@ def test_training_episodes_are_the_suites_unless_asked_otherwise() -> None:
 
 
 def test_training_way_stays_within_the_base_classes() -> None:
-    shape = training_shape(cell(given={"train_way": "60"}), digits_material())
+    shape = training_shape(cell(suite=replace(DIGITS, way=60)), digits_material())
     assert shape == Training(way=5, shot=2, query=15, tasks_per_step=4)
+
+
+def test_a_training_way_that_was_asked_for_is_not_cut_silently() -> None:
+    with pytest.raises(DataError, match=r"60 classes, there are 5 \(55 missing\).*train_way"):
+        training_shape(cell(given={"train_way": "60"}), digits_material())
 
 
 def test_training_queries_stay_within_the_images_of_a_class() -> None:
     material = digits_material()
     fewest = min(len(images) for images in material.base.support)
-    shape = training_shape(cell(given={"train_query": "5000"}), material)
+    shape = training_shape(cell(suite=replace(DIGITS, query=5000)), material)
     assert shape.query == fewest - 2
 
 

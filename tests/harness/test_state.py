@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import numpy as np
 import torch
 from harness.materials import task
 
@@ -78,3 +79,44 @@ def test_a_learner_may_have_its_own_way() -> None:
     learner = Own(task())
     state.load_state_dict(learner, state.state_dict(learner))
     assert learner.answer == 42
+
+
+def test_state_in_containers_and_numbers_is_kept_too() -> None:
+    class Contained(Trained):
+        def __init__(self, task: TaskSpec) -> None:
+            super().__init__(task)
+            self.params = {"w": torch.zeros(2, requires_grad=True)}
+            self.nets = [torch.nn.Linear(2, 2)]
+            self.counts = np.zeros(3)
+            self.steps = 0
+
+    learner = Contained(task())
+    saved = state.state_dict(learner)
+    weight = learner.nets[0].weight.clone()
+    with torch.no_grad():
+        learner.params["w"] += 1
+        learner.nets[0].weight += 1
+    learner.counts += 1
+    learner.steps = 7
+    state.load_state_dict(learner, saved)
+    assert learner.params["w"].sum() == 0
+    assert torch.equal(learner.nets[0].weight, weight)
+    assert learner.counts.sum() == 0
+    assert learner.steps == 0
+    assert state.parameter_count(learner) == 12 + 2 + 6
+
+
+def test_a_learner_that_is_a_module_itself_is_kept_with_its_optimiser() -> None:
+    class Both(Learner, torch.nn.Module):
+        def __init__(self, task: TaskSpec) -> None:
+            torch.nn.Module.__init__(self)
+            Learner.__init__(self, task)
+            self.net = torch.nn.Linear(64, 5)
+            self.optimizer = torch.optim.Adam(self.net.parameters())
+
+        def adapt(self, support: Support) -> Any: ...
+        def predict(self, state: Any, query_x: torch.Tensor) -> torch.Tensor: ...
+
+    learner = Both(task())
+    assert state.parameter_count(learner) == 64 * 5 + 5
+    assert "optimizer" in state.state_dict(learner)

@@ -110,6 +110,25 @@ def test_children_of_a_learner_end_with_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_forked_child_cannot_hold_a_cell_open(tmp_path: Path) -> None:
+    started = time.perf_counter()
+    result = run(tmp_path, "leaves-forked-child")["leaves-forked-child"]
+    assert result.status == "crashed"
+    assert result.failure is not None
+    assert "SIGABRT" in result.failure.reason
+    assert time.perf_counter() - started < 60
+
+
+@pytest.mark.slow
+def test_the_global_generator_gives_the_same_outputs_too(tmp_path: Path) -> None:
+    name = "draws-from-the-global-generator"
+    scores = [run(tmp_path / where, name)[name].scores for where in ("a", "b")]
+    assert scores[0] is not None
+    assert scores[1] is not None
+    assert scores[0].outputs_digest == scores[1].outputs_digest
+
+
+@pytest.mark.slow
 def test_patching_the_clock_changes_nothing(tmp_path: Path) -> None:
     result = run(tmp_path, "picks-at-the-clock")["picks-at-the-clock"]
     assert result.timing is not None

@@ -92,6 +92,20 @@ class LeavesChild(Honest):
         raise RuntimeError("left a child behind")
 
 
+class LeavesForkedChild(Honest):
+    """The child inherits everything that the learner process holds open."""
+
+    def adapt(self, support):
+        if os.fork() == 0:
+            time.sleep(600)
+        os.abort()
+
+
+class DrawsFromTheGlobalGenerator(Honest):
+    def predict(self, state, query_x):
+        return super().predict(state, query_x) + 20 * torch.rand(len(query_x), 5)
+
+
 class ClosesPipes(Honest):
     def adapt(self, support):
         os.closerange(3, 100)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ def test_a_folder_takes_its_shape_from_the_address(folder: Path, tmp_path: Path)
         f"folder:{folder}[way=4,shot=2,query=1,episodes=7,size=0,split=novel]", str(tmp_path / "d")
     )
     assert suite is not None
-    assert suite.name == "folder-letters-4w2s"
+    assert re.fullmatch(r"folder-letters-4w2s-[0-9a-f]{6}", suite.name)
     assert (suite.way, suite.shot, suite.query, suite.episodes) == (4, 2, 1, 7)
     opened = suite.open(tmp_path / "d")
     assert opened.dataset.shape == (1, 10, 12)  # size=0 keeps images as they are
@@ -89,7 +90,23 @@ def test_a_manifest_says_everything_itself(manifest: Path) -> None:
 def test_a_manifest_never_has_the_name_of_the_suite_it_was_exported_from(manifest: Path) -> None:
     suite = addressed_suite(f"manifest:{manifest}", None)
     assert suite is not None
-    assert suite.name == "manifest-my-suite-v1"
+    assert re.fullmatch(r"manifest-my-suite-v1-[0-9a-f]{6}", suite.name)
+    assert suite.address == f"manifest:{manifest}"
+
+
+def test_folders_of_one_name_are_suites_of_two(tmp_path: Path) -> None:
+    names = set()
+    for where, shade in (("here", 0), ("there", 9)):
+        for c in range(2):
+            (tmp_path / where / "same" / str(c)).mkdir(parents=True)
+            for i in range(2):
+                image = np.full((4, 4), 50 * c + i + shade, dtype=np.uint8)
+                Image.fromarray(image).save(tmp_path / where / "same" / str(c) / f"{i}.png")
+        text = f"folder:{tmp_path / where / 'same'}[way=2,query=1,split=novel]"
+        suite = addressed_suite(text, str(tmp_path / "d"))
+        assert suite is not None
+        names.add(suite.name)
+    assert len(names) == 2
 
 
 def test_a_manifest_whose_name_is_no_file_name_is_refused(manifest: Path) -> None:
