@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from metabench.cli import tables as terminal
-from metabench.cli.options import Common, common_options, json_option
+from metabench.cli.options import Common, common_options, json_option, no_results
 from metabench.errors import DataError, NothingToRun, UsageError
 
 if TYPE_CHECKING:
@@ -110,10 +110,7 @@ def _cells(common: Common, suites: Sequence[str], budget: str | None) -> list[Ce
     cells, problems = read(common.results)
     common.warn(problems)
     if not cells:
-        raise NothingToRun(
-            f"no results in '{common.results}'; make some with: metabench run -s digits-5w1s "
-            f"--budget smoke --results {common.results}"
-        )
+        raise no_results(common)
     chosen = select(cells, suites, budget)
     if not chosen:
         names = ", ".join(sorted({cell.result.suite.name for cell in cells}))

@@ -18,10 +18,12 @@ from typing import Any, Literal
 import click
 
 from metabench.doors import Doors
+from metabench.errors import NothingToRun
 
 Choice = Literal["results", "data_root", "plugins"]
 
 DEFAULT_RESULTS = Path("results")
+TRIAL_RESULTS = Path("results-smoke")  # where `run` puts those of the smoke budget
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,9 @@ class Common:
 
 
 _RESULTS = click.option(
-    "--results", metavar="DIR", help=f"Results folder.  [default: {DEFAULT_RESULTS}]"
+    "--results",
+    metavar="DIR",
+    help=f"Results folder.  [default: {DEFAULT_RESULTS}; to run at smoke: {TRIAL_RESULTS}]",
 )
 _DATA_ROOT = click.option(
     "--data-root", metavar="DIR", help="Where datasets are kept.  [default: $METABENCH_DATA]"
@@ -78,6 +82,22 @@ _CHOICES: dict[Choice, tuple[Callable[..., Any], ...]] = {
     "data_root": (_DATA_ROOT,),
     "plugins": (_PLUGIN, _PLUGINS_DIR),
 }
+
+
+def no_results(common: Common) -> NothingToRun:
+    """What a verb that reads results says when there are none, with what to do."""
+    from metabench.results.store import Store
+
+    if not common.results_given and Store(TRIAL_RESULTS).paths():
+        return NothingToRun(
+            f"no results in '{common.results}', but there are in '{TRIAL_RESULTS}': "
+            f"add --results {TRIAL_RESULTS}"
+        )
+    return NothingToRun(
+        f"no results in '{common.results}'; make some with: metabench run -s digits-5w1s "
+        f"--budget smoke --results {common.results}"
+    )
+
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from metabench.cli.options import Common, common_options, json_option
+from metabench.cli.options import Common, common_options, json_option, no_results
 from metabench.cli.tables import show
-from metabench.errors import NothingToRun, UsageError
+from metabench.errors import UsageError
 
 if TYPE_CHECKING:
     from metabench.plugins import Plugins
@@ -33,13 +32,7 @@ def status(failed: bool, as_json: bool, common: Common) -> None:
     stored, problems = Store(common.results).read()
     common.warn(problems)
     if not stored:
-        trial = Path("results-smoke")  # where `run` without arguments puts them
-        if not common.results_given and Store(trial).paths():
-            raise NothingToRun(
-                f"no results in '{common.results}', but there are in '{trial}': "
-                f"add --results {trial}"
-            )
-        raise NothingToRun(f"no results in '{common.results}'; make some with: metabench run")
+        raise no_results(common)
     plugins = load_plugins(common.doors)
     common.warn(plugins.warnings)
     rows: list[dict[str, Any]] = []

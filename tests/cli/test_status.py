@@ -116,7 +116,8 @@ def test_an_empty_folder_is_nothing_to_show(cli, args: tuple[str, ...]) -> None:
     folder = args[-1] if args else "results"
     assert (outcome.code, outcome.out) == (4, "")
     assert outcome.err == (
-        f"metabench: error: no results in '{folder}'; make some with: metabench run\n"
+        f"metabench: error: no results in '{folder}'; make some with: metabench run "
+        f"-s digits-5w1s --budget smoke --results {folder}\n"
     )
 
 
