@@ -57,7 +57,7 @@ BASELINES = (
             "finetune_steps": 100,
             "finetune_lr": 1e-2,
         },
-        budgets={"smoke": 50, "standard": 2000, "paper": 20000},
+        budgets={"smoke": 50, "standard": 1000, "paper": 10000},
         reference="Chen et al. 2019, arXiv:1904.04232",
     ),
 )

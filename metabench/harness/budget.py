@@ -73,4 +73,4 @@ class Budget:
     @property
     def validation_episodes(self) -> int:
         """How many validation episodes each point of the learning curve takes."""
-        return 50 if self.name == "smoke" else 200
+        return 20 if self.name == "smoke" else 200
