@@ -5,7 +5,6 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 SEEDS ?= 3
-JOBS ?= 2
 
 .PHONY: leaderboard test test-slow check results clean
 
@@ -26,8 +25,7 @@ check: $(VENV)/.installed-test
 
 # The committed results and the leaderboard made from them; resumes where it stopped.
 results: $(VENV)/.installed
-	$(BIN)/metabench run -s digits-5w1s -s digits-5w5s -s digits-chunks \
-	    -s glyphs-5w1s -s glyphs-5w5s -s glyphs-20w1s -s glyphs-20w5s \
+	$(BIN)/metabench run -s digits-5w1s -s glyphs-5w1s -s glyphs-5w5s \
 	    --budget standard --seeds $(SEEDS) --results results
 	$(BIN)/metabench leaderboard --results results -o leaderboard.md
 
