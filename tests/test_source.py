@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from metabench import Algorithm, TrainingEpisodes, source
+from metabench import Algorithm, Backbone, TrainingEpisodes, source
 from metabench.doors import Doors
 from metabench.plugins import load_plugins
 from metabench.source import source_digest
@@ -245,3 +245,14 @@ def test_every_built_in_algorithm_is_found_without_torch():
         assert "torch" not in sys.modules
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
+
+
+def test_another_backbone_is_other_code(tmp_path: Path) -> None:
+    file = tmp_path / "body.py"
+    algorithm = Algorithm("mine", build="metabench_plugins.floors:Untrained")
+    digests = []
+    for width in (8, 2):
+        file.write_text(f"WIDTH = {width}\n")
+        digests.append(source_digest(algorithm, None, (Backbone("mine", "body:build"), file)))
+    assert digests[0] != digests[1]
+    assert source_digest(algorithm) not in digests

@@ -53,3 +53,9 @@ def test_images_keep_their_labels() -> None:
 def test_the_same_seed_gives_the_same_batches() -> None:
     first, second = (next(iter(make_base()[0].batches(50))) for _ in range(2))
     assert torch.equal(first[0], second[0])
+
+
+def test_a_budget_of_tasks_is_not_cut_by_outer_updates() -> None:
+    meter = Meter(plan(updates=1, tasks=50), lambda fraction, values: None)
+    base = Base(digits_material(), meter, "cpu")
+    assert sum(len(x) for x, _ in base.batches(32)) >= 50 * meter.plan.images_per_task

@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from metabench.api import Run
+from metabench.errors import DataError
+from metabench.harness.request import Request
 from metabench.harness.runner import Library
 from metabench.suites.catalogue import SUITES
 from metabench.suites.material import Material
@@ -56,3 +60,14 @@ def test_equal_pixels_split_in_other_ways_are_kept_apart() -> None:
         assert seen
         assert not seen & hidden
     library.close()
+
+
+def test_training_on_test_images_is_refused(tmp_path: Path) -> None:
+    request = Request(
+        suites=["digits-5w1s"],
+        algorithms=["chance"],
+        train_on="digits-chunks",
+        results=str(tmp_path),
+    )
+    with pytest.raises(DataError, match=r"test images of digits-5w1s are in the base data of"):
+        Run(request)
