@@ -88,11 +88,11 @@ class Run:
         self.store = Store(request.results_folder)
         self.library = Library(request.data_root or None)
         try:
-            for suite in {cell.suite.name: cell.suite for cell in self.cells}.values():
-                self.library.open(suite)
-                if self.cells[0].train_on is not None:
-                    _check_training(self.cells[0].train_on, suite, self.library)
-            for cell in self.cells:
+            # Data is a matter of suites: one cell of each is looked at.
+            for cell in {cell.suite.name: cell for cell in self.cells}.values():
+                self.library.open(cell.suite)
+                if cell.train_on is not None:
+                    _check_training(cell.train_on, cell.suite, self.library)
                 check_unseen(cell, self.library)
             self.planned: list[Planned] = plan(
                 self.cells, self.store, self.library.open, policy or Policy()
