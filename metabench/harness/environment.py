@@ -57,11 +57,22 @@ def environment(
 def cpu_model() -> str:
     """The CPU as the system calls it."""
     info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    named = describe_cpu(info.read_text()) if info.exists() else ""
+    return named or platform.processor() or platform.machine()
+
+
+def describe_cpu(info: str) -> str:
+    """Name, family and model of the first CPU in the text of /proc/cpuinfo; "" without a name.
+
+    Virtual machines shorten names, so that processors of several generations share one: family
+    and model keep their times apart.
+    """
+    values: dict[str, str] = {}
+    for line in info.splitlines():
+        key, _, value = line.partition(":")
+        values.setdefault(key.strip(), value.strip())
+    name, family, model = (values.get(key, "") for key in ("model name", "cpu family", "model"))
+    return f"{name} (family {family} model {model})" if name and family and model else name
 
 
 @cache
