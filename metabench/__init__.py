@@ -20,12 +20,14 @@ if TYPE_CHECKING:
         Backbone,
         BaseData,
         BatchedLearner,
+        Defaults,
         Episodes,
         Learner,
         Support,
         TaskSpec,
         TrainingEpisodes,
     )
+    from metabench.nets.inner_loop import sgd_steps
     from metabench.nets.prototypes import class_means, squared_distances
     from metabench.suites.suite import Suite
 
@@ -42,12 +44,14 @@ _HOMES = {
         "Backbone",
         "BaseData",
         "BatchedLearner",
+        "Defaults",
         "Episodes",
         "Learner",
         "Support",
         "TaskSpec",
         "TrainingEpisodes",
     ),
+    "metabench.nets.inner_loop": ("sgd_steps",),
     "metabench.nets.prototypes": ("class_means", "squared_distances"),
     "metabench.suites.suite": ("Suite",),
 }
@@ -60,6 +64,7 @@ __all__ = [
     "BatchedLearner",
     "DataError",
     "Dataset",
+    "Defaults",
     "Episodes",
     "Learner",
     "MetabenchError",
@@ -74,6 +79,7 @@ __all__ = [
     "hookimpl",
     "leaderboard",
     "run",
+    "sgd_steps",
     "squared_distances",
 ]
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from metabench.analysis import numbers
 from metabench.analysis.stats import mean_ci
 from metabench.doors import Doors
 from metabench.errors import UsageError
@@ -23,7 +24,7 @@ from metabench.harness.runner import Library, Runner, Watcher, check_unseen
 from metabench.harness.supervisor import Conditions
 from metabench.learner import Algorithm, Learner, TaskSpec
 from metabench.plugins import Plugins, load_plugins
-from metabench.results.schema import Result
+from metabench.results.schema import Metric, Result
 from metabench.results.store import Store
 from metabench.suites.suite import Suite
 
@@ -38,26 +39,32 @@ class Evaluation:
     """How a learner did on a suite.
 
     Attributes:
-        score: mean over episodes: accuracy as a fraction.
+        score: mean over episodes: accuracy as a fraction, or squared error.
         ci95: its 95 % confidence interval over episodes.
-        macro_f1: mean of the episodes' macro-F1.
+        macro_f1: mean of the episodes' macro-F1; None for regression.
         scores: [E] the score of each episode, in manifest order.
         episodes: how many were scored.
         suite: the suite's name.
         episodes_digest: digest of its manifest.
+        metric: "accuracy" or "mse".
     """
 
     score: float
     ci95: tuple[float, float]
-    macro_f1: float
+    macro_f1: float | None
     scores: npt.NDArray[np.float64]
     episodes: int
     suite: str
     episodes_digest: str
+    metric: Metric = "accuracy"
 
     def __str__(self) -> str:
-        half = (self.ci95[1] - self.ci95[0]) / 2
-        return f"{self.suite}: {self.score:.2%} ± {half:.2%} ({self.episodes} episodes)"
+        return f"{self.suite}: {self._shown()} ({self.episodes} episodes)"
+
+    def _shown(self) -> str:
+        if self.metric == "mse":
+            return f"MSE {numbers.error(self.score, self.ci95)}"
+        return f"{self.score:.2%} ± {(self.ci95[1] - self.ci95[0]) / 2:.2%}"
 
 
 class _Silent:
@@ -134,6 +141,10 @@ def _check_training(train_on: Suite, suite: Suite, library: Library) -> None:
     given, wanted = library.open(train_on), library.open(suite)
     if given.material is None:
         raise UsageError(f"--train-on {train_on.name}: it has no base data to train on")
+    if train_on.kind != suite.kind:
+        raise UsageError(
+            f"--train-on {train_on.name}: it is for {train_on.kind}, {suite.name} for {suite.kind}"
+        )
     if given.dataset.shape != wanted.dataset.shape:
         raise UsageError(
             f"--train-on {train_on.name}: its images have shape {given.dataset.shape}, those of "
@@ -246,14 +257,15 @@ def evaluate(
     configured = configure(Algorithm("learner", build=""), {}, provider="", code="")
     cell = Cell(suite, configured, seed, Budget.parse(budget), find_device(device))
     scored = score_inside(learner, cell, opened, opened.material, plugins, episodes)
-    scores = np.asarray(scored.scores.correct, dtype=np.float64) / scored.scores.queries
+    scores = scored.scores.per_episode()
     estimate = mean_ci(scores[None])
     return Evaluation(
         score=estimate.mean,
         ci95=(estimate.lo, estimate.hi),
-        macro_f1=float(np.mean(scored.scores.f1 or [np.nan])),
+        macro_f1=None if scored.scores.f1 is None else float(np.mean(scored.scores.f1)),
         scores=scores,
         episodes=len(scores),
         suite=suite.name,
         episodes_digest=opened.episodes.digest,
+        metric=suite.metric,
     )

@@ -10,7 +10,7 @@ import importlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from metabench import address
@@ -202,6 +202,21 @@ DEFAULT_BUDGETS: Mapping[str, int] = {"smoke": 50, "standard": 1000, "paper": 10
 
 
 @dataclass(frozen=True)
+class Defaults:
+    """What an algorithm declares for one kind of suite where that differs from the rest.
+
+    Attributes:
+        params: defaults of some of its parameters.
+        training: the training episodes it asks for; None: as elsewhere.
+        budgets: outer updates for some presets.
+    """
+
+    params: Mapping[str, Value] = field(default_factory=dict)
+    training: TrainingEpisodes | None = None
+    budgets: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Algorithm:
     """A catalogue entry: how an algorithm is named, parametrised and built.
 
@@ -212,6 +227,7 @@ class Algorithm:
         training: the training episodes it asks for.
         budgets: outer updates for each preset ("smoke", "standard", "paper").
         tasks: the kinds of suite it applies to.
+        regression: what differs on regression suites.
         tags: free words; "floor" marks a baseline that every table shows.
         reference: the paper or page that describes it.
         deterministic: it ignores the seed, so one seed is enough.
@@ -223,6 +239,7 @@ class Algorithm:
     training: TrainingEpisodes = TrainingEpisodes()
     budgets: Mapping[str, int] = field(default_factory=lambda: dict(DEFAULT_BUDGETS))
     tasks: frozenset[Kind] = frozenset({"classification"})
+    regression: Defaults = Defaults()
     tags: frozenset[str] = frozenset()
     reference: str = ""
     deterministic: bool = False
@@ -234,7 +251,10 @@ class Algorithm:
             )
         object.__setattr__(self, "tasks", frozenset(self.tasks))
         object.__setattr__(self, "tags", frozenset(self.tags))
-        for preset, updates in self.budgets.items():
+        for parameter in self.regression.params:
+            if parameter not in self.params:
+                raise unknown(f"regression parameter of {self.name}", parameter, self.params)
+        for preset, updates in [*self.budgets.items(), *self.regression.budgets.items()]:
             if preset not in DEFAULT_BUDGETS:
                 raise unknown(f"budget of algorithm {self.name}", preset, DEFAULT_BUDGETS)
             if updates < 1:
@@ -242,6 +262,18 @@ class Algorithm:
         for kind in self.tasks:
             if kind not in KINDS:
                 raise unknown(f"task kind of algorithm {self.name}", kind, KINDS)
+
+    def on(self, kind: Kind) -> Algorithm:
+        """The entry as it stands for one kind of suite, differences put in place."""
+        if kind == "classification":
+            return self
+        return replace(
+            self,
+            params={**self.params, **self.regression.params},
+            training=self.regression.training or self.training,
+            budgets={**self.budgets, **self.regression.budgets},
+            regression=Defaults(),
+        )
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from metabench import address
 from metabench.address import Value
-from metabench.learner import Algorithm, Backbone
+from metabench.learner import Algorithm, Backbone, Kind
 
 if TYPE_CHECKING:
     from metabench.plugins import Plugins
@@ -26,7 +26,9 @@ PACKAGE = Path(__file__).parent
 CORE = ("learner.py", "address.py", "nets", "suites", "data", "results/scores.py", "harness")
 
 
-def cell_code(plugins: Plugins, name: str, params: Mapping[str, Value]) -> str:
+def cell_code(
+    plugins: Plugins, name: str, params: Mapping[str, Value], kind: Kind = "classification"
+) -> str:
     """The digest for an algorithm of the catalogue with its parameters resolved.
 
     Raises:
@@ -37,7 +39,7 @@ def cell_code(plugins: Plugins, name: str, params: Mapping[str, Value]) -> str:
     if isinstance(text, str):
         found = plugins.backbone(address.parse(text).name)
         backbone = (found.spec, found.origin)
-    return source_digest(provided.spec, provided.origin, backbone)
+    return source_digest(provided.spec.on(kind), provided.origin, backbone)
 
 
 def source_digest(

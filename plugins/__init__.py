@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from metabench.hookspecs import hookimpl
-from metabench.learner import Algorithm, TrainingEpisodes
+from metabench.learner import Algorithm, Defaults, TrainingEpisodes
 
 FLOOR = frozenset({"floor"})  # a row that every table shows
+BOTH = frozenset({"classification", "regression"})
 
 FLOORS = (
-    Algorithm("chance", "metabench_plugins.floors:Chance", tags=FLOOR),
+    Algorithm("chance", "metabench_plugins.floors:Chance", tasks=BOTH, tags=FLOOR),
     Algorithm(
         "pixel-1nn",
         "metabench_plugins.floors:PixelNearestNeighbour",
@@ -58,6 +59,11 @@ BASELINES = (
             "finetune_lr": 1e-2,
         },
         budgets={"smoke": 50, "standard": 1000, "paper": 10000},
+        tasks=BOTH,
+        regression=Defaults(
+            params={"backbone": "mlp", "batch_size": 250, "finetune_steps": 10},
+            budgets={"smoke": 500, "standard": 10000, "paper": 60000},
+        ),
         reference="Chen et al. 2019, arXiv:1904.04232",
     ),
 )
@@ -70,6 +76,48 @@ META_LEARNERS = (
         training=TrainingEpisodes(way=20, query=5),
         budgets={"smoke": 50, "standard": 2000, "paper": 20000},
         reference="Snell et al. 2017, arXiv:1703.05175",
+    ),
+    Algorithm(
+        "maml",
+        "metabench_plugins.maml:Maml",
+        params={
+            "backbone": "conv4[bn=support]",
+            "lr": 1e-3,
+            "inner_lr": 0.4,
+            "inner_steps": 1,
+            "adapt_steps": 0,
+            "first_order": False,
+        },
+        training=TrainingEpisodes(query=5, tasks_per_step=4),
+        budgets={"smoke": 50, "standard": 2000, "paper": 60000},
+        tasks=BOTH,
+        regression=Defaults(
+            params={"backbone": "mlp", "inner_lr": 0.01},
+            training=TrainingEpisodes(query=10, tasks_per_step=4),
+            budgets={"smoke": 500, "standard": 10000, "paper": 60000},
+        ),
+        reference="Finn et al. 2017, arXiv:1703.03400",
+    ),
+    Algorithm(
+        "meta-sgd",
+        "metabench_plugins.meta_sgd:MetaSgd",
+        params={
+            "backbone": "conv4[bn=support]",
+            "lr": 1e-3,
+            "inner_lr": 0.4,
+            "inner_steps": 1,
+            "adapt_steps": 0,
+            "first_order": False,
+        },
+        training=TrainingEpisodes(query=5, tasks_per_step=4),
+        budgets={"smoke": 50, "standard": 2000, "paper": 60000},
+        tasks=BOTH,
+        regression=Defaults(
+            params={"backbone": "mlp", "inner_lr": 0.01},
+            training=TrainingEpisodes(query=10, tasks_per_step=4),
+            budgets={"smoke": 500, "standard": 10000, "paper": 60000},
+        ),
+        reference="Li et al. 2017, arXiv:1707.09835",
     ),
 )
 

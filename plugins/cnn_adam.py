@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from metabench import Learner, Support, TaskSpec
 from metabench.nets.heads import linear_head
+from metabench.nets.per_task import State, per_task, support_statistics
 from metabench.nets.shapes import out_features
 
 
@@ -30,16 +31,20 @@ class CnnAdam(Learner):
         self.steps = steps
 
     @torch.enable_grad()
-    def adapt(self, support: Support) -> nn.Module:
+    def adapt(self, support: Support) -> tuple[nn.Module, State]:
         model = copy.deepcopy(self.model).train()
         optimizer = torch.optim.Adam(model.parameters(), self.lr, fused=True)
         for _ in range(self.steps):
             optimizer.zero_grad()
             F.cross_entropy(model(support.x), support.y).backward()
             optimizer.step()
-        return model.eval()
+        with torch.no_grad():
+            return model.eval(), support_statistics(model, {}, support.x[None])
 
     @torch.no_grad()
-    def predict(self, state: nn.Module, query_x: Tensor) -> Tensor:
-        logits: Tensor = state(query_x)
+    def predict(self, state: tuple[nn.Module, State], query_x: Tensor) -> Tensor:
+        model, statistics = state
+        if statistics:
+            return per_task(model, statistics, query_x[None])[0]
+        logits: Tensor = model(query_x)
         return logits

@@ -19,13 +19,15 @@ class Chance(Learner):
     """A uniform guess for each query; the same image with the same seed gets the same one.
 
     Guesses hang on the image alone, so neither the order of queries nor their company
-    matters.
+    matters. For regression it predicts zero.
     """
 
     def adapt(self, support: Support) -> None:
         return None
 
     def predict(self, state: None, query_x: Tensor) -> Tensor:
+        if self.task.kind == "regression":
+            return query_x.new_zeros(len(query_x), 1)
         return torch.stack([self._guess(image) for image in query_x.cpu()]).to(query_x)
 
     def _guess(self, image: Tensor) -> Tensor:

@@ -1,10 +1,13 @@
-"""A network pretrained on all base classes at once, its head replaced for each task.
+"""A network pretrained on all base data at once, its head trained on for each task.
 
-Chen et al. 2019, "A Closer Look at Few-shot Classification", ICLR (arXiv:1904.04232):
-the method called Baseline there, with Adam.
+Chen et al. 2019, "A Closer Look at Few-shot Classification", ICLR (arXiv:1904.04232): the
+method called Baseline there, with Adam. For regression it is the network trained on all tasks
+together that Finn, Abbeel and Levine 2017 compare MAML with (arXiv:1703.03400, section 5.1).
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +15,25 @@ from torch.nn import functional as F
 
 from metabench import BaseData, BatchedLearner, Support, TaskSpec
 from metabench.nets.heads import linear_head
-from metabench.nets.shapes import embed, out_features
+from metabench.nets.inner_loop import task_losses
+from metabench.nets.per_task import State, embed, support_statistics
+from metabench.nets.shapes import out_features
+
+
+class Heads(NamedTuple):
+    """Linear heads of T tasks, and the statistics of their support sets."""
+
+    weight: Tensor  # [T, D, way]
+    bias: Tensor  # [T, 1, way]
+    statistics: State
 
 
 class Pretrained(BatchedLearner):
-    """Ordinary classification of the base classes, then linear heads on frozen features."""
+    """Ordinary training on the base data, then linear heads on frozen features.
+
+    Every task has new classes, so their heads start from zero. A regression task asks for the
+    same quantity as the base data, and its head starts from the pretrained one.
+    """
 
     def __init__(
         self,
@@ -30,6 +47,7 @@ class Pretrained(BatchedLearner):
     ) -> None:
         super().__init__(task)
         self.backbone = task.backbone(backbone).eval()
+        self.head = self._new_head(1).eval() if task.kind == "regression" else None
         self.epochs = epochs
         self.batch_size = batch_size
         self.lr = lr
@@ -37,57 +55,74 @@ class Pretrained(BatchedLearner):
         self.finetune_lr = finetune_lr
 
     def fit(self, base: BaseData) -> None:
-        """Train on nine tenths of the base images; the curve shows accuracy on the rest."""
+        """Train on nine tenths of the base data; the curve shows accuracy or error on the rest."""
         train, held_out = base.split(10)
-        width = out_features(self.backbone, self.task.input_shape)
-        head = linear_head(width, base.classes, self.task.generator())
-        model = nn.Sequential(self.backbone, head.to(self.task.device))
+        model = nn.Sequential(self.backbone, self.head or self._new_head(base.classes))
         optimizer = torch.optim.Adam(model.parameters(), self.lr)
         model.train()
         epoch, seen = len(train.y), 0
         for x, y in train.batches(self.batch_size, self.epochs):
-            loss = F.cross_entropy(model(x), y)
+            loss = self._loss(model(x), y)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             seen += len(x)
             if seen == epoch:
                 seen = 0
-                base.record(loss=loss.item(), accuracy=self._accuracy(model, held_out))
+                base.record(loss=loss.item(), **self._held_out(model, held_out))
         if seen:  # the budget ended within an epoch
-            base.record(loss=loss.item(), accuracy=self._accuracy(model, held_out))
+            base.record(loss=loss.item(), **self._held_out(model, held_out))
         model.eval()
-
-    @torch.no_grad()
-    def _accuracy(self, model: nn.Module, data: BaseData) -> float:
-        model.eval()
-        parts = zip(data.x.split(self.batch_size), data.y.split(self.batch_size), strict=True)
-        right = torch.cat([model(x).argmax(1) == y for x, y in parts])
-        model.train()
-        return right.float().mean().item()  # not a number if nothing could be held out
-
-    @torch.no_grad()
-    def embed(self, x: Tensor) -> Tensor:
-        """Images [..., *shape] -> frozen features [..., D]."""
-        return embed(self.backbone, x, self.task.input_shape)
 
     @torch.enable_grad()
-    def adapt(self, support: Support) -> tuple[Tensor, Tensor]:
-        features, labels = self.embed(support.x), support.y
-        tasks, shots, width = features.shape
-        weight = features.new_zeros(tasks, width, self.task.way, requires_grad=True)
-        bias = features.new_zeros(tasks, 1, self.task.way, requires_grad=True)
+    def adapt(self, support: Support) -> Heads:
+        with torch.no_grad():
+            statistics = support_statistics(self.backbone, {}, support.x)
+        features = self.features(support.x, statistics)
+        weight, bias = self._first_heads(features)
         optimizer = torch.optim.Adam([weight, bias], self.finetune_lr)
         for _ in range(self.finetune_steps):
-            logits = features @ weight + bias
             # Summed over tasks, each task has the gradient that it would have alone.
-            loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="sum") / shots
+            loss = task_losses(features @ weight + bias, support.y).sum()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        return weight.detach(), bias.detach()
+        return Heads(weight.detach(), bias.detach(), statistics)
 
     @torch.no_grad()
-    def predict(self, state: tuple[Tensor, Tensor], query_x: Tensor) -> Tensor:
-        weight, bias = state
-        return self.embed(query_x) @ weight + bias
+    def predict(self, state: Heads, query_x: Tensor) -> Tensor:
+        return self.features(query_x, state.statistics) @ state.weight + state.bias
+
+    @torch.no_grad()
+    def features(self, x: Tensor, statistics: State) -> Tensor:
+        """Examples [T, N, *shape] -> frozen features [T, N, D]."""
+        return embed(self.backbone, x, self.task.input_shape, statistics)
+
+    def _new_head(self, outputs: int) -> nn.Linear:
+        width = out_features(self.backbone, self.task.input_shape)
+        return linear_head(width, outputs, self.task.generator()).to(self.task.device)
+
+    def _first_heads(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Weight [T, D, way] and bias [T, 1, way] that every task starts from."""
+        tasks, _, width = features.shape
+        weight = features.new_zeros(tasks, width, self.task.way)
+        bias = features.new_zeros(tasks, 1, self.task.way)
+        if self.head is not None:
+            weight += self.head.weight.detach().T
+            bias += self.head.bias.detach()
+        return weight.requires_grad_(), bias.requires_grad_()
+
+    def _loss(self, outputs: Tensor, y: Tensor) -> Tensor:
+        return F.mse_loss(outputs, y) if self.head is not None else F.cross_entropy(outputs, y)
+
+    @torch.no_grad()
+    def _held_out(self, model: nn.Module, data: BaseData) -> dict[str, float]:
+        """Accuracy or mean squared error; not a number if nothing could be held out."""
+        model.eval()
+        parts = zip(data.x.split(self.batch_size), data.y.split(self.batch_size), strict=True)
+        answers = [(model(x), y) for x, y in parts]
+        model.train()
+        if self.head is not None:
+            return {"error": torch.cat([(out - y).square() for out, y in answers]).mean().item()}
+        right = torch.cat([out.argmax(1) == y for out, y in answers])
+        return {"accuracy": right.float().mean().item()}

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from metabench import BatchedLearner, Episodes, Support, TaskSpec, class_means, squared_distances
-from metabench.nets.shapes import embed
+from metabench.nets.norms import normalises_by_task
+from metabench.nets.per_task import State, embed, support_statistics
 
 
 class Prototypes(BatchedLearner):
@@ -22,15 +23,19 @@ class Prototypes(BatchedLearner):
         self.backbone = task.backbone(backbone).eval()
 
     @torch.no_grad()
-    def embed(self, x: Tensor) -> Tensor:
-        """Images [..., *shape] -> frozen features [..., D]."""
-        return embed(self.backbone, x, self.task.input_shape)
+    def adapt(self, support: Support) -> tuple[Tensor, State]:
+        statistics = support_statistics(self.backbone, {}, support.x)
+        features = self.features(support.x, statistics)
+        return class_means(Support(features, support.y), self.task.way), statistics
 
-    def adapt(self, support: Support) -> Tensor:
-        return class_means(Support(self.embed(support.x), support.y), self.task.way)
+    @torch.no_grad()
+    def predict(self, state: tuple[Tensor, State], query_x: Tensor) -> Tensor:
+        means, statistics = state
+        return -squared_distances(self.features(query_x, statistics), means)
 
-    def predict(self, state: Tensor, query_x: Tensor) -> Tensor:
-        return -squared_distances(self.embed(query_x), state)
+    def features(self, x: Tensor, statistics: State) -> Tensor:
+        """Images [T, N, *shape] -> features [T, N, D]."""
+        return embed(self.backbone, x, self.task.input_shape, statistics)
 
 
 class ProtoNet(Prototypes):
@@ -44,17 +49,24 @@ class ProtoNet(Prototypes):
         self.schedule = torch.optim.lr_scheduler.StepLR(self.optimizer, halve_every, gamma=0.5)
 
     def meta_step(self, episodes: Episodes) -> float:
-        support, query = episodes.support, episodes.query
-        shots = support.y.shape[1]
-        images = torch.cat([support.x, query.x], dim=1)  # one batch: they share statistics
         self.backbone.train()
-        features = embed(self.backbone, images, self.task.input_shape)
+        support, query = self._training_features(episodes)
         self.backbone.eval()
-        means = class_means(Support(features[:, :shots], support.y), episodes.way)
-        logits = -squared_distances(features[:, shots:], means)
-        loss = F.cross_entropy(logits.flatten(0, 1), query.y.flatten())
+        means = class_means(Support(support, episodes.support.y), episodes.way)
+        logits = -squared_distances(query, means)
+        loss = F.cross_entropy(logits.flatten(0, 1), episodes.query.y.flatten())
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
         self.schedule.step()
         return loss.item()
+
+    def _training_features(self, episodes: Episodes) -> tuple[Tensor, Tensor]:
+        """Features of the support sets and of the queries."""
+        support_x, query_x = episodes.support.x, episodes.query.x
+        if normalises_by_task(self.backbone):  # as at test
+            statistics = support_statistics(self.backbone, {}, support_x)
+            return self.features(support_x, statistics), self.features(query_x, statistics)
+        both = self.features(torch.cat([support_x, query_x], dim=1), {})  # they share statistics
+        shots = support_x.shape[1]
+        return both[:, :shots], both[:, shots:]

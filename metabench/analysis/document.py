@@ -51,12 +51,11 @@ def facts(table: Table) -> str:
 
 def columns(table: Table) -> list[str]:
     """The names of the columns; the same ones in every table of a metric."""
-    classification = table.metric == "accuracy"
+    scores = ["accuracy (%)", "macro-F1 (%)"] if table.metric == "accuracy" else ["MSE"]
     return [
         "rank",
         "algorithm",
-        "accuracy (%)" if classification else "MSE",
-        "macro-F1 (%)",
+        *scores,
         "meta-training",
         "adapt (ms)",
         "predict (ms)",
@@ -68,7 +67,12 @@ def columns(table: Table) -> list[str]:
     ]
 
 
-NUMERIC = (True, False, True, True, True, True, True, True, True, False, False, False)
+_TEXT = ("algorithm", "device", "commit", "flags")
+
+
+def numeric(table: Table) -> list[bool]:
+    """Which of the `columns` hold numbers."""
+    return [name not in _TEXT for name in columns(table)]
 
 
 def cells(table: Table) -> list[list[str]]:
@@ -78,12 +82,13 @@ def cells(table: Table) -> list[list[str]]:
 
 def _cells(row: Row, table: Table) -> list[str]:
     has_score = row.status == "ok"
-    show = numbers.accuracy if table.metric == "accuracy" else numbers.error
+    classification = table.metric == "accuracy"
+    show = numbers.accuracy if classification else numbers.error
     return [
         numbers.count(row.rank),
         row.address,
         show(row.score, row.ci95) if has_score else _without_score(row),
-        numbers.percent(row.macro_f1),
+        *([numbers.percent(row.macro_f1)] if classification else []),
         numbers.duration(row.fit_s),
         numbers.significant(row.adapt_ms),
         numbers.significant(row.predict_ms),

@@ -35,7 +35,7 @@ NOTES: dict[str, str] = {
     re.escape(PIXELS): "the preprocessed images differ from those of most other rows",
     r"[\d,]+ of [\d,]+ episodes": "fewer episodes scored than in other rows",
     r"\d+ of \d+ seeds (failed|interrupted)": "the row speaks of the other seeds only",
-    r"train \d+-way \d+-shot": "the training episodes have another shape than the test episodes",
+    r"train (\d+-way )?\d+-shot": "the training episodes have another shape than the test episodes",
     r"trained on .*": "meta-trained on the base data of another suite",
 }
 
@@ -84,4 +84,5 @@ def _training_shape(result: Result) -> str:
     train, suite = result.job.training, result.suite
     if train is None or (train.way, train.shot) == (suite.way, suite.shot):
         return ""
-    return f"train {train.way}-way {train.shot}-shot"
+    way = f"{train.way}-way " if suite.metric == "accuracy" else ""
+    return f"train {way}{train.shot}-shot"

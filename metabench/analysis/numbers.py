@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from metabench.results.schema import Metric
 
 UNKNOWN = "-"
 
@@ -10,6 +14,11 @@ UNKNOWN = "-"
 def percent(fraction: float | None) -> str:
     """0.8632 -> 86.32"""
     return UNKNOWN if fraction is None else f"{100 * fraction:.2f}"
+
+
+def score(value: float, metric: Metric) -> str:
+    """One score without an interval: 86.32% or MSE 0.04121"""
+    return f"{value:.2%}" if metric == "accuracy" else f"MSE {significant(value, 4)}"
 
 
 def accuracy(score: float | None, ci95: tuple[float, float] | None) -> str:

@@ -37,13 +37,13 @@ def markdown(tables: Sequence[Table]) -> str:
     """A Markdown document (GitHub's dialect)."""
     import pandas as pd
 
-    align = ["right" if numeric else "left" for numeric in document.NUMERIC]
     parts = [f"# {document.TITLE}", document.INTRODUCTION]
     for table in tables:
         cells = [[_markdown_text(cell) for cell in row] for row in document.cells(table)]
         for row in cells:
             row[1] = f"`{row[1]}`"
         shown = pd.DataFrame(cells, columns=document.columns(table))
+        align = ["right" if numeric else "left" for numeric in document.numeric(table)]
         parts += [
             f"## {document.heading(table)}",
             document.facts(table),

@@ -66,7 +66,7 @@ def _table(cells: Sequence[Cell], alone: bool) -> Table:
     machines = _machines(results)
     rows = [build_row(group, machines.get(group[0].result.job.device)) for group in groups]
     rows = _flag(_rank(rows, lower_is_better=suite.metric == "mse"), suite.metric, suite.way)
-    others = sorted({name for result in results if (name := machine(result))})
+    others = sorted({name for r in results if r.status == "ok" and (name := machine(r))})
     return Table(
         suite=suite.name,
         episodes_digest=suite.episodes_digest,

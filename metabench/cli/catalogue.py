@@ -74,6 +74,7 @@ def _algorithms(plugins: Plugins) -> list[Entry]:
         {
             "name": name,
             "params": dict(found.spec.params),
+            "for_regression": dict(found.spec.regression.params),
             "tasks": sorted(found.spec.tasks),
             "tags": sorted(found.spec.tags),
             "provider": found.provider,

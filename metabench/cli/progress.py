@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from metabench.analysis import numbers
+
 if TYPE_CHECKING:
     from metabench.harness.cell import Cell
     from metabench.harness.messages import Progress
@@ -102,10 +104,7 @@ class Bars(Quiet):
 def outcome(cell: Cell, result: Result) -> str:
     """A finished cell in one line."""
     if result.status == "ok":
-        scores = result.per_episode()
-        shown = (
-            f"{scores.mean():.2%}" if result.suite.metric == "accuracy" else f"{scores.mean():.4g}"
-        )
+        shown = numbers.score(float(result.per_episode().mean()), result.suite.metric)
     else:
         shown = result.status.replace("_", " ")
         if result.failure and result.failure.reason != shown:

@@ -121,9 +121,9 @@ def _run(prepared: Run, common: Common) -> int:
 
 def _run_inside(prepared: Run) -> int:
     """Every cell in this process; exceptions are the user's to catch."""
-    import numpy as np
     import torch
 
+    from metabench.analysis import numbers
     from metabench.harness.environment import cores
     from metabench.harness.inside import score_inside
     from metabench.learner import load
@@ -138,8 +138,9 @@ def _run_inside(prepared: Run) -> int:
             prepared.library.open(cell.train_on or cell.suite).material,
             prepared.plugins,
         )
-        scores = np.asarray(scored.scores.correct) / scored.scores.queries
-        click.echo(f"{cell}: {scores.mean():.2%} on {len(scores)} episodes (not stored)")
+        scores = scored.scores.per_episode()
+        shown = numbers.score(scores.mean(), cell.suite.metric)
+        click.echo(f"{cell}: {shown} on {len(scores)} episodes (not stored)")
     return GOOD
 
 

@@ -1,4 +1,4 @@
-"""What every dataset is: images as one uint8 array, labels, class names and splits."""
+"""What every dataset is: examples as one array, labels, class names and splits."""
 
 from __future__ import annotations
 
@@ -16,32 +16,38 @@ from metabench.errors import DataError
 SPLITS = ("base", "validation", "novel")
 
 Indices = npt.NDArray[np.int64]
+Examples = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+Targets = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labelled images with class-disjoint splits.
+    """Labelled images with class-disjoint splits; or functions, whose points are the examples.
 
     Attributes:
         name: as it stands in suite names.
-        images: [M, C, H, W] uint8, ink = 255; read-only, usually a memory map.
+        images: [M, C, H, W] uint8, ink = 255; read-only, usually a memory map. For functions
+            the points, [M, *shape] float32.
         labels: [M] int64, the class id of each image.
         classes: the name of each class id.
         splits: class ids of "base", "validation" and "novel"; a missing split is empty.
-        pixels: SHA-256 hex digest of the images' bytes.
+        pixels: SHA-256 hex digest of the images' bytes (for functions, of points and values).
         facts: how the images came about, e.g. {"resample": "bilinear"}.
+        targets: [M, 1] float32, what is to be predicted where classes are functions: the value
+            at each point. None: the class is.
 
     Raises:
         DataError: splits overlap, or labels do not fit images or class names.
     """
 
     name: str
-    images: npt.NDArray[np.uint8]
+    images: Examples
     labels: Indices
     classes: tuple[str, ...]
     splits: Mapping[str, Indices]
     pixels: str
     facts: Mapping[str, str] = field(default_factory=dict)
+    targets: Targets | None = None
 
     def __post_init__(self) -> None:
         if len(self.labels) != len(self.images):
@@ -66,7 +72,7 @@ class Dataset:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one image, (C, H, W)."""
+        """The shape of one example, (C, H, W) for images."""
         return tuple(self.images.shape[1:])
 
     @cached_property
@@ -87,6 +93,20 @@ class Dataset:
         digest = hashlib.sha256(json.dumps([list(self.classes), splits]).encode())
         digest.update(np.ascontiguousarray(self.labels, dtype="<i8").tobytes())
         return digest.hexdigest()
+
+
+def truth(members: Indices, labels: Indices, targets: Targets | None) -> Indices | Targets:
+    """What is true of examples in an episode: their labels there, or their targets.
+
+    Args:
+        members: [..., n] the examples.
+        labels: [..., n] the label of each in its episode.
+        targets: the dataset's, if classes are functions.
+
+    Returns:
+        [..., n] int64, or [..., n, 1] float32.
+    """
+    return labels if targets is None else targets[members]
 
 
 def pixels_digest(images: npt.NDArray[np.uint8]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import Tensor, from_numpy
 
-from metabench.data.dataset import Indices
+from metabench.data.dataset import Indices, truth
 from metabench.errors import UsageError
 from metabench.harness.clock import now
 from metabench.harness.evaluate import to_float
@@ -74,7 +74,7 @@ class Base:
 
     @property
     def y(self) -> Tensor:
-        return from_numpy(self._material.labels[self._subset]).to(self._device)
+        return self._truth(self._subset)
 
     @property
     def classes(self) -> int:
@@ -83,10 +83,7 @@ class Base:
     def split(self, every: int) -> tuple[Base, Base]:
         if every < 2:
             raise UsageError(f"split({every}): one of two or more examples can be held out")
-        labels = self._material.labels[self._subset]
-        held = np.zeros(len(labels), dtype=bool)
-        for c in range(self.classes):
-            held[np.flatnonzero(labels == c)[every - 1 :: every]] = True
+        held = _place_in_class(self._material.labels[self._subset]) % every == every - 1
         return self._part(self._subset[~held]), self._part(self._subset[held])
 
     def batches(self, size: int, epochs: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
@@ -108,8 +105,7 @@ class Base:
                 meter.updates += 1
                 meter.images += len(members)
                 meter.report(min(meter.fraction(updates), 1.0), {})
-                y = from_numpy(self._material.labels[members]).to(self._device)
-                yield to_float(self._material.images[members], self._device), y
+                yield to_float(self._material.images[members], self._device), self._truth(members)
             epoch += 1
 
     def record(self, **values: float) -> None:
@@ -117,5 +113,19 @@ class Base:
         self._meter.curve.append(point)
         self._meter.report(0.0, point.values)
 
+    def _truth(self, members: Indices) -> Tensor:
+        material = self._material
+        known = truth(members, material.labels[members], material.targets)
+        return from_numpy(known).to(self._device)
+
     def _part(self, subset: Indices) -> Base:
         return Base(self._material, self._meter, self._device, subset)
+
+
+def _place_in_class(labels: Indices) -> Indices:
+    """For each example, how many of its class stand before it: [a, b, a, a] -> [0, 0, 1, 2]."""
+    order = np.argsort(labels, kind="stable")
+    sizes = np.bincount(labels)
+    place = np.empty(len(labels), dtype=np.int64)
+    place[order] = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return place

@@ -106,7 +106,7 @@ class Cell:
     @property
     def kind(self) -> Kind:
         """The kind of task the suite poses."""
-        return "classification" if self.suite.metric == "accuracy" else "regression"
+        return self.suite.kind
 
     @property
     def device_type(self) -> str:
@@ -149,6 +149,8 @@ def training_shape(cell: Cell, material: Material) -> schema.Training:
         way = min(way, fewest_classes)
     if "train_query" not in chosen:
         query = min(query, max(spare_images, 1))
+    if cell.kind == "regression" and way != 1:
+        raise UsageError(f"train_way={way}: a regression task is one function, train_way=1")
     try:
         base.check(way, shot, query, "training episodes")
     except DataError as error:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from metabench.data.dataset import Examples
 from metabench.errors import UsageError
 from metabench.harness.clock import no_gc, now, synchronize
 from metabench.learner import BatchedLearner, Learner, Support
@@ -44,9 +45,10 @@ def as_batched(learner: Learner) -> BatchedLearner:
     return learner if isinstance(learner, BatchedLearner) else LoopedLearner(learner)
 
 
-def to_float(images: npt.NDArray[np.uint8], device: str) -> Tensor:
-    """uint8 images as float32 in [0, 1] on a device."""
-    return torch.from_numpy(images).to(device).float().div_(255)
+def to_float(examples: Examples, device: str) -> Tensor:
+    """uint8 images as float32 in [0, 1] on a device; float32 points as they are."""
+    x = torch.from_numpy(examples).to(device)
+    return x.float().div_(255) if x.dtype == torch.uint8 else x
 
 
 def answer(learner: Learner, support_x: Batch, support_y: Batch, query_x: Batch) -> Answer:
@@ -54,9 +56,9 @@ def answer(learner: Learner, support_x: Batch, support_y: Batch, query_x: Batch)
 
     Args:
         learner: already meta-trained.
-        support_x: [T, S, *shape] uint8.
-        support_y: [T, S] int64.
-        query_x: [T, Q, *shape] uint8.
+        support_x: [T, S, *shape] uint8, or float32 for regression.
+        support_y: [T, S] int64, or [T, S, 1] float32.
+        query_x: [T, Q, *shape], as `support_x`.
 
     Raises:
         UsageError: the outputs have another shape than [T, Q, way].
@@ -77,7 +79,7 @@ def answer(learner: Learner, support_x: Batch, support_y: Batch, query_x: Batch)
     if tuple(logits.shape) != expected:
         raise UsageError(
             f"predict returned shape {list(logits.shape[1:])} for one task, expected "
-            f"{list(expected[1:])}: one row of logits for each query"
+            f"{list(expected[1:])}: one row for each query"
         )
     outputs = logits.detach().to("cpu", torch.float32).numpy()
     return Answer(outputs, adapted - start, predicted - adapted)

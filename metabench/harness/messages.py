@@ -72,7 +72,10 @@ class Start(msgspec.Struct, frozen=True, tag=True):
 
 
 class Batch(msgspec.Struct, frozen=True, tag=True):
-    """T test episodes to answer; x uint8 [T, n, C, H, W], y int64 [T, S]."""
+    """T test episodes to answer.
+
+    x uint8 [T, n, C, H, W] and y int64 [T, S]; for regression float32, y [T, S, 1].
+    """
 
     support_x: Array
     support_y: Array

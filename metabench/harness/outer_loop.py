@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch import from_numpy
 
+from metabench.data.dataset import Indices, truth
 from metabench.errors import DataError, UsageError
 from metabench.harness import state
 from metabench.harness.base import Base, Meter, Report, finite
@@ -17,7 +18,7 @@ from metabench.harness.evaluate import answer, to_float
 from metabench.harness.messages import Plan
 from metabench.learner import Episodes, Learner, Support
 from metabench.results.schema import CurvePoint, MetaTraining
-from metabench.results.scores import correct_counts, predicted_classes
+from metabench.results.scores import correct_counts, predicted_classes, squared_errors
 from metabench.suites.material import Material
 from metabench.suites.pool import Drawn
 
@@ -141,8 +142,9 @@ class _OuterLoop:
         drawn = Drawn(*(array[first : first + tasks] for array in self._block))
         images = self.material.images
 
-        def labelled(members: Any, labels: Any) -> Support:
-            y = from_numpy(np.ascontiguousarray(labels)).to(device)
+        def labelled(members: Indices, labels: Indices) -> Support:
+            known = truth(members, labels, self.material.targets)
+            y = from_numpy(np.ascontiguousarray(known)).to(device)
             return Support(to_float(images[members], device), y)
 
         return Episodes(
@@ -159,24 +161,34 @@ class _OuterLoop:
         if self.validation is not None:
             score = self._validate(self.validation)
             values["validation"] = score
-            if self.best is None or score > self.best[0]:
+            if self._is_best(score):
                 self.best = (score, self.update, state.state_dict(self.learner))
         point = CurvePoint(update=self.update, values=finite(values))
         self.curve.append(point)
         return point.values
 
+    def _is_best(self, score: float) -> bool:
+        """Whether no validation score before was as good; one that is not finite never is."""
+        if self.best is None:
+            return math.isfinite(score)
+        return score < self.best[0] if self.material.targets is not None else score > self.best[0]
+
     def _validate(self, drawn: Drawn) -> float:
-        """Mean accuracy on validation episodes of the suite's own shape."""
-        images = self.material.images
+        """Mean accuracy or squared error on validation episodes of the suite's own shape."""
+        images, targets = self.material.images, self.material.targets
         at_once = max(1, _IMAGES_AT_ONCE // (drawn.support.shape[1] + drawn.query.shape[1]))
-        correct = 0
+        total = 0.0
         for start in range(0, len(drawn.support), at_once):
             part = slice(start, start + at_once)
-            logits = answer(
+            outputs = answer(
                 self.learner,
                 images[drawn.support[part]],
-                drawn.support_y[part],
+                truth(drawn.support[part], drawn.support_y[part], targets),
                 images[drawn.query[part]],
             ).logits
-            correct += int(correct_counts(predicted_classes(logits), drawn.query_y[part]).sum())
-        return correct / drawn.query_y.size
+            asked = truth(drawn.query[part], drawn.query_y[part], targets)
+            if targets is None:
+                total += int(correct_counts(predicted_classes(outputs), asked).sum())
+            else:
+                total += drawn.query.shape[1] * float(squared_errors(outputs, asked).sum())
+        return total / drawn.query.size

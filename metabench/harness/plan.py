@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from metabench.errors import DataError
 from metabench.harness.budget import Budget
 from metabench.harness.cell import Cell, Configured
+from metabench.learner import Kind
 from metabench.results.schema import FAILED, Result
 from metabench.results.store import Store
 from metabench.suites.opened import OpenSuite
@@ -50,18 +51,27 @@ class Policy:
 
 def cells(
     suites: Iterable[Suite],
-    algorithms: Iterable[Configured],
+    algorithms: Mapping[Kind, Sequence[Configured]],
     seeds: Iterable[int],
     budget: Budget,
     device: str,
     train_on: Suite | None = None,
 ) -> list[Cell]:
-    """Every combination; algorithms that ignore the seed get one."""
-    seeds, algorithms = list(seeds), list(algorithms)
+    """Every combination; algorithms that ignore the seed get one.
+
+    Args:
+        suites: what to run on.
+        algorithms: what to run, for each kind of suite.
+        seeds: the seeds.
+        budget: of every cell.
+        device: likewise.
+        train_on: likewise.
+    """
+    seeds = list(seeds)
     return [
         Cell(suite, configured, seed, budget, device, train_on)
         for suite in suites
-        for configured in algorithms
+        for configured in algorithms[suite.kind]
         for seed in (seeds[:1] if configured.algorithm.deterministic else seeds)
     ]
 

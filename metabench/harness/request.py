@@ -15,6 +15,7 @@ from metabench.errors import NothingToRun, UsageError, unknown
 from metabench.harness.budget import Budget
 from metabench.harness.cell import Cell, Configured, configure
 from metabench.harness.plan import cells, shard
+from metabench.learner import Kind
 from metabench.plugins import Plugins
 from metabench.source import cell_code
 from metabench.suites.addressed import addressed_suite
@@ -122,8 +123,11 @@ def request_cells(request: Request, plugins: Plugins) -> list[Cell]:
     _check_numbers(request)
     data_root = request.data_root or None
     suites = find_suites(request.suites, plugins, data_root)
-    algorithms = find_algorithms(request.algorithms, plugins)
-    for what, some in (("suite", suites), ("algorithm", algorithms)):
+    algorithms = {
+        kind: find_algorithms(request.algorithms, plugins, kind)
+        for kind in sorted({suite.kind for suite in suites})
+    }
+    for what, some in (("suite", suites), ("algorithm", any(algorithms.values()))):
         if not some:
             raise NothingToRun(f"there is no {what} to run; see metabench list {what}s")
     found = cells(
@@ -181,8 +185,16 @@ def find_suite(name: str, plugins: Plugins, data_root: str | None) -> Suite:
     return found[0]
 
 
-def find_algorithms(texts: Sequence[str], plugins: Plugins) -> list[Configured]:
-    """Algorithms by address, sweep or glob, each once; all of them if none is named."""
+def find_algorithms(
+    texts: Sequence[str], plugins: Plugins, kind: Kind = "classification"
+) -> list[Configured]:
+    """Algorithms by address, sweep or glob, each once; all of them if none is named.
+
+    Args:
+        texts: the addresses.
+        plugins: where algorithms come from.
+        kind: of the suites they are for, which defaults may differ by.
+    """
     found: dict[str, Configured] = {}
     for text in texts or list(plugins.algorithms):
         for one in address.expand(text):
@@ -190,9 +202,9 @@ def find_algorithms(texts: Sequence[str], plugins: Plugins) -> list[Configured]:
             names = [k for k in plugins.algorithms if _is_glob(name) and fnmatchcase(k, name)]
             for match in names or [name]:
                 provided = plugins.algorithm(match)
-                configured = configure(provided.spec, given, provided.provider, code="")
+                configured = configure(provided.spec.on(kind), given, provided.provider, code="")
                 _check_backbone(configured, plugins)
-                code = cell_code(plugins, match, configured.params)
+                code = cell_code(plugins, match, configured.params, kind)
                 found[configured.address] = replace(configured, code=code)
     return list(found.values())
 

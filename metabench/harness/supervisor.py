@@ -10,7 +10,7 @@ from pathlib import Path
 from time import perf_counter
 
 from metabench.doors import Doors
-from metabench.errors import DataError
+from metabench.errors import DataError, MetabenchError
 from metabench.harness.cell import Cell, training_shape, validation_shape
 from metabench.harness.environment import environment
 from metabench.harness.messages import Failed, Plan, Progress, Start, Task, Trained
@@ -91,7 +91,7 @@ class Supervisor:
                 scored = self._score()
             except LearnerFailed as error:
                 failed = self._stop_reason() or error.failed
-            except (DataError, OSError) as error:
+            except (MetabenchError, OSError) as error:
                 failed = Failed("error", str(error), "")
             except ValueError as error:  # outputs that no harness code sent
                 failed = Failed("crashed", str(error), "")

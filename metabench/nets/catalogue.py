@@ -16,4 +16,10 @@ BACKBONES: tuple[Backbone, ...] = (
         build="metabench.nets.cnn:cnn",
         reference="the MNIST example of Keras, without dropout",
     ),
+    Backbone(
+        "mlp",
+        build="metabench.nets.mlp:mlp",
+        params={"hidden": 40, "layers": 2},
+        reference="Finn et al. 2017, arXiv:1703.03400, section 5.1",
+    ),
 )

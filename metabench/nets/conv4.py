@@ -4,26 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
 from metabench.errors import UsageError, unknown
+from metabench.nets.norms import NORMS
 from metabench.nets.shapes import channels_innermost, image_shape
 
 BLOCKS = 4
 EPS = 1e-5
-
-
-class RunningNorm(nn.BatchNorm2d):
-    """Batch normalisation that lets a single value pass: it has no variance to divide by."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.training and x.shape[0] * x.shape[2] * x.shape[3] == 1:
-            return x
-        normed: Tensor = super().forward(x)
-        return normed
-
-
-NORMS = {"running": RunningNorm, "none": None}
 
 
 def conv4(
@@ -38,8 +26,10 @@ def conv4(
         input_shape: (C, H, W) of one image.
         channels: filters of each convolution.
         pool: halve by 2x2 max-pooling; else by a stride of 2.
-        bn: "running" normalises by running statistics in eval mode, "none" not at all;
-            convolutions have a bias only with "none", as normalisation would cancel it.
+        bn: where the statistics of batch normalisation come from: "episode" from the batch
+            passed, "support" from the support set, "running" from training (in eval mode);
+            "none" normalises nothing, and only then do convolutions have a bias, since
+            normalisation would cancel it. See `metabench.nets.norms`.
 
     Returns:
         A module mapping [N, C, H, W] to [N, D].

@@ -59,19 +59,3 @@ def out_features(module: nn.Module, input_shape: Sequence[int]) -> int:
         for part, training in modes:
             part.training = training
     return features.flatten(1).shape[1]
-
-
-def embed(module: nn.Module, x: Tensor, input_shape: Sequence[int]) -> Tensor:
-    """Apply a backbone behind any leading dimensions, as one batch.
-
-    Args:
-        module: maps [N, *input_shape] to [N, D].
-        x: [..., *input_shape], e.g. the support sets of T tasks.
-        input_shape: shape of one example.
-
-    Returns:
-        [..., D].
-    """
-    leading = x.shape[: x.ndim - len(input_shape)]
-    features: Tensor = module(x.reshape(-1, *input_shape))
-    return features.reshape(*leading, -1)

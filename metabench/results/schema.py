@@ -74,6 +74,12 @@ class Scores(Struct, frozen=True, kw_only=True):
     nonfinite: int = 0  # outputs that were NaN or infinite
     outputs_digest: str  # SHA-256 of all outputs, float32, in manifest order
 
+    def per_episode(self) -> npt.NDArray[np.float64]:
+        """[E] scores, one per episode: accuracy as a fraction, or squared error."""
+        if self.correct is not None:
+            return np.asarray(self.correct, dtype=np.float64) / self.queries
+        return np.asarray(self.error, dtype=np.float64)
+
 
 class CurvePoint(Struct, frozen=True, kw_only=True):
     """One point of the learning curve; which values it has depends on the learner."""
@@ -149,11 +155,7 @@ class Result(Struct, frozen=True, kw_only=True):
 
     def per_episode(self) -> npt.NDArray[np.float64]:
         """[E] scores, one per episode: accuracy as a fraction, or squared error."""
-        if self.scores is None:
-            return np.empty(0)
-        if self.scores.correct is not None:
-            return np.asarray(self.scores.correct, dtype=np.float64) / self.scores.queries
-        return np.asarray(self.scores.error, dtype=np.float64)
+        return np.empty(0) if self.scores is None else self.scores.per_episode()
 
 
 def encode(result: Result) -> bytes:

@@ -56,6 +56,13 @@ def macro_f1(predicted: npt.ArrayLike, truth: npt.ArrayLike, way: int) -> npt.ND
     return f1
 
 
+def squared_errors(values: npt.ArrayLike, truth: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Mean squared error of each episode: values and truth [E, Q, 1] -> [E] float64."""
+    difference = np.asarray(values, dtype=np.float64) - np.asarray(truth, dtype=np.float64)
+    errors: npt.NDArray[np.float64] = np.square(difference).mean(axis=(1, 2))
+    return errors
+
+
 def _class_counts(ids: Ids, way: int) -> Ids:
     """How often each class occurs in each episode: [E, Q] -> [E, way]."""
     episodes = len(ids)

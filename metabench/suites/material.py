@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from metabench.data.dataset import Dataset, Indices
+from metabench.data.dataset import Dataset, Examples, Indices, Targets
 from metabench.errors import DataError
 from metabench.suites import draw
 from metabench.suites.pool import Drawn, Pool
@@ -24,20 +23,22 @@ class Material:
     Attributes:
         content: the dataset's content digest, the key of every draw.
         protocol: the protocol's name, likewise.
-        images: [M, C, H, W] uint8, base images first.
+        images: [M, *shape] as in the dataset, base images first.
         labels: [B] class of each base image in 0..classes-1, for learners with `fit`.
         classes: number of base classes.
         base: pool of training episodes.
         validation: pool of validation episodes, or None.
+        targets: [M, 1] what is to be predicted where classes are functions; else None.
     """
 
     content: str
     protocol: str
-    images: npt.NDArray[np.uint8]
+    images: Examples
     labels: Indices
     classes: int
     base: Pool
     validation: Pool | None
+    targets: Targets | None = None
 
     @classmethod
     def of(cls, dataset: Dataset, protocol: str, pools: dict[str, Pool]) -> Material:
@@ -64,6 +65,7 @@ class Material:
             classes=len(classes),
             base=base.reindexed(positions),
             validation=None if validation is None else validation.reindexed(positions),
+            targets=None if dataset.targets is None else dataset.targets[images],
         )
 
     @property
@@ -71,6 +73,8 @@ class Material:
         """SHA-256 hex digest of the data and of how episodes are drawn from it."""
         digest = hashlib.sha256(f"{self.content}\n{self.protocol}\n".encode())
         digest.update(np.ascontiguousarray(self.images).data)
+        if self.targets is not None:
+            digest.update(np.ascontiguousarray(self.targets).data)
         return digest.hexdigest()
 
     def training(self, seed: int, first: int, count: int, way: int, shot: int, query: int) -> Drawn:
@@ -95,6 +99,8 @@ class Material:
         arrays = {f"base_{k}": v for k, v in self.base.to_arrays().items()}
         if self.validation is not None:
             arrays |= {f"validation_{k}": v for k, v in self.validation.to_arrays().items()}
+        if self.targets is not None:
+            arrays["targets"] = self.targets
         np.savez(
             folder / "pools.npz",
             keys=np.array([self.content, self.protocol]),
@@ -122,6 +128,7 @@ class Material:
                 classes=int(arrays["classes"]),
                 base=pool("base_"),
                 validation=pool("validation_") if "validation_classes" in arrays else None,
+                targets=arrays.get("targets"),
             )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from metabench.data.dataset import Dataset
-from metabench.errors import DataError
+from metabench.data.dataset import Dataset, Indices, Targets, truth
+from metabench.errors import DataError, UsageError
 from metabench.suites.listing import Listed
 from metabench.suites.manifest import Manifest
 from metabench.suites.material import Material, stream
@@ -27,7 +27,17 @@ class OpenSuite:
         return self.suite.protocol.pools(self.dataset)
 
     def check(self) -> None:
-        """Raise a DataError if test episodes of this shape cannot be drawn."""
+        """Raise an error if test episodes of this shape cannot be drawn or scored.
+
+        Raises:
+            DataError: there are too few classes or images.
+            UsageError: the metric does not go with the dataset.
+        """
+        if (self.dataset.targets is None) != (self.suite.kind == "classification"):
+            raise UsageError(
+                f"suite {self.suite.name}: metric '{self.suite.metric}' does not go with dataset "
+                f"{self.dataset.name}: 'mse' is for functions, 'accuracy' for classes"
+            )
         if isinstance(self.suite.protocol, Listed):
             return
         if "novel" not in self.pools:
@@ -49,6 +59,16 @@ class OpenSuite:
     def episodes(self) -> Manifest:
         """Block 0, the episodes that the leaderboard scores."""
         return self.manifest()
+
+    def support_truth(self, part: slice) -> Indices | Targets:
+        """What learners are told of support examples: labels [T, S], or values [T, S, 1]."""
+        drawn = self.episodes
+        return truth(drawn.support[part], drawn.support_y[part], self.dataset.targets)
+
+    def query_truth(self, part: slice) -> Indices | Targets:
+        """What queries are scored against: labels [T, Q], or values [T, Q, 1]."""
+        drawn = self.episodes
+        return truth(drawn.query[part], drawn.query_y[part], self.dataset.targets)
 
     @cached_property
     def material(self) -> Material | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from metabench.errors import UsageError
-from metabench.learner import load
+from metabench.learner import Kind, load
 from metabench.suites.protocol import BySplit, EpisodeProtocol
 
 if TYPE_CHECKING:
@@ -28,12 +28,12 @@ class Suite:
         name: names the suite in commands, files and tables.
         dataset: "module:attr" of, or directly, a function from the data root to a
             `Dataset`; or the dataset itself.
-        way: classes per episode.
+        way: classes per episode; 1 for regression, where an episode is one function.
         shot: support examples per class.
         query: query examples per class.
         episodes: how many test episodes.
         protocol: how the dataset is cut into base, validation and test episodes.
-        metric: "accuracy".
+        metric: "accuracy", or "mse" for regression: mean squared error, lower is better.
         address: how the command line names it, if not by its name.
     """
 
@@ -52,17 +52,25 @@ class Suite:
             raise UsageError(
                 f"suite name '{self.name}': write letters, digits, '.', '_' and '-' only"
             )
-        for what, least in (("way", 2), ("shot", 1), ("query", 1), ("episodes", 1)):
+        if self.kind == "regression" and self.way != 1:
+            raise UsageError(f"suite {self.name}: way={self.way}, regression has way=1")
+        fewest = 1 if self.kind == "regression" else 2
+        for what, least in (("way", fewest), ("shot", 1), ("query", 1), ("episodes", 1)):
             if getattr(self, what) < least:
                 raise UsageError(
                     f"suite {self.name}: {what}={getattr(self, what)}, must be at least {least}"
                 )
 
     @property
+    def kind(self) -> Kind:
+        """The kind of task that the suite poses."""
+        return "classification" if self.metric == "accuracy" else "regression"
+
+    @property
     def dataset_name(self) -> str:
         """The dataset's name, known without reading it."""
         if isinstance(self.dataset, str):
-            return self.dataset.partition(":")[0].rpartition(".")[2]
+            return self.dataset.partition(":")[0].rpartition(".")[2].replace("_", "-")
         name = getattr(self.dataset, "name", None) or getattr(self.dataset, "__name__", "dataset")
         return str(name)
 

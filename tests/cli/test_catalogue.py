@@ -13,6 +13,7 @@ PLUGIN = """
     def metabench_algorithms():
         yield metabench.Algorithm(
             "mine", build="x:y", params={"lr": 0.1, "fast": True}, tags={"floor"},
+            regression=metabench.Defaults(params={"lr": 0.5}),
             reference="a [paper]", tasks={"regression", "classification"},
         )
 
@@ -83,6 +84,7 @@ def test_an_algorithm_as_json(cli, plugin):
     assert listed(cli("list", "algorithms", "--json", "-p", plugin), "algorithms", "mine") == {
         "name": "mine",
         "params": {"lr": 0.1, "fast": True},
+        "for_regression": {"lr": 0.5},
         "tasks": ["classification", "regression"],
         "tags": ["floor"],
         "provider": "mine.py",

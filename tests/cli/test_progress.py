@@ -68,7 +68,10 @@ def test_a_pipe_gets_lines_and_a_terminal_bars(terminal, monkeypatch) -> None:
     ("result", "told"),
     [
         (make_result(suite=make_suite(episodes=2), correct=[15, 0]), "50.00% (20.0 s)"),
-        (make_result(suite=make_suite("curves", metric="mse"), error=[0.25] * 20), "0.25 (20.0 s)"),
+        (
+            make_result(suite=make_suite("curves", metric="mse"), error=[0.25] * 20),
+            "MSE 0.2500 (20.0 s)",
+        ),
         (make_result(status="error", reason="ValueError: no"), "error: ValueError: no (20.0 s)"),
         (
             make_result(status="not_applicable", reason="no base data"),

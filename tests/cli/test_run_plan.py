@@ -36,7 +36,8 @@ def test_a_dry_run_prints_the_plan_and_stores_nothing(planned) -> None:
 
 def test_the_default_needs_no_arguments(planned) -> None:
     found = planned()
-    assert {row.split()[0] for row in found} == {"digits-5w1s", "glyphs-5w1s", "glyphs-5w5s"}
+    suites = {"digits-5w1s", "glyphs-5w1s", "glyphs-5w5s", "sinusoid-5s"}
+    assert {row.split()[0] for row in found} == suites
     assert {row.split()[3] for row in found} == {"smoke"}
 
 

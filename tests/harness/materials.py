@@ -34,9 +34,10 @@ def plan(
     seconds: float | None = None,
     seed: int = 0,
     tasks_per_step: int = 2,
+    way: int = 3,
 ) -> Plan:
     return Plan(
-        training=Training(way=3, shot=1, query=4, tasks_per_step=tasks_per_step),
+        training=Training(way=way, shot=1, query=4, tasks_per_step=tasks_per_step),
         why_not="",
         updates=updates,
         tasks=tasks,

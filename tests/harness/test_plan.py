@@ -30,7 +30,7 @@ def some_cells(seeds: int = 3) -> list[Cell]:
     given: list[dict[str, str]] = [{}, {"lr": "1"}]
     algorithms = [configure(algorithm("maml"), one, "some.py", CODE) for one in given]
     algorithms.append(configure(algorithm("floor", deterministic=True), {}, "some.py", CODE))
-    return cells(SUITES[:3], algorithms, range(seeds), SMOKE, "cpu")
+    return cells(SUITES[:3], {"classification": algorithms}, range(seeds), SMOKE, "cpu")
 
 
 def test_cells_are_every_combination_but_one_seed_where_it_is_ignored() -> None:

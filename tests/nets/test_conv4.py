@@ -104,7 +104,7 @@ def test_running_statistics_make_eval_mode_blind_to_the_batch() -> None:
 
 
 def test_what_cannot_be_built_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"batch normalisation .*'episod'.*none, running"):
+    with pytest.raises(UsageError, match=r"batch normalisation .*'episod'.*did you mean 'episode'"):
         conv4((1, 28, 28), bn="episod")
     with pytest.raises(UsageError, match=r"takes images .* shape \(1,\)"):
         conv4((1,))

@@ -8,7 +8,7 @@ from torch import nn
 
 from metabench import UsageError
 from metabench.nets.conv4 import conv4
-from metabench.nets.shapes import channels_innermost, embed, image_shape, out_features
+from metabench.nets.shapes import channels_innermost, image_shape, out_features
 
 
 def test_width_is_found_by_trying() -> None:
@@ -34,16 +34,6 @@ def test_modes_come_back_when_the_shape_does_not_fit() -> None:
     with pytest.raises(RuntimeError):
         out_features(module, (4,))
     assert module.training
-
-
-@pytest.mark.parametrize("leading", [(5,), (2, 3), (2, 1, 3)])
-def test_embedding_keeps_leading_dimensions(leading: tuple[int, ...]) -> None:
-    module = conv4((1, 8, 8)).eval()
-    x = torch.rand(*leading, 1, 8, 8)
-    one_by_one = torch.stack([module(image[None])[0] for image in x.reshape(-1, 1, 8, 8)])
-    features = embed(module, x, (1, 8, 8))
-    assert features.shape == (*leading, 64)
-    assert torch.allclose(features.reshape(-1, 64), one_by_one, atol=1e-5)
 
 
 def test_image_shapes() -> None:

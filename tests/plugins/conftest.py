@@ -65,7 +65,8 @@ def trained(build: Build) -> Build:
     def make(name: str, updates: int = 2, size: int = 8, **settings: object) -> Learner:
         learner = build(name, size=size, **settings)
         if meta_trained(learner):
-            plan = make_plan(updates=updates, tasks_per_step=1)
+            way = settings.get("way", 5)
+            plan = make_plan(updates=updates, tasks_per_step=1, way=min(3, way))  # type: ignore[call-overload]
             meta_train(learner, material_of(size), plan, lambda fraction, values: None)
         return learner
 

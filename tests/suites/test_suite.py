@@ -10,8 +10,9 @@ from PIL import Image
 
 from metabench import DataError, Suite, UsageError
 from metabench.data import listed
-from metabench.data.dataset import SPLITS
+from metabench.data.dataset import SPLITS, Dataset
 from metabench.suites.catalogue import EMBEDDED, SUITES
+from metabench.suites.material import Material
 from metabench.suites.protocol import BySplit
 
 DIGESTS = json.loads((Path(__file__).parent / "digests.json").read_text())
@@ -35,9 +36,17 @@ def test_digests_are_the_recorded_ones(suite: Suite) -> None:
     } == DIGESTS[suite.name]
 
 
+def keys(examples: Dataset | Material, members: np.ndarray) -> list[bytes]:
+    """What tells examples apart: their pixels, or point and value."""
+    if examples.targets is None:
+        return [image.tobytes() for image in examples.images[members]]
+    both = np.hstack([examples.images[members], examples.targets[members]])
+    return [pair.tobytes() for pair in both]
+
+
 @pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name)
 def test_classes_of_the_images_drawn_are_disjoint(suite: Suite) -> None:
-    """Over 10,000 episodes a split, on the images themselves."""
+    """Over 10,000 episodes a split, on the images themselves (for functions, on their points)."""
     if not suite.protocol.class_disjoint:
         pytest.skip("declared exempt from class-disjointness")
     opened = dataclasses.replace(suite, episodes=10_000, query=2).open()
@@ -46,17 +55,16 @@ def test_classes_of_the_images_drawn_are_disjoint(suite: Suite) -> None:
     novel = opened.episodes
     seen = {"novel": np.unique(dataset.labels[np.hstack([novel.support, novel.query])])}
     trained = material.training(0, 0, 10_000, min(suite.way, 5), 1, 2)
-    seen_images = {"base": material.images[np.unique(np.hstack([trained.support, trained.query]))]}
+    seen_images = {"base": keys(material, np.unique(np.hstack([trained.support, trained.query])))}
     checked = material.validating(10_000, suite.way, suite.shot, 2)
     if checked is not None:
         members = np.unique(np.hstack([checked.support, checked.query]))
-        seen_images["validation"] = material.images[members]
+        seen_images["validation"] = keys(material, members)
     for split, images in seen_images.items():
         # Learners get copies of images, so the class is found again by the pixels.
-        class_of = {
-            image.tobytes(): int(c) for image, c in zip(dataset.images, dataset.labels, strict=True)
-        }
-        seen[split] = np.unique([class_of[image.tobytes()] for image in images])
+        everything = keys(dataset, np.arange(len(dataset.images)))
+        class_of = dict(zip(everything, dataset.labels.tolist(), strict=True))
+        seen[split] = np.unique([class_of[image] for image in images])
     for split, classes in seen.items():
         assert set(classes) <= set(dataset.split(split)), split
     assert sum(len(c) for c in seen.values()) == len(set().union(*map(set, seen.values())))
@@ -186,7 +194,9 @@ def test_names_are_unique_and_say_their_shape() -> None:
     assert len({suite.name for suite in SUITES}) == len(SUITES)
     for suite in SUITES:
         assert suite.name.startswith(suite.dataset_name)
-        if isinstance(suite.protocol, BySplit):
+        if suite.kind == "regression":
+            assert suite.name.endswith(f"-{suite.shot}s")
+        elif isinstance(suite.protocol, BySplit):
             assert suite.name.endswith(f"-{suite.way}w{suite.shot}s")
 
 

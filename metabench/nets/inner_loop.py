@@ -1,0 +1,97 @@
+"""The inner loop: gradient steps on support sets, for T tasks at once.
+
+Tasks do not share parameters here, so the gradient of the sum of their losses is, for each
+task, the gradient of its own. Networks are mapped over tasks first and differentiated after,
+by ordinary autograd, as often as wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from metabench.errors import UsageError
+from metabench.learner import Support
+from metabench.nets.per_task import State, per_task, support_statistics
+
+
+def sgd_steps(
+    network: nn.Module,
+    params: State,
+    support: Support,
+    lr: float | Mapping[str, Tensor],
+    steps: int,
+    *,
+    second_order: bool = False,
+) -> dict[str, Tensor]:
+    """Adapt parameters to T support sets by gradient descent on each set's mean loss.
+
+    Args:
+        network: maps [N, *shape] to logits [N, way], or to values [N, 1].
+        params: what to adapt, by name: the network's parameters, which every task starts from
+            (`dict(network.named_parameters())`), or tensors [T, ...], each task its own.
+            They require gradients.
+        support: x [T, S, *shape], y [T, S] int64 or [T, S, 1] float.
+        lr: the step size; or one tensor for each parameter, of its shape (Meta-SGD).
+        steps: how many; with 0 every task gets the parameters as they are.
+        second_order: let gradients of the result go through the steps' own gradients; without
+            it these count as constants (first-order MAML).
+
+    Returns:
+        The adapted parameters [T, ...] by name. They hang on `params` and `lr` for autograd:
+        detach what is only used to predict.
+
+    Source:
+        Finn, Abbeel and Levine 2017, equation 1 and section 5.2 (arXiv:1703.03400);
+        Li et al. 2017, equation 2 (arXiv:1707.09835) for step sizes by parameter.
+    """
+    adapted = _one_each(network, params, len(support.x))
+    for _ in range(steps):
+        losses = task_losses(per_task(network, adapted, support.x), support.y)
+        grads = torch.autograd.grad(losses.sum(), list(adapted.values()), create_graph=second_order)
+        adapted = {
+            name: value - (lr if isinstance(lr, float) else lr[name]) * grad
+            for (name, value), grad in zip(adapted.items(), grads, strict=True)
+        }
+    return adapted
+
+
+def task_losses(outputs: Tensor, y: Tensor) -> Tensor:
+    """The mean loss of each task: cross-entropy, or squared error where `y` is no class.
+
+    Args:
+        outputs: [T, N, way] logits, or [T, N, 1] values.
+        y: [T, N] int64, or [T, N, 1] float.
+
+    Returns:
+        [T].
+
+    Raises:
+        UsageError: there is not one value for each target.
+    """
+    if y.is_floating_point():
+        if outputs.shape != y.shape:  # subtraction would broadcast
+            raise UsageError(f"outputs {list(outputs.shape)} for values {list(y.shape)}")
+        return (outputs - y).square().mean((1, 2))
+    return F.cross_entropy(outputs.transpose(1, 2), y, reduction="none").mean(1)
+
+
+def answering_state(network: nn.Module, params: State, support: Support) -> dict[str, Tensor]:
+    """What the queries of T adapted tasks are answered with, by `per_task`.
+
+    That is the adapted parameters, and under them the support sets' statistics where the
+    network normalises by these.
+    """
+    return {**params, **support_statistics(network, params, support.x)}
+
+
+def _one_each(network: nn.Module, params: State, tasks: int) -> dict[str, Tensor]:
+    """Parameters [T, ...]: those that tasks share are expanded, not copied."""
+    own = dict(network.named_parameters())
+    return {
+        name: value.expand(tasks, *value.shape) if value.ndim == own[name].ndim else value
+        for name, value in params.items()
+    }

@@ -1,0 +1,95 @@
+"""Networks applied to T tasks at once, each with parameters and statistics of its own.
+
+A task's network is a state: tensors by name, as in a `state_dict`, with a leading task
+dimension. What a state does not name is the network's own and shared by all tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from metabench.nets.norms import SupportNorm, normalises_by_task
+
+State = Mapping[str, Tensor]  # [T, *shape of the parameter or buffer]
+
+
+def per_task(network: nn.Module, state: State, x: Tensor) -> Tensor:
+    """Apply a network to every task's examples; no task sees another's.
+
+    Args:
+        network: maps [N, *shape] to [N, D], in eval mode where the mode matters.
+        state: the tasks' own parameters and buffers; may be empty.
+        x: [T, N, *shape].
+
+    Returns:
+        [T, N, D], differentiable (more than once) in the state and the network's parameters.
+    """
+
+    def of_task(state: State, x: Tensor) -> Tensor:
+        output: Tensor = functional_call(network, dict(state), (x,))
+        return output
+
+    outputs: Tensor = vmap(of_task)(dict(state), x)
+    return outputs
+
+
+def support_statistics(network: nn.Module, state: State, x: Tensor) -> dict[str, Tensor]:
+    """The statistics that each `SupportNorm` of a network takes from T support sets.
+
+    Args:
+        network: as for `per_task`.
+        state: likewise.
+        x: [T, S, *shape], the support sets.
+
+    Returns:
+        Buffers by name, [T, C], to be added to the state that queries are answered with;
+        empty if the network has no such layer.
+    """
+    norms = {name: m for name, m in network.named_modules() if isinstance(m, SupportNorm)}
+    if not norms:
+        return {}
+
+    def of_task(state: State, x: Tensor) -> dict[str, Tensor]:
+        try:
+            for norm in norms.values():
+                norm.collected = []
+            functional_call(network, dict(state), (x,))
+            used = {name: norm.collected or [] for name, norm in norms.items()}
+        finally:
+            for norm in norms.values():
+                norm.collected = None
+        # A layer that a forward pass runs through twice keeps the statistics of the last time.
+        return {
+            f"{name}.{part}": statistics[-1][i]
+            for name, statistics in used.items()
+            for i, part in enumerate(("mean", "var"))
+        }
+
+    found: dict[str, Tensor] = vmap(of_task)(dict(state), x)
+    return found
+
+
+def embed(
+    module: nn.Module, x: Tensor, input_shape: Sequence[int], statistics: State | None = None
+) -> Tensor:
+    """Features of examples behind any leading dimensions.
+
+    All examples are one batch, unless the module normalises by task: then each task is.
+
+    Args:
+        module: maps [N, *input_shape] to [N, D].
+        x: [N, *input_shape], or [T, N, *input_shape] for T tasks.
+        input_shape: shape of one example.
+        statistics: of the tasks' support sets, from `support_statistics`.
+
+    Returns:
+        [..., D], with the leading dimensions of `x`.
+    """
+    leading = x.shape[: x.ndim - len(input_shape)]
+    if len(leading) == 2 and normalises_by_task(module):
+        return per_task(module, statistics or {}, x).flatten(2)
+    features: Tensor = module(x.reshape(-1, *input_shape))
+    return features.reshape(*leading, -1)

@@ -1,0 +1,111 @@
+"""Model-agnostic meta-learning: an initialisation from which few gradient steps suffice.
+
+Finn, Abbeel and Levine 2017, "Model-Agnostic Meta-Learning for Fast Adaptation of Deep
+Networks", ICML (arXiv:1703.03400).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from metabench import BatchedLearner, Episodes, Support, TaskSpec, UsageError
+from metabench.nets.heads import linear_head
+from metabench.nets.inner_loop import answering_state, sgd_steps, task_losses
+from metabench.nets.per_task import State, per_task
+from metabench.nets.shapes import out_features
+
+
+class Maml(BatchedLearner):
+    """Learns the parameters that the inner loop starts from, the head's included.
+
+    Args:
+        task: what it is built for.
+        backbone: address of the network body; `bn=` in it decides where the statistics of
+            batch normalisation come from.
+        lr: Adam's, in the outer loop.
+        inner_lr: step size of the inner loop, for mean losses.
+        inner_steps: inner steps in meta-training.
+        adapt_steps: inner steps at test; 0: as in meta-training.
+        first_order: leave second derivatives out (FOMAML, section 5.2).
+    """
+
+    def __init__(
+        self,
+        task: TaskSpec,
+        backbone: str = "conv4[bn=support]",
+        lr: float = 1e-3,
+        inner_lr: float = 0.4,
+        inner_steps: int = 1,
+        adapt_steps: int = 0,
+        first_order: bool = False,
+    ) -> None:
+        super().__init__(task)
+        body = task.backbone(backbone)
+        head = linear_head(out_features(body, task.input_shape), task.way, task.generator())
+        self.network = nn.Sequential(body, head.to(task.device)).eval()
+        self.inner_lr = inner_lr
+        self.inner_steps = inner_steps
+        self.adapt_steps = adapt_steps or inner_steps
+        self.first_order = first_order
+        self.rates = self.learned_rates().eval()
+        self.optimizer = torch.optim.Adam([*self.network.parameters(), *self.rates], lr)
+
+    def learned_rates(self) -> nn.ParameterList:
+        """The step sizes that are learned with the parameters, in their order: none."""
+        return nn.ParameterList()
+
+    def step_sizes(self) -> float | Mapping[str, Tensor]:
+        """The inner loop's."""
+        return self.inner_lr
+
+    def meta_loss(self, episodes: Episodes) -> Tensor:
+        """Mean query loss after adapting to the support sets (algorithm 2, line 10)."""
+        if episodes.way > self.task.way:
+            raise UsageError(
+                f"training episodes are {episodes.way}-way, the head has {self.task.way} outputs: "
+                f"ask for train_way={self.task.way} or fewer"
+            )
+        params = dict(self.network.named_parameters())
+        adapted = sgd_steps(
+            self.network,
+            params,
+            episodes.support,
+            self.step_sizes(),
+            self.inner_steps,
+            second_order=not self.first_order,
+        )
+        state = answering_state(self.network, adapted, episodes.support)
+        outputs = per_task(self.network, state, episodes.query.x)
+        return task_losses(outputs, episodes.query.y).mean()
+
+    def meta_step(self, episodes: Episodes) -> float:
+        loss = self.meta_loss(episodes)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self._follow(episodes)
+        return loss.item()
+
+    @torch.enable_grad()
+    def adapt(self, support: Support) -> State:
+        params = dict(self.network.named_parameters())
+        adapted = sgd_steps(self.network, params, support, self.step_sizes(), self.adapt_steps)
+        fixed = {name: value.detach() for name, value in adapted.items()}
+        with torch.no_grad():
+            return answering_state(self.network, fixed, support)
+
+    @torch.no_grad()
+    def predict(self, state: State, query_x: Tensor) -> Tensor:
+        return per_task(self.network, state, query_x)
+
+    @torch.no_grad()
+    def _follow(self, episodes: Episodes) -> None:
+        """Let running statistics, where there are any, follow the training images."""
+        if any(isinstance(part, nn.BatchNorm2d) for part in self.network.modules()):
+            images = torch.cat([episodes.support.x, episodes.query.x], dim=1)
+            self.network.train()
+            self.network(images.flatten(0, 1))
+            self.network.eval()

@@ -1,0 +1,29 @@
+"""Meta-SGD: MAML that also learns how far each parameter moves, and in which direction.
+
+Li, Zhou, Chen and Li 2017, "Meta-SGD: Learning to Learn Quickly for Few-Shot Learning"
+(arXiv:1707.09835).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from metabench_plugins.maml import Maml
+
+
+class MetaSgd(Maml):
+    """One learned step size for each parameter, of its shape (equation 2).
+
+    All of them start from `inner_lr`; everything else is as for MAML.
+    """
+
+    def learned_rates(self) -> nn.ParameterList:
+        start = self.inner_lr
+        return nn.ParameterList(torch.full_like(p, start) for p in self.network.parameters())
+
+    def step_sizes(self) -> Mapping[str, Tensor]:
+        names = [name for name, _ in self.network.named_parameters()]
+        return dict(zip(names, self.rates, strict=True))

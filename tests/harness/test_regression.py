@@ -1,0 +1,171 @@
+"""Suites of functions through the whole of a cell: training, validation, scores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import metabench
+from metabench import Episodes, Learner, Support, UsageError
+from metabench.harness.base import Base, Meter
+from metabench.harness.messages import Plan
+from metabench.harness.outer_loop import meta_train
+from metabench.learner import TaskSpec
+from metabench.results.schema import Training
+from metabench.suites.catalogue import SUITES
+from metabench.suites.material import Material
+from metabench.suites.suite import Suite
+
+SINUSOID = next(s for s in SUITES if s.name == "sinusoid-5s")
+
+
+@pytest.fixture(scope="module")
+def material() -> Material:
+    found = SINUSOID.open().material
+    assert found is not None
+    return found
+
+
+def plan(updates: int = 20) -> Plan:
+    return Plan(
+        training=Training(way=1, shot=5, query=10, tasks_per_step=4),
+        why_not="",
+        updates=updates,
+        tasks=None,
+        seconds=None,
+        training_seed=0,
+        images_per_task=105,
+        validation_episodes=30,
+        validation_shape=(1, 5, 100),
+    )
+
+
+class Mean(Learner):
+    """Predicts the mean of the support set's values, off by `shift`."""
+
+    shift = 0.0
+
+    def adapt(self, support: Support) -> Tensor:
+        assert support.y.shape == (5, 1)
+        assert support.y.dtype == torch.float32
+        return support.y.mean() + self.shift
+
+    def predict(self, state: Tensor, query_x: Tensor) -> Tensor:
+        return state.expand(len(query_x), 1)
+
+
+def test_scores_are_mean_squared_errors_of_episodes() -> None:
+    opened = SINUSOID.open()
+    m, targets = opened.episodes, opened.dataset.targets
+    assert targets is not None
+    support, query = targets[m.support[:50]], targets[m.query[:50]].astype(np.float64)
+    expected = ((query - support.mean(axis=1, keepdims=True)) ** 2).mean(axis=(1, 2))
+    evaluation = metabench.evaluate(Mean, SINUSOID, episodes=50)
+    assert np.allclose(evaluation.scores, expected, rtol=1e-5)
+    assert evaluation.score == pytest.approx(expected.mean(), rel=1e-5)
+    assert evaluation.macro_f1 is None
+    assert str(evaluation).startswith("sinusoid-5s: MSE ")
+
+
+def test_chance_scores_the_mean_square_of_the_targets() -> None:
+    from metabench_plugins.floors import Chance
+
+    opened = SINUSOID.open()
+    assert opened.dataset.targets is not None
+    squares = opened.dataset.targets[opened.episodes.query[:100]].astype(np.float64) ** 2
+    evaluation = metabench.evaluate(Chance, SINUSOID)
+    assert evaluation.score == pytest.approx(squares.mean(), rel=1e-6)
+
+
+def test_outputs_that_are_not_finite_have_no_score() -> None:
+    class Diverged(Mean):
+        shift = float("inf")
+
+    with pytest.raises(UsageError, match="outputs in episode 0 are not finite"):
+        metabench.evaluate(Diverged, SINUSOID, episodes=10)
+
+
+def test_an_episode_is_one_function_with_points_apart() -> None:
+    opened = SINUSOID.open()
+    m, labels = opened.episodes, opened.dataset.labels
+    both = np.hstack([m.support, m.query])
+    assert m.query.shape == (1000, 100)
+    assert (labels[both] == m.classes).all()
+    assert (np.diff(np.sort(both, axis=1), axis=1) > 0).all()
+    assert np.isin(m.classes, opened.dataset.split("novel")).all()
+
+
+class Recording(Mean):
+    """Its error on validation is smallest after 8 updates."""
+
+    def __init__(self, task: TaskSpec) -> None:
+        super().__init__(task)
+        self.update = torch.zeros(())
+        self.seen: list[Episodes] = []
+
+    def meta_step(self, episodes: Episodes) -> float:
+        self.update += 1
+        self.seen.append(episodes)
+        return 0.0
+
+    def adapt(self, support: Support) -> Tensor:
+        return super().adapt(support) + (self.update - 8).abs() * 10
+
+
+def recorded(material: Material) -> tuple[Recording, Any]:
+    learner = Recording(TaskSpec((1,), way=1, shot=5, kind="regression"))
+    return learner, meta_train(learner, material, plan(), lambda fraction, values: None)
+
+
+def test_training_episodes_hold_values(material: Material) -> None:
+    learner, _ = recorded(material)
+    episodes = learner.seen[0]
+    assert (episodes.way, len(episodes)) == (1, 4)
+    assert episodes.support.x.shape == episodes.support.y.shape == (4, 5, 1)
+    assert episodes.query.x.shape == episodes.query.y.shape == (4, 10, 1)
+    assert material.targets is not None
+    points = zip(material.images[:, 0].tolist(), material.targets[:, 0].tolist(), strict=True)
+    drawn = zip(episodes.query.x.flatten(), episodes.query.y.flatten(), strict=True)
+    assert {(x.item(), y.item()) for x, y in drawn} <= set(points)
+
+
+def test_the_smallest_validation_error_is_selected(material: Material) -> None:
+    learner, trained = recorded(material)
+    assert (trained.selected, trained.selected_update) == ("best", 8)
+    assert float(learner.update) == 8
+    errors = [point.values["validation"] for point in trained.curve]
+    assert min(errors) == errors[3] == trained.best_validation
+
+
+def test_base_data_pools_the_points_of_all_base_functions(material: Material) -> None:
+    base = Base(material, Meter(plan(), lambda fraction, values: None), "cpu")
+    assert base.x.shape == base.y.shape == (20_000 * 128, 1)
+    assert base.y.dtype == torch.float32
+    train, held_out = base.split(64)
+    assert len(held_out.y) == 20_000 * 2
+    assert len(train.y) + len(held_out.y) == len(base.y)
+    x, y = next(iter(train.batches(32)))
+    assert x.shape == y.shape == (32, 1)
+
+
+def test_material_survives_its_file(material: Material, tmp_path: Any) -> None:
+    material.save(tmp_path)
+    again = Material.load(tmp_path)
+    assert again.digest == material.digest
+    assert material.targets is not None
+    assert np.array_equal(again.targets, material.targets)  # type: ignore[arg-type]
+
+
+def test_metric_and_dataset_have_to_go_together() -> None:
+    wrong = Suite("wrong", SINUSOID.dataset, way=5, shot=1)
+    with pytest.raises(UsageError, match="'accuracy' does not go with dataset sinusoid"):
+        wrong.open()
+    digits = Suite("wrong", "metabench.data.digits:load", way=1, shot=1, metric="mse")
+    with pytest.raises(UsageError, match="'mse' does not go with dataset digits"):
+        digits.open()
+    with pytest.raises(UsageError, match="way=5, regression has way=1"):
+        Suite("wrong", SINUSOID.dataset, way=5, shot=1, metric="mse")

@@ -1,0 +1,175 @@
+"""The inner loop against one that is written out, in float64."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from nets import plain
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+from torch.nn import functional as F
+
+from metabench import Episodes, sgd_steps
+from metabench.nets.inner_loop import answering_state, task_losses
+from metabench.nets.per_task import per_task
+
+KINDS = ["mlp", "episode", "support", "running", "none"]
+LR = 0.3
+
+every_network = pytest.mark.parametrize("kind", KINDS)
+
+
+def parameters(network: nn.Module) -> dict[str, Tensor]:
+    return dict(network.named_parameters())
+
+
+def meta_loss(
+    network: nn.Module, episodes: Episodes, steps: int, second_order: bool = True
+) -> Tensor:
+    adapted = sgd_steps(
+        network, parameters(network), episodes.support, LR, steps, second_order=second_order
+    )
+    state = answering_state(network, adapted, episodes.support)
+    return task_losses(per_task(network, state, episodes.query.x), episodes.query.y).mean()
+
+
+def relative_difference(some: list[Tensor], others: list[Tensor]) -> float:
+    one, two = (torch.cat([t.flatten() for t in tensors]) for tensors in (some, others))
+    return float((one - two).norm() / two.norm())
+
+
+def gradients(value: Tensor, network: nn.Module) -> list[Tensor]:
+    return list(torch.autograd.grad(value, list(network.parameters())))
+
+
+@every_network
+@pytest.mark.parametrize("steps", [0, 1, 3])
+def test_adapted_parameters_equal_those_of_a_plain_loop(kind: str, steps: int) -> None:
+    network, episodes = plain.small_network(kind), plain.small_episodes(kind)
+    params = parameters(network)
+    adapted = sgd_steps(network, params, episodes.support, LR, steps)
+    for t, (support, _) in enumerate(episodes):
+        expected = plain.steps(network, params, support, LR, steps, second_order=False)
+        for name, value in expected.items():
+            assert torch.allclose(adapted[name][t], value, rtol=1e-10, atol=1e-12), name
+
+
+@every_network
+@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("second_order", [True, False])
+def test_the_meta_gradient_equals_that_of_a_plain_loop(
+    kind: str, steps: int, second_order: bool
+) -> None:
+    network, episodes = plain.small_network(kind), plain.small_episodes(kind)
+    ours = meta_loss(network, episodes, steps, second_order)
+    theirs = plain.meta_loss(network, parameters(network), episodes, LR, steps, second_order)
+    assert ours.item() == pytest.approx(theirs.item(), rel=1e-12)
+    assert relative_difference(gradients(ours, network), gradients(theirs, network)) < 1e-10
+
+
+@every_network
+def test_the_meta_gradient_equals_finite_differences(kind: str) -> None:
+    network, episodes = plain.small_network(kind), plain.small_episodes(kind)
+    gradient = gradients(meta_loss(network, episodes, steps=2), network)
+    g = torch.Generator().manual_seed(2)
+    direction = [torch.randn(p.shape, generator=g, dtype=p.dtype) for p in network.parameters()]
+    slope = sum((a * b).sum() for a, b in zip(gradient, direction, strict=True))
+
+    def moved(by: float) -> float:
+        for p, d in zip(network.parameters(), direction, strict=True):
+            p.data += by * d
+        value = meta_loss(network, episodes, steps=2).item()
+        for p, d in zip(network.parameters(), direction, strict=True):
+            p.data -= by * d
+        return value
+
+    step = 1e-6
+    assert (moved(step) - moved(-step)) / (2 * step) == pytest.approx(float(slope), rel=1e-5)
+
+
+@every_network
+def test_first_order_gradients_are_others(kind: str) -> None:
+    network, episodes = plain.small_network(kind), plain.small_episodes(kind)
+    second = gradients(meta_loss(network, episodes, steps=1), network)
+    first = gradients(meta_loss(network, episodes, steps=1, second_order=False), network)
+    assert relative_difference(first, second) > 1e-3
+
+
+def test_a_step_size_for_each_parameter_is_used_and_learned() -> None:
+    network, episodes = plain.small_network("support"), plain.small_episodes("support")
+    params = parameters(network)
+    g = torch.Generator().manual_seed(3)
+    rates = {
+        n: torch.rand(p.shape, generator=g, dtype=p.dtype).requires_grad_()
+        for n, p in params.items()
+    }
+    adapted = sgd_steps(network, params, episodes.support, rates, 2, second_order=True)
+    state = answering_state(network, adapted, episodes.support)
+    ours = task_losses(per_task(network, state, episodes.query.x), episodes.query.y).mean()
+    theirs = plain.meta_loss(network, params, episodes, rates, 2)
+    learned = [*params.values(), *rates.values()]
+    ours_g, theirs_g = (torch.autograd.grad(v, learned) for v in (ours, theirs))
+    assert relative_difference(list(ours_g), list(theirs_g)) < 1e-10
+    assert all(g.abs().max() > 0 for g in ours_g)
+
+
+def test_tasks_may_start_from_parameters_of_their_own() -> None:
+    network, episodes = plain.small_network("none"), plain.small_episodes("none")
+    once = sgd_steps(network, parameters(network), episodes.support, LR, 1)
+    twice = sgd_steps(network, once, episodes.support, LR, 1)
+    expected = sgd_steps(network, parameters(network), episodes.support, LR, 2)
+    for name, value in expected.items():
+        assert torch.allclose(twice[name], value, atol=1e-12)
+
+
+def test_losses_are_means_of_each_task() -> None:
+    g = torch.Generator().manual_seed(0)
+    logits, y = torch.randn(3, 4, 5, generator=g), torch.randint(5, (3, 4), generator=g)
+    values, targets = torch.randn(3, 4, 1, generator=g), torch.randn(3, 4, 1, generator=g)
+    for t in range(3):
+        assert torch.allclose(task_losses(logits, y)[t], F.cross_entropy(logits[t], y[t]))
+        assert torch.allclose(task_losses(values, targets)[t], F.mse_loss(values[t], targets[t]))
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_torchs_own_batch_norm_mapped_over_tasks_is_not_to_be_trusted(ours: bool) -> None:
+    """Why `EpisodeNorm` is written out, and why tasks are mapped before gradients are taken.
+
+    In torch 2.13 `grad` of `vmap` of a task with an inner gradient is silently wrong behind a
+    convolution with `F.batch_norm`.
+    """
+    network, episodes = plain.small_network("episode"), plain.small_episodes("episode")
+    params = parameters(network)
+    expected = plain.meta_loss(network, params, episodes, LR, 1)
+    right = gradients(expected, network)
+    if ours:
+        assert relative_difference(gradients(meta_loss(network, episodes, 1), network), right) < (
+            1e-10
+        )
+        return
+
+    class TorchNorm(nn.Module):
+        def __init__(self, weight: nn.Parameter, bias: nn.Parameter) -> None:
+            super().__init__()
+            self.weight, self.bias = weight, bias
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.batch_norm(x, None, None, self.weight, self.bias, training=True)
+
+    body = network[0]
+    for i, layer in enumerate(body):  # type: ignore[arg-type]
+        if hasattr(layer, "statistics"):
+            body[i] = TorchNorm(layer.weight, layer.bias)  # type: ignore[index, operator]
+
+    def task(p: dict[str, Tensor], x: Tensor, y: Tensor, qx: Tensor, qy: Tensor) -> Tensor:
+        inner = grad(lambda p: F.cross_entropy(functional_call(network, p, (x,)), y))(p)
+        stepped = {n: p[n] - LR * inner[n] for n in p}
+        return F.cross_entropy(functional_call(network, stepped, (qx,)), qy)
+
+    detached = {n: p.detach() for n, p in params.items()}
+    arrays = (*episodes.support, *episodes.query)
+    mapped = grad(lambda p: vmap(task, (None, 0, 0, 0, 0))(p, *arrays).mean())(detached)
+    if torch.__version__.startswith("2.13"):
+        assert relative_difference(list(mapped.values()), right) > 1e-3
+    safe = vmap(grad(task), (None, 0, 0, 0, 0))(detached, *arrays)
+    assert relative_difference([g.mean(0) for g in safe.values()], right) < 1e-10

@@ -1,0 +1,113 @@
+"""Networks applied to many tasks at once, against one task at a time."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from nets import plain
+from torch import Tensor, nn
+
+from metabench.nets.conv4 import conv4
+from metabench.nets.norms import NORMS, EpisodeNorm, SupportNorm, normalises_by_task
+from metabench.nets.per_task import embed, per_task, support_statistics
+
+every_norm = pytest.mark.parametrize("bn", list(NORMS))
+
+
+def images(*leading: int, seed: int = 0) -> Tensor:
+    g = torch.Generator().manual_seed(seed)
+    return torch.rand(*leading, 1, 8, 8, generator=g, dtype=torch.float64)
+
+
+def states(network: nn.Module, tasks: int) -> dict[str, Tensor]:
+    """Parameters that differ from task to task."""
+    g = torch.Generator().manual_seed(5)
+    return {
+        name: p.detach() + 0.1 * torch.randn(tasks, *p.shape, generator=g, dtype=p.dtype)
+        for name, p in network.named_parameters()
+    }
+
+
+@every_norm
+def test_each_task_is_answered_with_its_own_parameters(bn: str) -> None:
+    network, x = plain.small_network(bn), images(4, 6)
+    state = states(network, 4)
+    outputs = per_task(network, state, x)
+    for t in range(4):
+        expected, _ = plain.forward(network, {n: v[t] for n, v in state.items()}, x[t])
+        assert torch.allclose(outputs[t], expected, atol=1e-12)
+
+
+@every_norm
+def test_without_parameters_of_their_own_tasks_share_the_networks(bn: str) -> None:
+    network, x = plain.small_network(bn), images(3, 6)
+    outputs = per_task(network, {}, x)
+    for t in range(3):
+        expected, _ = plain.forward(network, dict(network.named_parameters()), x[t])
+        assert torch.allclose(outputs[t], expected, atol=1e-12)
+
+
+def test_statistics_are_those_of_each_support_set_and_normalise_its_queries() -> None:
+    network, support, query = plain.small_network("support"), images(3, 5), images(3, 7, seed=1)
+    state = states(network, 3)
+    statistics = support_statistics(network, state, support)
+    names = [n for n, m in network.named_modules() if isinstance(m, SupportNorm)]
+    assert list(statistics) == [f"{n}.{part}" for n in names for part in ("mean", "var")]
+    outputs = per_task(network, {**state, **statistics}, query)
+    for t in range(3):
+        params = {n: v[t] for n, v in state.items()}
+        _, used = plain.forward(network, params, support[t])
+        for i, (mean, var) in enumerate(used):
+            assert torch.allclose(statistics[f"{names[i]}.mean"][t], mean, atol=1e-12)
+            assert torch.allclose(statistics[f"{names[i]}.var"][t], var, atol=1e-12)
+        expected, _ = plain.forward(network, params, query[t], used)
+        assert torch.allclose(outputs[t], expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("bn", ["episode", "running", "none"])
+def test_other_networks_have_no_statistics_to_keep(bn: str) -> None:
+    assert support_statistics(plain.small_network(bn), {}, images(2, 5)) == {}
+
+
+def test_collecting_statistics_leaves_the_network_as_it_was() -> None:
+    network = plain.small_network("support")
+    support_statistics(network, {}, images(2, 5))
+    norms = [m for m in network.modules() if isinstance(m, SupportNorm)]
+    assert all(m.mean is None and m.collected is None for m in norms)
+    assert not any("mean" in name or "var" in name for name in network.state_dict())
+    with pytest.raises(RuntimeError):
+        support_statistics(network, {}, torch.rand(2, 5, 3, 8, 8, dtype=torch.float64))
+    assert all(m.collected is None for m in norms)
+
+
+@every_norm
+def test_a_single_value_is_normalised_to_itself(bn: str) -> None:
+    """One image of 8x8 ends as a map of 1x1, whose variance is of no use."""
+    network, lone = conv4((1, 8, 8), channels=4, bn=bn).double().eval(), images(1)
+    assert network(lone).isfinite().all()
+    norm = EpisodeNorm(3).double()
+    value = torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64).reshape(1, 3, 1, 1)
+    assert torch.allclose(norm(value), value, atol=1e-12)
+
+
+@every_norm
+def test_which_networks_normalise_by_task(bn: str) -> None:
+    assert normalises_by_task(plain.small_network(bn)) == (bn in ("episode", "support"))
+
+
+@pytest.mark.parametrize("leading", [(5,), (2, 3), (2, 1, 3)])
+def test_embedding_keeps_leading_dimensions(leading: tuple[int, ...]) -> None:
+    module = conv4((1, 8, 8)).double().eval()
+    x = images(*leading)
+    one_by_one = torch.stack([module(image[None])[0] for image in x.reshape(-1, 1, 8, 8)])
+    features = embed(module, x, (1, 8, 8))
+    assert features.shape == (*leading, 64)
+    assert torch.allclose(features.reshape(-1, 64), one_by_one, atol=1e-12)
+
+
+@every_norm
+def test_embedding_keeps_tasks_apart(bn: str) -> None:
+    body, x = plain.small_network(bn)[0], images(3, 6)
+    features = embed(body, x, (1, 8, 8))
+    for t in range(3):
+        assert torch.allclose(features[t], body(x[t]), atol=1e-12)
