@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from metabench.hookspecs import hookimpl
 from metabench.learner import Algorithm, Defaults, TrainingEpisodes
@@ -68,6 +69,26 @@ BASELINES = (
     ),
 )
 
+# What MAML and Meta-SGD share, so that they differ in their step sizes alone.
+_GRADIENT_BASED: dict[str, Any] = {
+    "params": {
+        "backbone": "conv4[bn=support]",
+        "lr": 1e-3,
+        "inner_lr": 0.1,
+        "inner_steps": 1,
+        "adapt_steps": 0,
+        "first_order": False,
+    },
+    "training": TrainingEpisodes(query=5, tasks_per_step=4),
+    "budgets": {"smoke": 20, "standard": 500, "paper": 60000},
+    "tasks": BOTH,
+    "regression": Defaults(
+        params={"backbone": "mlp", "inner_lr": 0.01},
+        training=TrainingEpisodes(query=10, tasks_per_step=4),
+        budgets={"smoke": 500, "standard": 10000, "paper": 60000},
+    ),
+}
+
 META_LEARNERS = (
     Algorithm(
         "protonet",
@@ -80,44 +101,14 @@ META_LEARNERS = (
     Algorithm(
         "maml",
         "metabench_plugins.maml:Maml",
-        params={
-            "backbone": "conv4[bn=support]",
-            "lr": 1e-3,
-            "inner_lr": 0.4,
-            "inner_steps": 1,
-            "adapt_steps": 0,
-            "first_order": False,
-        },
-        training=TrainingEpisodes(query=5, tasks_per_step=4),
-        budgets={"smoke": 50, "standard": 2000, "paper": 60000},
-        tasks=BOTH,
-        regression=Defaults(
-            params={"backbone": "mlp", "inner_lr": 0.01},
-            training=TrainingEpisodes(query=10, tasks_per_step=4),
-            budgets={"smoke": 500, "standard": 10000, "paper": 60000},
-        ),
         reference="Finn et al. 2017, arXiv:1703.03400",
+        **_GRADIENT_BASED,
     ),
     Algorithm(
         "meta-sgd",
         "metabench_plugins.meta_sgd:MetaSgd",
-        params={
-            "backbone": "conv4[bn=support]",
-            "lr": 1e-3,
-            "inner_lr": 0.4,
-            "inner_steps": 1,
-            "adapt_steps": 0,
-            "first_order": False,
-        },
-        training=TrainingEpisodes(query=5, tasks_per_step=4),
-        budgets={"smoke": 50, "standard": 2000, "paper": 60000},
-        tasks=BOTH,
-        regression=Defaults(
-            params={"backbone": "mlp", "inner_lr": 0.01},
-            training=TrainingEpisodes(query=10, tasks_per_step=4),
-            budgets={"smoke": 500, "standard": 10000, "paper": 60000},
-        ),
         reference="Li et al. 2017, arXiv:1707.09835",
+        **_GRADIENT_BASED,
     ),
 )
 

@@ -37,12 +37,17 @@ class Maml(BatchedLearner):
         task: TaskSpec,
         backbone: str = "conv4[bn=support]",
         lr: float = 1e-3,
-        inner_lr: float = 0.4,
+        inner_lr: float = 0.1,
         inner_steps: int = 1,
         adapt_steps: int = 0,
         first_order: bool = False,
     ) -> None:
         super().__init__(task)
+        if inner_steps < 1 or adapt_steps < 0:
+            raise UsageError(
+                f"inner_steps={inner_steps}, adapt_steps={adapt_steps}: ask for at least one inner "
+                "step, and no fewer than 0 (as many) at test"
+            )
         body = task.backbone(backbone)
         head = linear_head(out_features(body, task.input_shape), task.way, task.generator())
         self.network = nn.Sequential(body, head.to(task.device)).eval()

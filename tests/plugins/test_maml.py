@@ -137,6 +137,15 @@ def test_training_episodes_of_more_classes_than_outputs_are_refused(
 
 
 @both
+@pytest.mark.parametrize("wrong", [{"inner_steps": 0}, {"adapt_steps": -1}])
+def test_impossible_numbers_of_steps_are_refused(
+    learner_type: type[Maml], wrong: dict[str, int]
+) -> None:
+    with pytest.raises(UsageError, match=f"{next(iter(wrong))}="):
+        build(learner_type, **wrong)
+
+
+@both
 def test_it_learns_to_regress_sinusoids(learner_type: type[Maml]) -> None:
     spec = TaskSpec(
         (1,), way=1, shot=5, kind="regression", backbones={b.name: b for b in BACKBONES}
