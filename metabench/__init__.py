@@ -27,7 +27,8 @@ if TYPE_CHECKING:
         TaskSpec,
         TrainingEpisodes,
     )
-    from metabench.nets.inner_loop import sgd_steps
+    from metabench.nets.inner_loop import answering_state, sgd_steps, task_losses
+    from metabench.nets.per_task import per_task
     from metabench.nets.prototypes import class_means, squared_distances
     from metabench.suites.suite import Suite
 
@@ -51,7 +52,8 @@ _HOMES = {
         "TaskSpec",
         "TrainingEpisodes",
     ),
-    "metabench.nets.inner_loop": ("sgd_steps",),
+    "metabench.nets.inner_loop": ("answering_state", "sgd_steps", "task_losses"),
+    "metabench.nets.per_task": ("per_task",),
     "metabench.nets.prototypes": ("class_means", "squared_distances"),
     "metabench.suites.suite": ("Suite",),
 }
@@ -74,13 +76,16 @@ __all__ = [
     "TaskSpec",
     "TrainingEpisodes",
     "UsageError",
+    "answering_state",
     "class_means",
     "evaluate",
     "hookimpl",
     "leaderboard",
+    "per_task",
     "run",
     "sgd_steps",
     "squared_distances",
+    "task_losses",
 ]
 
 

@@ -80,17 +80,17 @@ def test_python_runs(document: Path, folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_larger_plugin_learns(folder: Path) -> None:
+@pytest.mark.parametrize("name", ["linear-prototypes", "reptile"])
+def test_the_larger_plugins_learn(name: str, folder: Path) -> None:
     (code,) = [
-        c for c in blocks(ROOT / "docs" / "writing-a-plugin.md", "python") if "meta_step" in c
+        c for c in blocks(ROOT / "docs" / "writing-a-plugin.md", "python") if f'"{name}"' in c
     ]
-    (folder / "linear_prototypes.py").write_text(code)
-    assert main(["run", "-p", "linear_prototypes.py", "-a", "linear-prototypes", "-a", "chance",
-                 "-s", "digits-5w1s"]) == 0  # fmt: skip
+    (folder / "larger.py").write_text(code)
+    assert main(["run", "-p", "larger.py", "-a", name, "-a", "chance", "-s", "digits-5w1s"]) == 0
     import metabench
 
     board = metabench.leaderboard("results-smoke").set_index("algorithm")
-    assert board.loc["linear-prototypes", "score"] > board.loc["chance", "score"] + 0.2
+    assert board.loc[name, "score"] > board.loc["chance", "score"] + 0.2
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

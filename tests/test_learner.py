@@ -8,7 +8,17 @@ from functools import partial
 import pytest
 import torch
 
-from metabench import Algorithm, Backbone, BatchedLearner, Episodes, Learner, Support, TaskSpec
+from metabench import (
+    Algorithm,
+    Backbone,
+    BatchedLearner,
+    Defaults,
+    Episodes,
+    Learner,
+    Support,
+    TaskSpec,
+    TrainingEpisodes,
+)
 from metabench.errors import UsageError
 from metabench.learner import DEFAULT_BUDGETS, load
 
@@ -145,3 +155,37 @@ def test_load_gives_callables_back_and_imports_names():
     assert load("collections:OrderedDict").__name__ == "OrderedDict"
     with pytest.raises(ModuleNotFoundError):
         load("no_such_module:x")
+
+
+BOTH_KINDS = Algorithm(
+    "both",
+    build=Constant,
+    params={"backbone": "conv4", "lr": 0.1},
+    training=TrainingEpisodes(query=5),
+    budgets={"smoke": 5, "standard": 50},
+    tasks={"classification", "regression"},
+    regression=Defaults(
+        params={"backbone": "mlp"}, training=TrainingEpisodes(query=10), budgets={"smoke": 7}
+    ),
+)
+
+
+def test_what_differs_on_regression_is_put_in_place_there():
+    spec = BOTH_KINDS.on("regression")
+    assert spec.params == {"backbone": "mlp", "lr": 0.1}
+    assert spec.training.query == 10
+    assert spec.budgets == {"smoke": 7, "standard": 50}
+    assert spec.on("regression") == spec
+
+
+def test_elsewhere_an_entry_stands_as_it_is():
+    assert BOTH_KINDS.on("classification") is BOTH_KINDS
+    plain = Algorithm("plain", build=Constant, params={"lr": 0.1})
+    assert plain.on("regression") == plain
+
+
+def test_wrong_names_in_what_differs_are_usage_errors():
+    with pytest.raises(UsageError, match=r"regression parameter of a 'l'.*did you mean 'lr'"):
+        Algorithm("a", build=Constant, params={"lr": 0.1}, regression=Defaults(params={"l": 1.0}))
+    with pytest.raises(UsageError, match=r"budget of algorithm a 'smok'.*did you mean 'smoke'"):
+        Algorithm("a", build=Constant, regression=Defaults(budgets={"smok": 1}))

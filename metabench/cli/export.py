@@ -27,6 +27,8 @@ def export_manifest(suite: str, output: Path | None, episodes: int | None, commo
     plugins = load_plugins(common.doors)
     common.warn(plugins.warnings)
     found = find_suite(suite, plugins, common.data_root)
+    if found.kind == "regression":
+        raise UsageError(f"{found.name} is made of functions: only suites of images have manifests")
     opened = found.open(common.data_root)
     file = output or Path(f"{found.name}.json")
     if file.exists():

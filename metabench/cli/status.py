@@ -76,6 +76,7 @@ def _is_stale(plugins: Plugins, result: Result) -> bool:
     from metabench.source import cell_code
 
     try:
-        return cell_code(plugins, result.job.algorithm, result.job.params) != result.job.code
+        job, kind = result.job, result.suite.kind
+        return cell_code(plugins, job.algorithm, job.params, kind) != job.code
     except UsageError:
         return False

@@ -12,6 +12,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from metabench.learner import Kind
+
 SCHEMA = 1
 
 Status = Literal["ok", "not_applicable", "error", "timeout", "oom", "crashed", "interrupted"]
@@ -39,6 +41,11 @@ class SuiteFacts(Struct, frozen=True, kw_only=True):
     train_on: str | None = None  # the suite whose base data was used, if another
     train_on_digest: str | None = None  # digest of that base data
     address: str = ""  # how the command line names the suite, if not by its name
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of task that the suite poses."""
+        return "classification" if self.metric == "accuracy" else "regression"
 
 
 class Training(Struct, frozen=True, kw_only=True):

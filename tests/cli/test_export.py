@@ -17,6 +17,12 @@ def export(cli):
     return lambda *args: cli("export-manifest", "digits-5w1s", *args)
 
 
+def test_functions_have_no_images_to_export(cli) -> None:
+    outcome = cli("export-manifest", "sinusoid-5s")
+    assert outcome.code == 2
+    assert "sinusoid-5s is made of functions" in outcome.err
+
+
 def test_the_file_lists_the_first_episodes_image_by_image(export, tmp_path: Path) -> None:
     assert export("--episodes", "2") == (0, "", "wrote digits-5w1s.json\n")
     content = json.loads((tmp_path / "digits-5w1s.json").read_text())

@@ -23,8 +23,9 @@ ABSENT = "glyphs-5w1s/absent/default-s0-tasks=20-cpu.json"
 
 def made_by_the_code_as_it_is(result: Result) -> Result:
     plugins = load_plugins(Doors(restrict=("builtin",)))
-    (found,) = find_algorithms([result.job.algorithm], plugins)
-    return msgspec.structs.replace(result, job=msgspec.structs.replace(result.job, code=found.code))
+    (found,) = find_algorithms([result.job.algorithm], plugins, result.suite.kind)
+    job = msgspec.structs.replace(result.job, code=found.code, params=dict(found.params))
+    return msgspec.structs.replace(result, job=job)
 
 
 @pytest.fixture
@@ -130,3 +131,12 @@ def test_trial_results_are_pointed_at(cli, tmp_path: Path) -> None:
         "add --results results-smoke\n"
     )
     assert Store(tmp_path / "results-smoke").paths() != []
+
+
+def test_a_result_of_regression_is_held_against_what_runs_there(cli, tmp_path: Path) -> None:
+    """`pretrained` declares other parameters and budgets for regression."""
+    suite = make_suite("sinusoid-5s", way=1, metric="mse")
+    fresh = made_by_the_code_as_it_is(make_result("pretrained", suite=suite))
+    store_results(tmp_path / "results", [fresh])
+    (cell,) = json.loads(cli("status", "--json").out)["cells"]
+    assert (cell["algorithm"], cell["stale"]) == ("pretrained", False)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from metabench.doors import Doors
 from metabench.errors import NothingToRun, UsageError
+from metabench.harness.cell import training_shape
 from metabench.harness.request import (
     Request,
     find_algorithms,
@@ -269,3 +270,24 @@ class TestConfig:
     def test_a_missing_file_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=r"cannot read .*none\.toml: No such file"):
             read_config(tmp_path / "none.toml")
+
+
+def test_algorithms_take_the_defaults_of_each_kind_of_suite(plugins: Plugins) -> None:
+    request = Request(suites=["digits-5w1s", "sinusoid-5s"], algorithms=["maml", "maml[lr=0.01]"])
+    images, other, points, _ = request_cells(request, plugins)
+    assert images.configured.params["backbone"] == "conv4[bn=support]"
+    assert points.configured.params["backbone"] == "mlp"
+    assert (images.configured.training.query, points.configured.training.query) == (5, 10)
+    assert images.configured.address == points.configured.address == "maml"
+    assert images.configured.code != points.configured.code
+    assert (images.kind, points.kind) == ("classification", "regression")
+    assert other.configured.params["lr"] == 0.01
+
+
+def test_a_regression_task_is_one_function(plugins: Plugins) -> None:
+    request = Request(suites=["sinusoid-5s"], algorithms=["maml[train_way=3]"])
+    (cell,) = request_cells(request, plugins)
+    material = cell.suite.open().material
+    assert material is not None
+    with pytest.raises(UsageError, match=r"train_way=3: a regression task is one function"):
+        training_shape(cell, material)
