@@ -28,13 +28,14 @@ results: $(VENV)/.installed
 	$(BIN)/metabench run -s digits-5w1s -s sinusoid-5s -s glyphs-5w1s -s glyphs-5w5s \
 	    --budget standard --seeds $(SEEDS) --results results
 	$(BIN)/metabench run -s digits-5w5s -a chance -a pixel-1nn -a cnn-adam -a untrained \
-	    -a "maml[inner_lr=0.2,inner_steps=3,adapt_steps=10]" \
-	    -a "meta-sgd[inner_lr=0.2,inner_steps=3,adapt_steps=10]" \
+	    -a "m*[inner_lr=0.2,inner_steps=3,adapt_steps=10]" \
 	    --budget standard --seeds $(SEEDS) --results results
-	$(BIN)/metabench run -s sinusoid-5s -a chance -a pretrained -a maml -a meta-sgd \
+	$(BIN)/metabench run -s sinusoid-5s -s sinusoid-10s -a chance -a pretrained -a "m*" \
 	    --budget paper --threads 1 --results results
-	$(BIN)/metabench run -s "sinusoid-freq-*" -a chance -a pretrained \
-	    -a "maml[train_shot=5]" -a "meta-sgd[train_shot=5]" \
+	$(BIN)/metabench run -s sinusoid-5s -a "maml[train_shot=10,tasks_per_step=25]" \
+	    -a "maml[train_shot=10,tasks_per_step=25,adapt_steps=10]" \
+	    --budget paper --threads 1 --results results
+	$(BIN)/metabench run -s "sinusoid-freq-*" -a chance -a pretrained -a "m*[train_shot=5]" \
 	    --budget paper --threads 1 --results results
 	$(BIN)/metabench leaderboard --results results -o leaderboard.md
 

@@ -22,9 +22,9 @@ from metabench.harness.plan import Planned, Policy, plan
 from metabench.harness.request import Request, find_device, find_suite, request_cells
 from metabench.harness.runner import Library, Runner, Watcher, check_unseen
 from metabench.harness.supervisor import Conditions
-from metabench.learner import Algorithm, Learner, TaskSpec
+from metabench.learner import Algorithm, Learner, Metric, TaskSpec
 from metabench.plugins import Plugins, load_plugins
-from metabench.results.schema import Metric, Result
+from metabench.results.schema import Result
 from metabench.results.store import Store
 from metabench.suites.suite import Suite
 

@@ -23,12 +23,20 @@ if TYPE_CHECKING:
 Kind = Literal["classification", "regression"]
 KINDS: tuple[Kind, ...] = ("classification", "regression")
 
+Metric = Literal["accuracy", "mse"]
+METRICS: tuple[Metric, ...] = ("accuracy", "mse")
+
+
+def kind_of(metric: Metric) -> Kind:
+    """The kind of task that is scored by a metric."""
+    return "classification" if metric == "accuracy" else "regression"
+
 
 class Support(NamedTuple):
     """The labelled examples of one task, or of T tasks with a leading dimension T.
 
     Attributes:
-        x: [S, *shape] float32 in [0, 1], ink = 1; S = way * shot.
+        x: [S, *shape] float32; images in [0, 1], ink = 1; S = way * shot.
         y: [S] int64 in 0..way-1, or [S, 1] float32 for regression.
     """
 
@@ -73,15 +81,15 @@ class BaseData(Protocol):
 
     @property
     def x(self) -> Tensor:
-        """All examples, [M, *shape] float32 in [0, 1]."""
+        """All examples, [M, *shape] float32; images in [0, 1]."""
 
     @property
     def y(self) -> Tensor:
-        """Their labels, [M] int64 in 0..classes-1."""
+        """Their labels, [M] int64 in 0..classes-1; for regression values, [M, 1] float32."""
 
     @property
     def classes(self) -> int:
-        """Number of base classes."""
+        """Number of base classes, or of base functions."""
 
     def split(self, every: int) -> tuple[BaseData, BaseData]:
         """Two parts: the second holds every `every`-th example of each class."""
@@ -95,7 +103,7 @@ class BaseData(Protocol):
                 number of updates. 0: as often as the budget allows.
 
         Yields:
-            x [B, *shape] float32, y [B] int64. Each counts as one update.
+            x [B, *shape] and y [B] (or [B, 1]), as in `x` and `y`. Each counts as one update.
         """
 
     def record(self, **values: float) -> None:

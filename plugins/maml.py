@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from metabench import BatchedLearner, Episodes, Support, TaskSpec, UsageError
 from metabench.nets.heads import linear_head
 from metabench.nets.inner_loop import answering_state, sgd_steps, task_losses
+from metabench.nets.norms import has_running_statistics
 from metabench.nets.per_task import State, per_task
 from metabench.nets.shapes import out_features
 
@@ -94,7 +95,6 @@ class Maml(BatchedLearner):
         self._follow(episodes)
         return loss.item()
 
-    @torch.enable_grad()
     def adapt(self, support: Support) -> State:
         params = dict(self.network.named_parameters())
         adapted = sgd_steps(self.network, params, support, self.step_sizes(), self.adapt_steps)
@@ -109,7 +109,7 @@ class Maml(BatchedLearner):
     @torch.no_grad()
     def _follow(self, episodes: Episodes) -> None:
         """Let running statistics, where there are any, follow the training images."""
-        if any(isinstance(part, nn.BatchNorm2d) for part in self.network.modules()):
+        if has_running_statistics(self.network):
             images = torch.cat([episodes.support.x, episodes.query.x], dim=1)
             self.network.train()
             self.network(images.flatten(0, 1))

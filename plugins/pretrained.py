@@ -55,12 +55,17 @@ class Pretrained(BatchedLearner):
         self.finetune_lr = finetune_lr
 
     def fit(self, base: BaseData) -> None:
-        """Train on nine tenths of the base data; the curve shows accuracy or error on the rest."""
-        train, held_out = base.split(10)
+        """Train on most of the base data; the curve shows accuracy or error on the rest.
+
+        A tenth of a class's images is held out, and of a function's many points a hundredth.
+        """
+        train, held_out = base.split(10 if self.head is None else 100)
         model = nn.Sequential(self.backbone, self.head or self._new_head(base.classes))
         optimizer = torch.optim.Adam(model.parameters(), self.lr)
         model.train()
-        epoch, seen = len(train.y), 0
+        # Points are millions: the curve cannot wait for an epoch of them.
+        epoch = len(train.y) if self.head is None else 1000 * self.batch_size
+        seen = 0
         for x, y in train.batches(self.batch_size, self.epochs):
             loss = self._loss(model(x), y)
             optimizer.zero_grad()

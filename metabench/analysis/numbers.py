@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from metabench.results.schema import Metric
+    from metabench.learner import Metric
 
 UNKNOWN = "-"
 

@@ -16,7 +16,8 @@ from msgspec.structs import replace
 from metabench.analysis import flags
 from metabench.analysis.aggregate import contended, machine
 from metabench.analysis.rows import Cell, Row, build_row, identity
-from metabench.results.schema import Metric, Result
+from metabench.learner import Metric
+from metabench.results.schema import Result
 
 PRESETS = ("smoke", "standard", "paper")
 

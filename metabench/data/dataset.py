@@ -56,6 +56,14 @@ class Dataset:
             )
         if len(self.labels) and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
             raise DataError(f"dataset {self.name}: a label is outside 0..{len(self.classes) - 1}")
+        targets = self.targets
+        if targets is not None and (
+            targets.shape != (len(self.images), 1) or targets.dtype != np.float32
+        ):
+            raise DataError(
+                f"dataset {self.name}: targets are {targets.dtype} {list(targets.shape)}, write "
+                f"float32 [{len(self.images)}, 1]"
+            )
         seen: dict[int, str] = {}
         for split in SPLITS:
             for c in self.split(split):

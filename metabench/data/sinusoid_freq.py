@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from metabench.data.dataset import Dataset
 from metabench.data.functions import Values, draw_family
 
 
+@cache  # suites share it, and drawing it takes longer than a cell may
 def load(root: Path) -> Dataset:
     """y = A sin(frequency x + phase); x from -5 to 5.
 

@@ -59,17 +59,24 @@ class Base:
     """`BaseData` over a material's base images."""
 
     def __init__(
-        self, material: Material, meter: Meter, device: str, subset: Indices | None = None
+        self,
+        material: Material,
+        meter: Meter,
+        device: str,
+        subset: Indices | None = None,
+        held_out: bool = False,
     ) -> None:
         self._material = material
         self._meter = meter
         self._device = device
+        self._held_out = held_out  # looked at, not trained on
         self._subset = np.arange(len(material.labels)) if subset is None else subset
 
     @property
     def x(self) -> Tensor:
         images = self._material.images[self._subset]
-        self._meter.images = max(self._meter.images, len(images))
+        if not self._held_out:
+            self._meter.images = max(self._meter.images, len(images))
         return to_float(images, self._device)
 
     @property
@@ -84,7 +91,7 @@ class Base:
         if every < 2:
             raise UsageError(f"split({every}): one of two or more examples can be held out")
         held = _place_in_class(self._material.labels[self._subset]) % every == every - 1
-        return self._part(self._subset[~held]), self._part(self._subset[held])
+        return self._part(self._subset[~held]), self._part(self._subset[held], held_out=True)
 
     def batches(self, size: int, epochs: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         meter, plan = self._meter, self._meter.plan
@@ -118,8 +125,8 @@ class Base:
         known = truth(members, material.labels[members], material.targets)
         return from_numpy(known).to(self._device)
 
-    def _part(self, subset: Indices) -> Base:
-        return Base(self._material, self._meter, self._device, subset)
+    def _part(self, subset: Indices, held_out: bool = False) -> Base:
+        return Base(self._material, self._meter, self._device, subset, held_out)
 
 
 def _place_in_class(labels: Indices) -> Indices:

@@ -63,6 +63,7 @@ def configure(
     """
     declared = algorithm.training
     own = {key: getattr(declared, field) or 0 for key, field in _TRAINING.items()}
+    given = _completed(given, algorithm)
     resolved = address.resolve(algorithm.name, given, {**algorithm.params, **own})
     for key in _TRAINING:
         if key in given and int(resolved[key]) < 1:
@@ -81,6 +82,22 @@ def configure(
             **{field: int(resolved[key]) or None for key, field in _TRAINING.items()}  # type: ignore[arg-type]
         ),
     )
+
+
+def _completed(given: Mapping[str, str], algorithm: Algorithm) -> Mapping[str, str]:
+    """What was given, with what the algorithm asks of its own backbone.
+
+    `maml[backbone=conv4[pool=false]]` changes the pooling of maml's `conv4[bn=support]` and
+    nothing else.
+    """
+    default = algorithm.params.get("backbone")
+    if "backbone" not in given or not isinstance(default, str):
+        return given
+    name, asked = address.parse(given["backbone"])
+    own_name, own = address.parse(default)
+    if name != own_name:
+        return given
+    return {**given, "backbone": address.write(name, {**own, **asked})}
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
+from metabench.data.dataset import Examples, Targets
 from metabench.errors import DataError
 from metabench.harness.cell import Cell
 from metabench.harness.messages import Progress
@@ -22,6 +24,8 @@ from metabench.results.store import Store
 from metabench.suites.material import Material
 from metabench.suites.opened import OpenSuite
 from metabench.suites.suite import Suite
+
+_TWINS_BY_CHANCE = 10  # points of different functions that agree to the last bit
 
 
 class Watcher(Protocol):
@@ -80,7 +84,7 @@ class Library:
 
 
 def check_unseen(cell: Cell, library: Library) -> None:
-    """Refuse to train on another suite's base data if test images are in it.
+    """Refuse to train on another suite's base data if test images (or functions) are in it.
 
     Raises:
         DataError: they are.
@@ -91,17 +95,27 @@ def check_unseen(cell: Cell, library: Library) -> None:
     if found is None:
         return
     opened = library.open(cell.suite)
-    if opened.dataset.targets is not None:  # two functions may well share a point
-        return
-    manifest, images = opened.episodes, opened.dataset.images
+    dataset, manifest = opened.dataset, opened.episodes
     members = np.unique(np.concatenate([manifest.support.ravel(), manifest.query.ravel()]))
-    seen = {image.tobytes() for image in found[0].images}
-    twins = sum(image.tobytes() in seen for image in images[members])
-    if twins:
+    targets = None if dataset.targets is None else dataset.targets[members]
+    twins = int(np.isin(_rows(dataset.images[members], targets), _seen(found[0])).sum())
+    if twins > (0 if targets is None else _TWINS_BY_CHANCE):
+        what = "images" if targets is None else "points"
         raise DataError(
-            f"{twins} of {len(members)} test images of {cell.suite.name} are in the base data of "
+            f"{twins} of {len(members)} test {what} of {cell.suite.name} are in the base data of "
             f"{cell.train_on.name}: train on another suite"
         )
+
+
+def _seen(material: Material) -> npt.NDArray[np.void]:
+    return _rows(material.images, material.targets)
+
+
+def _rows(examples: Examples, targets: Targets | None) -> npt.NDArray[np.void]:
+    """Each example, with its target if it has one, as one value that can be compared."""
+    flat = examples.reshape(len(examples), -1)
+    rows = flat if targets is None else np.hstack([flat, targets])
+    return np.ascontiguousarray(rows).view(f"V{rows.shape[1] * rows.itemsize}").ravel()
 
 
 class Runner:

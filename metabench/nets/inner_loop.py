@@ -13,16 +13,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metabench.errors import UsageError
+from metabench.errors import UsageError, unknown
 from metabench.learner import Support
 from metabench.nets.per_task import State, per_task, support_statistics
 
 
+@torch.enable_grad()
 def sgd_steps(
     network: nn.Module,
     params: State,
     support: Support,
-    lr: float | Mapping[str, Tensor],
+    lr: float | Tensor | Mapping[str, Tensor],
     steps: int,
     *,
     second_order: bool = False,
@@ -35,7 +36,8 @@ def sgd_steps(
             (`dict(network.named_parameters())`), or tensors [T, ...], each task its own.
             They require gradients.
         support: x [T, S, *shape], y [T, S] int64 or [T, S, 1] float.
-        lr: the step size; or one tensor for each parameter, of its shape (Meta-SGD).
+        lr: the step size, a number or a tensor of one; or one tensor for each parameter, of its
+            shape (Meta-SGD).
         steps: how many; with 0 every task gets the parameters as they are.
         second_order: let gradients of the result go through the steps' own gradients; without
             it these count as constants (first-order MAML).
@@ -44,16 +46,24 @@ def sgd_steps(
         The adapted parameters [T, ...] by name. They hang on `params` and `lr` for autograd:
         detach what is only used to predict.
 
+    Raises:
+        UsageError: the support set is that of one task, or a name is no parameter's.
+
     Source:
         Finn, Abbeel and Levine 2017, equation 1 and section 5.2 (arXiv:1703.03400);
         Li et al. 2017, equation 2 (arXiv:1707.09835) for step sizes by parameter.
     """
+    if support.y.ndim != (3 if support.y.is_floating_point() else 2):
+        raise UsageError(
+            f"support sets with y of shape {list(support.y.shape)}: the inner loop takes T tasks, "
+            "y [T, S] or [T, S, 1]"
+        )
     adapted = _one_each(network, params, len(support.x))
     for _ in range(steps):
         losses = task_losses(per_task(network, adapted, support.x), support.y)
         grads = torch.autograd.grad(losses.sum(), list(adapted.values()), create_graph=second_order)
         adapted = {
-            name: value - (lr if isinstance(lr, float) else lr[name]) * grad
+            name: value - (lr[name] if isinstance(lr, Mapping) else lr) * grad
             for (name, value), grad in zip(adapted.items(), grads, strict=True)
         }
     return adapted
@@ -91,6 +101,9 @@ def answering_state(network: nn.Module, params: State, support: Support) -> dict
 def _one_each(network: nn.Module, params: State, tasks: int) -> dict[str, Tensor]:
     """Parameters [T, ...]: those that tasks share are expanded, not copied."""
     own = dict(network.named_parameters())
+    for name in params:
+        if name not in own:
+            raise unknown("parameter of the network", name, own)
     return {
         name: value.expand(tasks, *value.shape) if value.ndim == own[name].ndim else value
         for name, value in params.items()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm  # of any number of dimensions
 
 Statistics = tuple[Tensor, Tensor]  # mean and biased variance of each channel, [C] both
 
@@ -33,8 +34,9 @@ class RunningNorm(nn.BatchNorm2d):
 class EpisodeNorm(nn.Module):
     """By the statistics of the batch passed, in every mode: transductive on queries.
 
-    It is written out, not `F.batch_norm`, whose gradient of a gradient is silently wrong
-    behind a convolution where torch 2.13 maps it over tasks (tests/nets/test_inner_loop.py).
+    It is written out so that no way of mapping over tasks can go wrong with it: in torch 2.13
+    `grad(vmap(task))` of a task with an inner gradient is silently wrong where a convolution
+    stands before `F.batch_norm` (tests/nets/test_inner_loop.py).
 
     Args:
         channels: C of the inputs [N, C, H, W].
@@ -99,5 +101,15 @@ NORMS: dict[str, type[nn.Module] | None] = {
 
 
 def normalises_by_task(network: nn.Module) -> bool:
-    """Whether outputs for one task would change if another task shared its batch."""
-    return any(isinstance(part, EpisodeNorm) for part in network.modules())
+    """Whether outputs for one task would change if another task shared its batch (in eval mode)."""
+    return any(
+        isinstance(part, EpisodeNorm) or (isinstance(part, BatchNorm) and part.running_mean is None)
+        for part in network.modules()
+    )
+
+
+def has_running_statistics(network: nn.Module) -> bool:
+    """Whether batches in training mode move statistics that eval mode normalises by."""
+    return any(
+        isinstance(part, BatchNorm) and part.running_mean is not None for part in network.modules()
+    )

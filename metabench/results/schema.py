@@ -12,12 +12,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from metabench.learner import Kind
+from metabench.learner import Kind, Metric, kind_of
 
 SCHEMA = 1
 
 Status = Literal["ok", "not_applicable", "error", "timeout", "oom", "crashed", "interrupted"]
-Metric = Literal["accuracy", "mse"]
 
 FAILED: frozenset[Status] = frozenset({"error", "timeout", "oom", "crashed"})
 
@@ -45,7 +44,7 @@ class SuiteFacts(Struct, frozen=True, kw_only=True):
     @property
     def kind(self) -> Kind:
         """The kind of task that the suite poses."""
-        return "classification" if self.metric == "accuracy" else "regression"
+        return kind_of(self.metric)
 
 
 class Training(Struct, frozen=True, kw_only=True):
@@ -101,7 +100,7 @@ class MetaTraining(Struct, frozen=True, kw_only=True):
     updates: int
     tasks: int  # training episodes, or their equal in images for non-episodic learners
     images: int
-    seconds: float  # wall time of training itself; validation not included
+    seconds: float  # wall time of training; validation by the harness is not included
     curve: list[CurvePoint]
     selected: str  # "best" (on validation) or "last"
     selected_update: int

@@ -57,7 +57,13 @@ def macro_f1(predicted: npt.ArrayLike, truth: npt.ArrayLike, way: int) -> npt.ND
 
 
 def squared_errors(values: npt.ArrayLike, truth: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Mean squared error of each episode: values and truth [E, Q, 1] -> [E] float64."""
+    """Mean squared error of each episode: values and truth [E, Q, 1] -> [E] float64.
+
+    Raises:
+        ValueError: they have different shapes.
+    """
+    if np.shape(values) != np.shape(truth):  # subtraction would broadcast
+        raise ValueError(f"values {np.shape(values)}, truth {np.shape(truth)}")
     difference = np.asarray(values, dtype=np.float64) - np.asarray(truth, dtype=np.float64)
     errors: npt.NDArray[np.float64] = np.square(difference).mean(axis=(1, 2))
     return errors

@@ -53,15 +53,18 @@ class Material:
         base_images = base.images
         images = base_images
         if validation is not None:
-            images = np.concatenate([images, np.setdiff1d(validation.images, base_images)])
+            unseen = np.ones(len(dataset.images), dtype=bool)
+            unseen[base_images] = False
+            others = validation.images
+            images = np.concatenate([images, others[unseen[others]]])
         positions = np.full(len(dataset.images), -1, dtype=np.int64)
         positions[images] = np.arange(len(images))
-        classes, labels = np.unique(dataset.labels[base_images], return_inverse=True)
+        classes = np.unique(base.classes)
         return cls(
             content=dataset.content,
             protocol=protocol,
             images=dataset.images[images],
-            labels=labels.astype(np.int64),
+            labels=np.searchsorted(classes, dataset.labels[base_images]),
             classes=len(classes),
             base=base.reindexed(positions),
             validation=None if validation is None else validation.reindexed(positions),

@@ -43,6 +43,9 @@ class Pool:
         support: for each entry, the images that support examples are drawn from.
         query: the same for queries; None: both come from `support`, never the same image.
         groups: for each group, its entries.
+        in_turn: one-way episodes take the entries one after another, in a random order, so that
+            no entry comes twice before each has come once. Two episodes on one function would
+            have almost the same score, and not count as two in an interval.
     """
 
     classes: Indices
@@ -50,11 +53,15 @@ class Pool:
     support: tuple[Indices, ...]
     query: tuple[Indices, ...] | None
     groups: tuple[Indices, ...]
+    in_turn: bool = False
 
     @property
     def images(self) -> Indices:
         """Every image an episode can hold, ascending."""
-        return np.unique(np.concatenate([*self.support, *(self.query or ())]))
+        members = np.concatenate([*self.support, *(self.query or ())])
+        present = np.zeros(members.max() + 1, dtype=bool)
+        present[members] = True
+        return np.flatnonzero(present)
 
     def check(self, way: int, shot: int, query: int, where: str) -> None:
         """Raise a DataError that names the class and the number missing, if one is short."""
@@ -84,10 +91,13 @@ class Pool:
         group_words, class_words, image_words, order_words = np.split(
             words, np.cumsum([1, way, way * per_class]), axis=1
         )
-        group_start, group_size, members = self._groups
-        group = draw.below(group_words[:, 0], len(self.groups))
-        picks = draw.choose(class_words, group_size[group])
-        entries = members[group_start[group][:, None] + picks]  # [E, way]
+        if self.in_turn and way == 1:
+            entries = self._turns(key, first, count)
+        else:
+            group_start, group_size, members = self._groups
+            group = draw.below(group_words[:, 0], len(self.groups))
+            picks = draw.choose(class_words, group_size[group])
+            entries = members[group_start[group][:, None] + picks]  # [E, way]
 
         image_words = image_words.reshape(count * way, per_class)
         flat = entries.reshape(-1)
@@ -117,6 +127,7 @@ class Pool:
             support=tuple(positions[members] for members in self.support),
             query=None if self.query is None else tuple(positions[m] for m in self.query),
             groups=self.groups,
+            in_turn=self.in_turn,
         )
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
@@ -124,6 +135,7 @@ class Pool:
         arrays: dict[str, npt.NDArray[Any]] = {
             "classes": self.classes,
             "names": np.array(self.names),
+            "in_turn": np.array(self.in_turn),
         }
         for name in ("support", "query", "groups"):
             part = getattr(self, name)
@@ -144,7 +156,16 @@ class Pool:
             support=part("support"),
             query=part("query") if "query" in arrays else None,
             groups=part("groups"),
+            in_turn=bool(arrays["in_turn"]),
         )
+
+    def _turns(self, key: int, first: int, count: int) -> Indices:
+        """The entry of each of the episodes first..first+count-1, [E, 1]."""
+        entries = len(self.classes)
+        order_key = draw.stream_key(str(key), "order")
+        order = draw.permute(draw.episode_words(order_key, 0, 1, entries))[0]
+        turns: Indices = order[np.arange(first, first + count) % entries][:, None]
+        return turns
 
     @cached_property
     def _groups(self) -> tuple[Indices, Indices, Indices]:

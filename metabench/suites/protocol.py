@@ -30,7 +30,7 @@ class EpisodeProtocol(Protocol):
 
 @dataclass(frozen=True)
 class BySplit:
-    """The field's usual protocol: each split has classes of its own."""
+    """The field's usual protocol: each split has classes (or functions) of its own."""
 
     name: ClassVar[str] = "classes-1"
     class_disjoint: ClassVar[bool] = True
@@ -49,6 +49,7 @@ class BySplit:
                 support=tuple(dataset.images_of[c] for c in classes),
                 query=None,
                 groups=(np.arange(len(classes)),),
+                in_turn=dataset.targets is not None,
             )
             for split, classes in splits.items()
             if len(classes)

@@ -9,10 +9,10 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from metabench.errors import UsageError
-from metabench.learner import Kind, load
+from metabench.errors import UsageError, unknown
+from metabench.learner import METRICS, Kind, Metric, kind_of, load
 from metabench.suites.protocol import BySplit, EpisodeProtocol
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Suite:
     query: int = 15
     episodes: int = 1000
     protocol: EpisodeProtocol = field(default_factory=BySplit)
-    metric: Literal["accuracy", "mse"] = "accuracy"
+    metric: Metric = "accuracy"
     address: str = ""
 
     def __post_init__(self) -> None:
@@ -52,6 +52,8 @@ class Suite:
             raise UsageError(
                 f"suite name '{self.name}': write letters, digits, '.', '_' and '-' only"
             )
+        if self.metric not in METRICS:
+            raise unknown(f"metric of suite {self.name}", self.metric, METRICS)
         if self.kind == "regression" and self.way != 1:
             raise UsageError(f"suite {self.name}: way={self.way}, regression has way=1")
         fewest = 1 if self.kind == "regression" else 2
@@ -64,7 +66,7 @@ class Suite:
     @property
     def kind(self) -> Kind:
         """The kind of task that the suite poses."""
-        return "classification" if self.metric == "accuracy" else "regression"
+        return kind_of(self.metric)
 
     @property
     def dataset_name(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,14 @@ import torch
 from torch import Tensor
 
 import metabench
-from metabench import Episodes, Learner, Support, UsageError
+from metabench import Algorithm, DataError, Episodes, Learner, Support, UsageError
 from metabench.harness.base import Base, Meter
+from metabench.harness.budget import Budget
+from metabench.harness.cell import Cell, configure
 from metabench.harness.messages import Plan
 from metabench.harness.outer_loop import meta_train
+from metabench.harness.runner import Library, check_unseen
+from metabench.harness.supervisor import make_plan
 from metabench.learner import TaskSpec
 from metabench.results.schema import Training
 from metabench.suites.catalogue import SUITES
@@ -169,3 +174,64 @@ def test_metric_and_dataset_have_to_go_together() -> None:
         digits.open()
     with pytest.raises(UsageError, match="way=5, regression has way=1"):
         Suite("wrong", SINUSOID.dataset, way=5, shot=1, metric="mse")
+
+
+def test_no_function_comes_twice_in_the_blocks_that_the_gate_may_ask_for() -> None:
+    opened = SINUSOID.open()
+    drawn = np.concatenate([opened.manifest(block).classes for block in range(5)])
+    assert len(np.unique(drawn)) == drawn.size == 5000
+    training = opened.material.training(0, 0, 20_000, 1, 5, 10)  # type: ignore[union-attr]
+    assert len(np.unique(training.classes)) == 20_000
+    other = opened.material.training(1, 0, 20_000, 1, 5, 10)  # type: ignore[union-attr]
+    assert not np.array_equal(training.classes, other.classes)
+
+
+def test_held_out_points_do_not_count_as_trained_on(material: Material) -> None:
+    meter = Meter(plan(), lambda fraction, values: None)
+    train, held_out = Base(material, meter, "cpu").split(100)
+    next(train.batches(25))
+    assert len(held_out.x) == 20_000
+    assert (meter.images, meter.tasks) == (25, 1)
+
+
+def test_training_on_the_test_functions_is_refused() -> None:
+    dataset = SINUSOID.open().dataset
+    swapped = dataclasses.replace(
+        dataset, splits={"base": dataset.split("novel"), "novel": dataset.split("base")}
+    )
+    cell = Cell(
+        SINUSOID,
+        configure(Algorithm("any", build=""), {}, "", ""),
+        seed=0,
+        budget=Budget.parse("smoke"),
+        train_on=Suite("swapped", swapped, way=1, shot=5, metric="mse"),
+    )
+    library = Library(None)
+    with pytest.raises(DataError, match=r"105\d\d\d of .* test points of sinusoid-5s.*swapped"):
+        check_unseen(cell, library)
+    check_unseen(dataclasses.replace(cell, train_on=SUITES[-1]), library)  # sinusoid-freq
+    library.close()
+
+
+def test_a_task_has_the_points_that_learners_train_with() -> None:
+    opened = SINUSOID.open()
+    cell = Cell(
+        SINUSOID,
+        configure(Algorithm("any", build=""), {}, "", ""),
+        seed=0,
+        budget=Budget.parse("tasks=40"),
+    )
+    assert opened.material is not None
+    assert make_plan(cell, opened.material).images_per_task == 5 + 15
+
+
+def test_targets_have_to_be_a_column() -> None:
+    dataset = SINUSOID.open().dataset
+    assert dataset.targets is not None
+    with pytest.raises(DataError, match=r"targets are float32 \[\d+\], write float32 \[\d+, 1\]"):
+        dataclasses.replace(dataset, targets=dataset.targets[:, 0])
+
+
+def test_an_unknown_metric_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"metric of suite wrong 'mae'.*did you mean 'mse'"):
+        Suite("wrong", SINUSOID.dataset, way=1, shot=5, metric="mae")  # type: ignore[arg-type]

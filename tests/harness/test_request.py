@@ -291,3 +291,19 @@ def test_a_regression_task_is_one_function(plugins: Plugins) -> None:
     assert material is not None
     with pytest.raises(UsageError, match=r"train_way=3: a regression task is one function"):
         training_shape(cell, material)
+
+
+@pytest.mark.parametrize(
+    ("given", "resolved"),
+    [
+        ("conv4[pool=false]", "conv4[bn=support,pool=false]"),
+        ("conv4[bn=episode]", "conv4[bn=episode]"),
+        ("conv4", "conv4[bn=support]"),
+        ("cnn", "cnn"),
+    ],
+)
+def test_options_of_a_backbone_change_nothing_else_about_it(
+    given: str, resolved: str, plugins: Plugins
+) -> None:
+    (found,) = find_algorithms([f"maml[backbone={given}]"], plugins)
+    assert found.params["backbone"] == resolved

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
 
-from metabench import Episodes, sgd_steps
+from metabench import Episodes, UsageError, sgd_steps
 from metabench.nets.inner_loop import answering_state, task_losses
 from metabench.nets.per_task import per_task
 
@@ -173,3 +173,32 @@ def test_torchs_own_batch_norm_mapped_over_tasks_is_not_to_be_trusted(ours: bool
         assert relative_difference(list(mapped.values()), right) > 1e-3
     safe = vmap(grad(task), (None, 0, 0, 0, 0))(detached, *arrays)
     assert relative_difference([g.mean(0) for g in safe.values()], right) < 1e-10
+
+
+@pytest.mark.parametrize("lr", [1, 0.3, torch.tensor(0.3, dtype=torch.float64)])
+def test_any_number_is_a_step_size(lr: float | Tensor) -> None:
+    network, episodes = plain.small_network("none"), plain.small_episodes("none")
+    params = parameters(network)
+    adapted = sgd_steps(network, params, episodes.support, lr, 2)
+    expected = sgd_steps(network, params, episodes.support, float(lr), 2)
+    assert all(torch.equal(adapted[name], expected[name]) for name in params)
+
+
+def test_it_steps_where_gradients_are_switched_off_too() -> None:
+    network, episodes = plain.small_network("none"), plain.small_episodes("none")
+    with torch.no_grad():
+        adapted = sgd_steps(network, parameters(network), episodes.support, LR, 1)
+    expected = sgd_steps(network, parameters(network), episodes.support, LR, 1)
+    assert all(torch.equal(adapted[name], expected[name]) for name in adapted)
+
+
+def test_what_cannot_be_adapted_is_said_in_words() -> None:
+    network, episodes = plain.small_network("none"), plain.small_episodes("none")
+    params = parameters(network)
+    one_task = next(iter(episodes)).support
+    with pytest.raises(UsageError, match=r"y of shape \[6\]: the inner loop takes T tasks"):
+        sgd_steps(network, params, one_task, LR, 1)
+    with pytest.raises(UsageError, match=r"unknown parameter of the network '1.weigth'"):
+        sgd_steps(network, {"1.weigth": params["1.weight"]}, episodes.support, LR, 1)
+    with pytest.raises(UsageError, match=r"outputs \[3, 4, 2\] for values \[3, 4, 1\]"):
+        task_losses(torch.zeros(3, 4, 2), torch.zeros(3, 4, 1))

@@ -8,7 +8,13 @@ from nets import plain
 from torch import Tensor, nn
 
 from metabench.nets.conv4 import conv4
-from metabench.nets.norms import NORMS, EpisodeNorm, SupportNorm, normalises_by_task
+from metabench.nets.norms import (
+    NORMS,
+    EpisodeNorm,
+    SupportNorm,
+    has_running_statistics,
+    normalises_by_task,
+)
 from metabench.nets.per_task import embed, per_task, support_statistics
 
 every_norm = pytest.mark.parametrize("bn", list(NORMS))
@@ -111,3 +117,22 @@ def test_embedding_keeps_tasks_apart(bn: str) -> None:
     features = embed(body, x, (1, 8, 8))
     for t in range(3):
         assert torch.allclose(features[t], body(x[t]), atol=1e-12)
+
+
+def test_torchs_batch_norm_without_running_statistics_keeps_tasks_apart_too() -> None:
+    body = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4, track_running_stats=False), nn.Flatten()
+    )
+    body.double().eval()
+    x = images(3, 6)
+    assert normalises_by_task(body)
+    features = embed(body, x, (1, 8, 8))
+    for t in range(3):
+        assert torch.allclose(features[t], body(x[t]), atol=1e-12)
+
+
+def test_which_networks_have_running_statistics() -> None:
+    assert has_running_statistics(plain.small_network("running"))
+    assert has_running_statistics(nn.Sequential(nn.BatchNorm1d(3)))
+    assert not has_running_statistics(nn.Sequential(nn.BatchNorm1d(3, track_running_stats=False)))
+    assert not has_running_statistics(plain.small_network("support"))

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from metabench.results.scores import NO_CLASS, correct_counts, macro_f1, predicted_classes
+from metabench.results.scores import (
+    NO_CLASS,
+    correct_counts,
+    macro_f1,
+    predicted_classes,
+    squared_errors,
+)
 
 
 def drawn_ids(rng, episodes, queries, low, way):
@@ -77,3 +83,12 @@ def test_a_query_with_a_logit_that_is_not_finite_is_wrong_whatever_the_truth(bad
 
 def test_leading_dimensions_of_logits_are_kept():
     assert predicted_classes(np.zeros((4, 3, 15, 5))).shape == (4, 3, 15)
+
+
+def test_squared_errors_are_those_of_numpy() -> None:
+    rng = np.random.default_rng(0)
+    values, truth = rng.normal(size=(2, 4, 7, 1))
+    expected = [((v - t) ** 2).mean() for v, t in zip(values, truth, strict=True)]
+    assert np.allclose(squared_errors(values, truth), expected)
+    with pytest.raises(ValueError, match=r"values \(4, 7, 1\), truth \(4, 7\)"):
+        squared_errors(values, truth[..., 0])
