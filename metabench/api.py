@@ -62,9 +62,11 @@ class Evaluation:
         return f"{self.suite}: {self._shown()} ({self.episodes} episodes)"
 
     def _shown(self) -> str:
+        ci95 = self.ci95 if np.isfinite(self.ci95).all() else None  # of a single episode
         if self.metric == "mse":
-            return f"MSE {numbers.error(self.score, self.ci95)}"
-        return f"{self.score:.2%} ± {(self.ci95[1] - self.ci95[0]) / 2:.2%}"
+            return f"MSE {numbers.error(self.score, ci95)}"
+        half = "" if ci95 is None else f" ± {(ci95[1] - ci95[0]) / 2:.2%}"
+        return f"{self.score:.2%}{half}"
 
 
 class _Silent:

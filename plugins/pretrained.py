@@ -72,7 +72,7 @@ class Pretrained(BatchedLearner):
             loss.backward()
             optimizer.step()
             seen += len(x)
-            if seen == epoch:
+            if seen >= epoch:
                 seen = 0
                 base.record(loss=loss.item(), **self._held_out(model, held_out))
         if seen:  # the budget ended within an epoch

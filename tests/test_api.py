@@ -176,3 +176,9 @@ class TestEvaluate:
     def test_nothing_is_stored(self, here: Path) -> None:
         metabench.evaluate(NearestCentroid, "digits-5w1s", episodes=1)
         assert [p.name for p in here.iterdir()] == ["my.py"]
+
+
+def test_a_single_episode_has_no_interval() -> None:
+    shown = str(metabench.evaluate(NearestCentroid, "digits-5w1s", episodes=1))
+    assert "nan" not in shown
+    assert shown.endswith("% (1 episodes)")

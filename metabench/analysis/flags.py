@@ -16,6 +16,7 @@ CONTENDED = "contended"
 OTHER_MACHINE = "other machine"
 CODE = "code differs"
 PIXELS = "pixels differ"
+TRANSDUCTIVE = "bn=episode"
 
 # Every flag is explained by the first pattern that matches all of it.
 NOTES: dict[str, str] = {
@@ -33,6 +34,10 @@ NOTES: dict[str, str] = {
     ),
     re.escape(CODE): "the seeds were run with different versions of the algorithm's code",
     re.escape(PIXELS): "the preprocessed images differ from those of most other rows",
+    re.escape(TRANSDUCTIVE): (
+        "normalised by the statistics of each batch, queries included: transductive, so that the "
+        "answer to a query depends on the others"
+    ),
     r"[\d,]+ of [\d,]+ episodes": "fewer episodes scored than in other rows",
     r"\d+ of \d+ seeds (failed|interrupted)": "the row speaks of the other seeds only",
     r"train (\d+-way )?\d+-shot": "the training episodes have another shape than the test episodes",
@@ -59,6 +64,7 @@ def of_cells(results: Sequence[Result], timed_on: str | None) -> list[str]:
         DIRTY if any(r.environment is not None and r.environment.dirty for r in ok) else "",
         CONTENDED if any(map(contended, ok)) else "",
         OTHER_MACHINE if any(machine(r) != timed_on for r in ok if not contended(r)) else "",
+        TRANSDUCTIVE if TRANSDUCTIVE in str(ok[0].job.params.get("backbone")) else "",
         _training_shape(ok[0]),
         f"trained on {ok[0].suite.train_on}" if ok[0].suite.train_on else "",
     ]

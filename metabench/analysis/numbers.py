@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from metabench.learner import Metric
 
 UNKNOWN = "-"
+_DIVERGED = 1e6
 
 
 def percent(fraction: float | None) -> str:
@@ -18,7 +19,7 @@ def percent(fraction: float | None) -> str:
 
 def score(value: float, metric: Metric) -> str:
     """One score without an interval: 86.32% or MSE 0.04121"""
-    return f"{value:.2%}" if metric == "accuracy" else f"MSE {significant(value, 4)}"
+    return f"{value:.2%}" if metric == "accuracy" else f"MSE {error(value, None)}"
 
 
 def accuracy(score: float | None, ci95: tuple[float, float] | None) -> str:
@@ -29,9 +30,14 @@ def accuracy(score: float | None, ci95: tuple[float, float] | None) -> str:
 
 
 def error(score: float | None, ci95: tuple[float, float] | None) -> str:
-    """A positive value and its symmetric interval, to its second digit: 0.0412 ± 0.0035"""
+    """A positive value and its symmetric interval, to its second digit: 0.0412 ± 0.0035
+
+    What has diverged is shown in powers of ten: 1.3e+30
+    """
     if score is None:
         return UNKNOWN
+    if score >= _DIVERGED:
+        return f"{score:.1e}"
     if ci95 is None:
         return significant(score, 4)
     half = (ci95[1] - ci95[0]) / 2

@@ -51,6 +51,8 @@ def draw_family(
     x = x_range[0] + (x_range[1] - x_range[0]) * unit[:, len(ranges) :]
     y = function(x, **{parameter: values[:, None] for parameter, values in parameters.items()})
     points, targets = (v.astype(np.float32).reshape(-1, 1) for v in (x, y))
+    for shared in (points, targets):  # by every suite of the process
+        shared.flags.writeable = False
     ends = np.cumsum(list(FUNCTIONS.values()))[:-1]
     return Dataset(
         name=name,
@@ -62,6 +64,5 @@ def draw_family(
         ),
         splits=dict(zip(FUNCTIONS, np.split(np.arange(count), ends), strict=True)),
         pixels=hashlib.sha256(points.tobytes() + targets.tobytes()).hexdigest(),
-        facts={},
         targets=targets,
     )

@@ -11,7 +11,7 @@ from metabench.data.dataset import Dataset
 from metabench.data.functions import Values, draw_family
 
 
-@cache  # suites share it, and drawing it takes longer than a cell may
+@cache  # drawn once a process, not once a suite
 def load(root: Path) -> Dataset:
     """y = A sin(x - phase); A from 0.1 to 5, phase from 0 to pi, x from -5 to 5.
 

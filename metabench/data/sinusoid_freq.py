@@ -11,7 +11,7 @@ from metabench.data.dataset import Dataset
 from metabench.data.functions import Values, draw_family
 
 
-@cache  # suites share it, and drawing it takes longer than a cell may
+@cache  # drawn once a process, not once a suite
 def load(root: Path) -> Dataset:
     """y = A sin(frequency x + phase); x from -5 to 5.
 

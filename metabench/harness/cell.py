@@ -63,15 +63,15 @@ def configure(
     """
     declared = algorithm.training
     own = {key: getattr(declared, field) or 0 for key, field in _TRAINING.items()}
+    defaults = {**algorithm.params, **own}
     given = _completed(given, algorithm)
-    resolved = address.resolve(algorithm.name, given, {**algorithm.params, **own})
+    resolved = address.resolve(algorithm.name, given, defaults)
     for key in _TRAINING:
         if key in given and int(resolved[key]) < 1:
             raise UsageError(f"{algorithm.name}[{key}={given[key]}]: must be at least 1")
     for key, value in resolved.items():
         if isinstance(value, float) and not math.isfinite(value):  # JSON has no such number
             raise UsageError(f"{algorithm.name}[{key}={value}]: must be a finite number")
-    defaults = {**algorithm.params, **own}
     return Configured(
         algorithm=algorithm,
         provider=provider,
@@ -149,6 +149,11 @@ class Cell:
         return f"{self.suite.name} {self.configured.address} seed {self.seed}"
 
 
+def other_kind(cell: Cell) -> str:
+    """The reason of a cell whose algorithm is for another kind of suite."""
+    return f"it does not do {cell.kind}"
+
+
 def training_shape(cell: Cell, material: Material) -> schema.Training:
     """The training episodes of a cell.
 
@@ -157,6 +162,7 @@ def training_shape(cell: Cell, material: Material) -> schema.Training:
 
     Raises:
         DataError: a base class has too few images, or there are too few classes.
+        UsageError: more than one function in a regression task.
     """
     asked, base, chosen = cell.configured.training, material.base, cell.configured.chosen
     shot = asked.shot or cell.suite.shot
@@ -166,6 +172,8 @@ def training_shape(cell: Cell, material: Material) -> schema.Training:
         way = min(way, fewest_classes)
     if "train_query" not in chosen:
         query = min(query, max(spare_images, 1))
+    if cell.kind == "regression" and "train_way" not in chosen:
+        way = 1
     if cell.kind == "regression" and way != 1:
         raise UsageError(f"train_way={way}: a regression task is one function, train_way=1")
     try:

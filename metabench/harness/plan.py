@@ -9,7 +9,7 @@ from typing import Literal
 
 from metabench.errors import DataError
 from metabench.harness.budget import Budget
-from metabench.harness.cell import Cell, Configured
+from metabench.harness.cell import Cell, Configured, other_kind
 from metabench.learner import Kind
 from metabench.results.schema import FAILED, Result
 from metabench.results.store import Store
@@ -127,4 +127,12 @@ def _state(
             return "changed"
     if stored.job.code != cell.configured.code:
         return "stale"
+    if stored.status == "not_applicable" and _may_apply_now(cell, stored):
+        return "stale"
     return "failed" if stored.status in FAILED else "done"
+
+
+def _may_apply_now(cell: Cell, stored: Result) -> bool:
+    """Whether the catalogue has since said that the algorithm does such tasks."""
+    refused = stored.failure is not None and stored.failure.reason == other_kind(cell)
+    return refused and cell.kind in cell.configured.algorithm.tasks

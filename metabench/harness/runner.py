@@ -25,8 +25,6 @@ from metabench.suites.material import Material
 from metabench.suites.opened import OpenSuite
 from metabench.suites.suite import Suite
 
-_TWINS_BY_CHANCE = 10  # points of different functions that agree to the last bit
-
 
 class Watcher(Protocol):
     """Told what happens, from the thread that runs the cell."""
@@ -99,7 +97,8 @@ def check_unseen(cell: Cell, library: Library) -> None:
     members = np.unique(np.concatenate([manifest.support.ravel(), manifest.query.ravel()]))
     targets = None if dataset.targets is None else dataset.targets[members]
     twins = int(np.isin(_rows(dataset.images[members], targets), _seen(found[0])).sum())
-    if twins > (0 if targets is None else _TWINS_BY_CHANCE):
+    by_chance = 0 if targets is None else len(members) // 100  # points that agree to the last bit
+    if twins > by_chance:
         what = "images" if targets is None else "points"
         raise DataError(
             f"{twins} of {len(members)} test {what} of {cell.suite.name} are in the base data of "

@@ -11,7 +11,7 @@ from time import perf_counter
 
 from metabench.doors import Doors
 from metabench.errors import DataError, MetabenchError
-from metabench.harness.cell import Cell, training_shape, validation_shape
+from metabench.harness.cell import Cell, other_kind, training_shape, validation_shape
 from metabench.harness.environment import environment
 from metabench.harness.messages import Failed, Plan, Progress, Start, Task, Trained
 from metabench.harness.process import LearnerFailed, LearnerProcess
@@ -89,7 +89,7 @@ class Supervisor:
         scored: Scored | None = None
         failed: Failed | None = None
         if self.cell.kind not in self.cell.configured.algorithm.tasks:
-            failed = Failed("not_applicable", f"it does not do {self.cell.kind}", "")
+            failed = Failed("not_applicable", other_kind(self.cell), "")
         else:
             try:
                 scored = self._score()

@@ -47,7 +47,8 @@ def sgd_steps(
         detach what is only used to predict.
 
     Raises:
-        UsageError: the support set is that of one task, or a name is no parameter's.
+        UsageError: the support set is that of one task, a name is no parameter's, a parameter
+            does not require gradients, or has no step size.
 
     Source:
         Finn, Abbeel and Levine 2017, equation 1 and section 5.2 (arXiv:1703.03400);
@@ -58,6 +59,10 @@ def sgd_steps(
             f"support sets with y of shape {list(support.y.shape)}: the inner loop takes T tasks, "
             "y [T, S] or [T, S, 1]"
         )
+    if isinstance(lr, Mapping):
+        for name in params:
+            if name not in lr:
+                raise UsageError(f"lr has no step size for parameter '{name}'")
     adapted = _one_each(network, params, len(support.x))
     for _ in range(steps):
         losses = task_losses(per_task(network, adapted, support.x), support.y)
@@ -104,6 +109,8 @@ def _one_each(network: nn.Module, params: State, tasks: int) -> dict[str, Tensor
     for name in params:
         if name not in own:
             raise unknown("parameter of the network", name, own)
+        if not params[name].requires_grad:
+            raise UsageError(f"parameter '{name}' needs requires_grad=True to be adapted")
     return {
         name: value.expand(tasks, *value.shape) if value.ndim == own[name].ndim else value
         for name, value in params.items()

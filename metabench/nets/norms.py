@@ -81,14 +81,15 @@ class SupportNorm(EpisodeNorm):
         super().__init__(channels, eps)
         self.register_buffer("mean", None, persistent=False)
         self.register_buffer("var", None, persistent=False)
-        self.collected: list[Statistics] | None = None
+        self.collecting = False
+        self.collected: Statistics | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         if self.mean is not None and self.var is not None:
             return self.normalise(x, self.mean, self.var)
         used = self.statistics(x)
-        if self.collected is not None:
-            self.collected.append(used)
+        if self.collecting:
+            self.collected = used
         return self.normalise(x, *used)
 
 

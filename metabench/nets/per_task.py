@@ -55,17 +55,17 @@ def support_statistics(network: nn.Module, state: State, x: Tensor) -> dict[str,
     def of_task(state: State, x: Tensor) -> dict[str, Tensor]:
         try:
             for norm in norms.values():
-                norm.collected = []
+                norm.collecting = True
             functional_call(network, dict(state), (x,))
-            used = {name: norm.collected or [] for name, norm in norms.items()}
+            used = {name: norm.collected for name, norm in norms.items()}
         finally:
             for norm in norms.values():
-                norm.collected = None
-        # A layer that a forward pass runs through twice keeps the statistics of the last time.
+                norm.collecting, norm.collected = False, None
         return {
-            f"{name}.{part}": statistics[-1][i]
+            f"{name}.{part}": value
             for name, statistics in used.items()
-            for i, part in enumerate(("mean", "var"))
+            if statistics is not None  # the forward pass may go round a layer
+            for part, value in zip(("mean", "var"), statistics, strict=True)
         }
 
     found: dict[str, Tensor] = vmap(of_task)(dict(state), x)

@@ -44,6 +44,7 @@ class OpenSuite:
             raise DataError(f"suite {self.suite.name}: dataset has no novel classes to test on")
         s = self.suite
         self.pools["novel"].check(s.way, s.shot, s.query, f"suite {s.name}")
+        self._check_turns(s.episodes)
 
     def manifest(self, block: int = 0) -> Manifest:
         """The frozen test episodes; blocks 1, 2, ... are further ones for the gate."""
@@ -52,6 +53,7 @@ class OpenSuite:
             return s.protocol.manifest(self.dataset)
         key = stream(self.dataset.content, s.protocol.name, "novel", s.way, s.shot, s.query, None)
         first = block * s.episodes
+        self._check_turns(first + s.episodes)
         drawn = self.pools["novel"].draw(key, first, s.episodes, s.way, s.shot, s.query)
         return Manifest(self.dataset.content, s.way, s.shot, s.query, *drawn)
 
@@ -59,6 +61,15 @@ class OpenSuite:
     def episodes(self) -> Manifest:
         """Block 0, the episodes that the leaderboard scores."""
         return self.manifest()
+
+    def _check_turns(self, episodes: int) -> None:
+        """Raise a DataError if functions would have to come twice: they would count twice."""
+        pool = self.pools["novel"]
+        if pool.in_turn and episodes > len(pool.classes):
+            raise DataError(
+                f"suite {self.suite.name}: {episodes:,} episodes need as many functions, there are "
+                f"{len(pool.classes):,} ({episodes - len(pool.classes):,} missing)"
+            )
 
     def support_truth(self, part: slice) -> Indices | Targets:
         """What learners are told of support examples: labels [T, S], or values [T, S, 1]."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,9 +43,9 @@ class Pool:
         support: for each entry, the images that support examples are drawn from.
         query: the same for queries; None: both come from `support`, never the same image.
         groups: for each group, its entries.
-        in_turn: one-way episodes take the entries one after another, in a random order, so that
-            no entry comes twice before each has come once. Two episodes on one function would
-            have almost the same score, and not count as two in an interval.
+        in_turn: an episode takes one entry, and episodes take them one after another in a random
+            order, so that none comes twice before each has come once. Two episodes on one
+            function would have almost the same score, and not count as two in an interval.
     """
 
     classes: Indices
@@ -91,7 +91,7 @@ class Pool:
         group_words, class_words, image_words, order_words = np.split(
             words, np.cumsum([1, way, way * per_class]), axis=1
         )
-        if self.in_turn and way == 1:
+        if self.in_turn:
             entries = self._turns(key, first, count)
         else:
             group_start, group_size, members = self._groups
@@ -160,12 +160,15 @@ class Pool:
         )
 
     def _turns(self, key: int, first: int, count: int) -> Indices:
-        """The entry of each of the episodes first..first+count-1, [E, 1]."""
+        """The entry of each of the episodes first..first+count-1, [E, 1].
+
+        Every pass over the entries has an order of its own, so that those which share a training
+        step in one do not in the next.
+        """
         entries = len(self.classes)
-        order_key = draw.stream_key(str(key), "order")
-        order = draw.permute(draw.episode_words(order_key, 0, 1, entries))[0]
-        turns: Indices = order[np.arange(first, first + count) % entries][:, None]
-        return turns
+        passes, places = np.divmod(np.arange(first, first + count), entries)
+        turns = [_order(key, int(p), entries)[places[passes == p]] for p in np.unique(passes)]
+        return np.concatenate(turns)[:, None]
 
     @cached_property
     def _groups(self) -> tuple[Indices, Indices, Indices]:
@@ -178,6 +181,14 @@ class Pool:
     @cached_property
     def _query(self) -> tuple[Indices, Indices, Indices]:
         return _ragged(self.query or ())
+
+
+@lru_cache(maxsize=8)  # an order is used by thousands of training steps
+def _order(key: int, number: int, entries: int) -> Indices:
+    """The order of one pass over the entries."""
+    order_key = draw.stream_key(str(key), "order")
+    order: Indices = draw.permute(draw.episode_words(order_key, number, 1, entries))[0]
+    return order
 
 
 def _sizes(part: Sequence[Indices]) -> Indices:

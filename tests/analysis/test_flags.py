@@ -49,6 +49,21 @@ def test_guessing_one_class_always_stands_exactly_at_chance():
     ]
 
 
+def test_normalisation_by_the_queries_own_statistics_is_flagged():
+    episode, support = ({"backbone": f"conv4[bn={bn}]"} for bn in ("episode", "support"))
+    assert flags_of(make_result(chosen=episode)) == ["bn=episode"]
+    assert "transductive" in flags.note("bn=episode")
+    assert flags_of(make_result(chosen=support)) == []
+
+
+def test_the_shape_of_training_episodes_of_functions_has_no_way():
+    suite = make_suite("sinusoid-10s", way=1, shot=10, metric="mse")
+    training = Training(way=1, shot=5, query=10, tasks_per_step=4)
+    result = make_result(suite=suite, error=[0.5] * 20, training=training)
+    assert flags_of(result) == ["train 5-shot"]
+    assert "another shape" in flags.note("train 5-shot")
+
+
 def test_mean_squared_errors_have_no_chance():
     suite = make_suite("sinusoid-5s", way=1, metric="mse", episodes=2)
     assert flags_of(make_result(suite=suite, error=[0.9, 1.1])) == []

@@ -22,6 +22,7 @@ def test_accuracies_are_percentages_with_half_the_interval():
         (12345.6, 234.5, "12346 ± 234"),
         (0.1234567, 0.0, "0.1235 ± 0.0000"),
         (0.0, 0.0, "0.000 ± 0.000"),
+        (1.34e30, 1e29, "1.3e+30"),  # it diverged
     ],
 )
 def test_errors_are_shown_to_the_second_digit_of_their_interval(score, half, expected):
@@ -60,3 +61,8 @@ def test_counts_have_thousands_separated():
     assert numbers.count(111936) == "111,936"
     assert numbers.count(0) == "0"
     assert numbers.count(None) == "-"
+
+
+def test_a_score_says_what_it_is():
+    assert numbers.score(0.8632, "accuracy") == "86.32%"
+    assert numbers.score(0.0123456, "mse") == "MSE 0.01235"

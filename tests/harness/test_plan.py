@@ -13,7 +13,7 @@ from metabench.harness.budget import Budget
 from metabench.harness.cell import Cell, configure
 from metabench.harness.plan import Planned, Policy, cells, plan, shard
 from metabench.learner import Algorithm
-from metabench.results.schema import Result, Status
+from metabench.results.schema import Failure, Result, Status
 from metabench.results.store import Store
 from metabench.suites.catalogue import SUITES
 from metabench.suites.suite import Suite
@@ -113,6 +113,16 @@ def stored(status: Status = "ok", code: str = CODE, **suite: str) -> Result:
 def test_without_a_policy(look_up, result: Result | None, state: str, todo: bool) -> None:
     planned = look_up(result)
     assert (planned.state, planned.todo, planned.stored) == (state, todo, result)
+
+
+def test_a_refusal_is_stale_once_the_catalogue_says_otherwise(look_up) -> None:
+    """The catalogue may be another file than the learner, which the code digest covers."""
+    refused = stored("not_applicable")
+    failure = Failure(reason="it does not do classification")
+    planned = look_up(msgspec.structs.replace(refused, failure=failure))
+    assert (planned.state, planned.todo) == ("stale", True)
+    own = msgspec.structs.replace(refused, failure=Failure(reason="images are too small"))
+    assert look_up(own).state == "done"
 
 
 def test_force_runs_everything_again(look_up) -> None:

@@ -14,12 +14,12 @@ import metabench
 from metabench import Algorithm, DataError, Episodes, Learner, Support, UsageError
 from metabench.harness.base import Base, Meter
 from metabench.harness.budget import Budget
-from metabench.harness.cell import Cell, configure
+from metabench.harness.cell import Cell, configure, training_shape
 from metabench.harness.messages import Plan
 from metabench.harness.outer_loop import meta_train
 from metabench.harness.runner import Library, check_unseen
 from metabench.harness.supervisor import make_plan
-from metabench.learner import TaskSpec
+from metabench.learner import TaskSpec, TrainingEpisodes
 from metabench.results.schema import Training
 from metabench.suites.catalogue import SUITES
 from metabench.suites.material import Material
@@ -199,11 +199,8 @@ def test_training_on_the_test_functions_is_refused() -> None:
     swapped = dataclasses.replace(
         dataset, splits={"base": dataset.split("novel"), "novel": dataset.split("base")}
     )
-    cell = Cell(
-        SINUSOID,
-        configure(Algorithm("any", build=""), {}, "", ""),
-        seed=0,
-        budget=Budget.parse("smoke"),
+    cell = dataclasses.replace(
+        cell_for(Algorithm("any", build="")),
         train_on=Suite("swapped", swapped, way=1, shot=5, metric="mse"),
     )
     library = Library(None)
@@ -215,12 +212,7 @@ def test_training_on_the_test_functions_is_refused() -> None:
 
 def test_a_task_has_the_points_that_learners_train_with() -> None:
     opened = SINUSOID.open()
-    cell = Cell(
-        SINUSOID,
-        configure(Algorithm("any", build=""), {}, "", ""),
-        seed=0,
-        budget=Budget.parse("tasks=40"),
-    )
+    cell = cell_for(Algorithm("any", build=""))
     assert opened.material is not None
     assert make_plan(cell, opened.material).images_per_task == 5 + 15
 
@@ -235,3 +227,68 @@ def test_targets_have_to_be_a_column() -> None:
 def test_an_unknown_metric_is_refused() -> None:
     with pytest.raises(UsageError, match=r"metric of suite wrong 'mae'.*did you mean 'mse'"):
         Suite("wrong", SINUSOID.dataset, way=1, shot=5, metric="mae")  # type: ignore[arg-type]
+
+
+def test_a_suite_with_more_episodes_than_functions_is_refused() -> None:
+    """Two episodes on one function would count as two."""
+    few = dataclasses.replace(SINUSOID, episodes=6000)
+    with pytest.raises(DataError, match=r"6,000 episodes .* there are 5,000 \(1,000 missing\)"):
+        few.open()
+    opened = SINUSOID.open()
+    with pytest.raises(DataError, match=r"6,000 episodes need as many functions"):
+        opened.manifest(5)
+
+
+def test_every_pass_over_the_functions_has_its_own_order(material: Material) -> None:
+    count = len(material.base.classes)
+    first, second = (material.training(0, k * count, count, 1, 5, 10).classes for k in (0, 1))
+    assert not np.array_equal(first, second)
+    assert np.array_equal(np.sort(first[:, 0]), np.sort(second[:, 0]))
+    across = material.training(0, count - 3, 6, 1, 5, 10).classes
+    assert np.array_equal(across, np.concatenate([first[-3:], second[:3]]))
+
+
+def cell_for(algorithm: Algorithm) -> Cell:
+    return Cell(SINUSOID, configure(algorithm, {}, "", ""), seed=0, budget=Budget.parse("tasks=8"))
+
+
+def test_a_way_that_an_algorithm_suggests_gives_way_to_one_function(material: Material) -> None:
+    suggests = Algorithm(
+        "any", build="", training=TrainingEpisodes(way=10), tasks={"classification", "regression"}
+    )
+    assert training_shape(cell_for(suggests), material).way == 1
+
+
+def test_cells_of_functions_run_in_processes_of_their_own(tmp_path: Any) -> None:
+    (tmp_path / "diverges.py").write_text(
+        "import torch, metabench\n"
+        "class Diverges(metabench.Learner):\n"
+        "    def adapt(self, support):\n"
+        "        return None\n"
+        "    def predict(self, state, query_x):\n"
+        "        return query_x / 0\n"
+        "@metabench.hookimpl\n"
+        "def metabench_algorithms():\n"
+        "    yield metabench.Algorithm('diverges', build=Diverges, tasks={'regression'})\n"
+    )
+    results = metabench.run(
+        "sinusoid-5s",
+        ["maml", "pretrained", "protonet", "diverges"],
+        budget="tasks=8",
+        results=tmp_path / "results",
+        plugins=[str(tmp_path / "diverges.py")],
+    )
+    maml, pretrained, protonet, diverges = results
+    for result in (maml, pretrained):
+        assert result.status == "ok"
+        assert result.scores is not None
+        assert len(result.scores.error or []) == 1000
+        assert result.job.params["backbone"] == "mlp"
+    assert maml.training is not None
+    assert (maml.training.updates, maml.training.tasks, maml.training.images) == (2, 8, 8 * 15)
+    assert pretrained.training is not None
+    assert pretrained.training.tasks <= 8 + 250 // 20
+    assert protonet.status == "not_applicable"
+    assert diverges.status == "error"
+    assert diverges.failure is not None
+    assert "outputs in episode 0 are not finite" in diverges.failure.reason

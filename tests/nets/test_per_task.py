@@ -79,11 +79,11 @@ def test_collecting_statistics_leaves_the_network_as_it_was() -> None:
     network = plain.small_network("support")
     support_statistics(network, {}, images(2, 5))
     norms = [m for m in network.modules() if isinstance(m, SupportNorm)]
-    assert all(m.mean is None and m.collected is None for m in norms)
+    assert all(m.mean is None and m.collected is None and not m.collecting for m in norms)
     assert not any("mean" in name or "var" in name for name in network.state_dict())
     with pytest.raises(RuntimeError):
         support_statistics(network, {}, torch.rand(2, 5, 3, 8, 8, dtype=torch.float64))
-    assert all(m.collected is None for m in norms)
+    assert all(m.collected is None and not m.collecting for m in norms)
 
 
 @every_norm

@@ -22,6 +22,16 @@ def test_declared_defaults_are_those_of_the_learner(algorithm: Algorithm) -> Non
 
 
 @parametrize
+def test_defaults_for_regression_are_of_the_same_types(algorithm: Algorithm) -> None:
+    there = algorithm.on("regression")
+    assert there.params.keys() == algorithm.params.keys()
+    for name, value in there.params.items():
+        assert type(value) is type(algorithm.params[name])
+    budgets = [there.budgets[preset] for preset in PRESETS]
+    assert budgets == sorted(set(budgets))
+
+
+@parametrize
 def test_a_learner_has_at_most_one_way_to_be_trained(algorithm: Algorithm) -> None:
     learner = load(algorithm.build)
     assert not (hasattr(learner, "fit") and hasattr(learner, "meta_step"))

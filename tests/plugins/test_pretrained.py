@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import dataclasses
 from typing import Any
 
@@ -10,10 +11,13 @@ from harness.materials import digits_material, plan
 from torch import nn
 from torch.nn import functional as F
 
-from metabench import Support
+from metabench import Support, TaskSpec
 from metabench.harness.outer_loop import meta_train
+from metabench.nets.catalogue import BACKBONES
 from metabench.results.schema import MetaTraining
+from metabench.suites.catalogue import SUITES
 from metabench.suites.material import Material
+from metabench_plugins.pretrained import Pretrained
 
 TRAINING_IMAGES = 813  # nine tenths of each of digits 0-4
 
@@ -77,3 +81,36 @@ def test_any_backbone_will_do(trained: Any, episodes: Any) -> None:
     support, query = episodes(2, 5, 1, 4, 8)
     assert learner.features(query, {}).shape == (2, 4, 8)
     assert learner.predict(learner.adapt(support), query).shape == (2, 4, 5)
+
+
+def test_for_regression_heads_start_from_the_pretrained_one() -> None:
+    """The batched heads equal the pretrained `nn.Linear`, trained on in a plain loop."""
+    backbones = {b.name: b for b in BACKBONES}
+    spec = TaskSpec((1,), way=1, shot=5, kind="regression", backbones=backbones)
+    learner = Pretrained(spec, backbone="mlp", finetune_steps=7, finetune_lr=0.05)
+    g = torch.Generator().manual_seed(0)
+    support = Support(torch.rand(3, 5, 1, generator=g), torch.rand(3, 5, 1, generator=g))
+    query = torch.rand(3, 6, 1, generator=g)
+    values = learner.predict(learner.adapt(support), query)
+    for t in range(3):
+        head = copy.deepcopy(learner.head)
+        optimizer = torch.optim.Adam(head.parameters(), 0.05)  # type: ignore[union-attr]
+        features = learner.features(support.x, {})[t]
+        for _ in range(7):
+            optimizer.zero_grad()
+            F.mse_loss(head(features), support.y[t]).backward()  # type: ignore[misc]
+            optimizer.step()
+        expected = head(learner.features(query, {})[t])  # type: ignore[misc]
+        assert torch.allclose(values[t], expected, atol=1e-5)
+
+
+def test_for_regression_the_error_on_held_out_points_falls() -> None:
+    material = next(s for s in SUITES if s.name == "sinusoid-5s").open().material
+    assert material is not None
+    spec = TaskSpec(
+        (1,), way=1, shot=5, kind="regression", backbones={b.name: b for b in BACKBONES}
+    )
+    trained = train(Pretrained(spec, backbone="mlp"), updates=2500, material=material)
+    assert [point.update for point in trained.curve] == [1000, 2000, 2500]
+    errors = [point.values["error"] or 0.0 for point in trained.curve]
+    assert errors[-1] < errors[0] < 5
