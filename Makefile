@@ -25,7 +25,7 @@ check: $(VENV)/.installed-test
 
 # The committed results and the leaderboard made from them; resumes where it stopped.
 results: $(VENV)/.installed
-	$(BIN)/metabench run -s digits-5w1s -s sinusoid-5s -s glyphs-5w1s -s glyphs-5w5s \
+	$(BIN)/metabench run -s digits-5w1s -s digits-chunks -s sinusoid-5s -s "glyphs-5w*" \
 	    --budget standard --seeds $(SEEDS) --results results
 	$(BIN)/metabench run -s digits-5w5s -a chance -a pixel-1nn -a cnn-adam -a untrained \
 	    -a "m*[inner_lr=0.2,inner_steps=3,adapt_steps=10]" \
