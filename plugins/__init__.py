@@ -82,12 +82,17 @@ _GRADIENT_BASED: dict[str, Any] = {
     "training": TrainingEpisodes(query=5, tasks_per_step=4),
     "budgets": {"smoke": 20, "standard": 500, "paper": 60000},
     "tasks": BOTH,
-    "regression": Defaults(
-        params={"backbone": "mlp", "inner_lr": 0.01},
+}
+
+
+def _on_functions(inner_lr: float) -> Defaults:
+    """The papers' settings for sinusoids; Meta-SGD draws its first step sizes around 0.05."""
+    return Defaults(
+        params={"backbone": "mlp[init_std=0.01]", "inner_lr": inner_lr},
         training=TrainingEpisodes(query=10, tasks_per_step=4),
         budgets={"smoke": 500, "standard": 10000, "paper": 60000},
-    ),
-}
+    )
+
 
 META_LEARNERS = (
     Algorithm(
@@ -101,12 +106,14 @@ META_LEARNERS = (
     Algorithm(
         "maml",
         "metabench_plugins.maml:Maml",
+        regression=_on_functions(inner_lr=0.01),
         reference="Finn et al. 2017, arXiv:1703.03400",
         **_GRADIENT_BASED,
     ),
     Algorithm(
         "meta-sgd",
         "metabench_plugins.meta_sgd:MetaSgd",
+        regression=_on_functions(inner_lr=0.05),
         reference="Li et al. 2017, arXiv:1707.09835",
         **_GRADIENT_BASED,
     ),

@@ -12,11 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from metabench import BatchedLearner, Episodes, Support, TaskSpec, UsageError
-from metabench.nets.heads import linear_head
+from metabench.nets.heads import linear_head, small_init
 from metabench.nets.inner_loop import answering_state, sgd_steps, task_losses
 from metabench.nets.norms import has_running_statistics
 from metabench.nets.per_task import State, per_task
 from metabench.nets.shapes import out_features
+
+_REGRESSION_STD = 0.01  # of every layer's first weights, in the code published with the paper
 
 
 class Maml(BatchedLearner):
@@ -51,6 +53,8 @@ class Maml(BatchedLearner):
             )
         body = task.backbone(backbone)
         head = linear_head(out_features(body, task.input_shape), task.way, task.generator())
+        if task.kind == "regression":
+            small_init(head, _REGRESSION_STD, task.generator())
         self.network = nn.Sequential(body, head.to(task.device)).eval()
         self.inner_lr = inner_lr
         self.inner_steps = inner_steps

@@ -19,7 +19,7 @@ BACKBONES: tuple[Backbone, ...] = (
     Backbone(
         "mlp",
         build="metabench.nets.mlp:mlp",
-        params={"hidden": 40, "layers": 2},
+        params={"hidden": 40, "layers": 2, "init_std": 0.0},
         reference="Finn et al. 2017, arXiv:1703.03400, section 5.1",
     ),
 )

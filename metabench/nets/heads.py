@@ -1,4 +1,4 @@
-"""Linear heads on features."""
+"""Linear heads on features, and how linear layers start."""
 
 from __future__ import annotations
 
@@ -21,3 +21,15 @@ def linear_head(features: int, way: int, generator: Generator) -> nn.Linear:
     nn.init.uniform_(head.weight, -bound, bound, generator)
     nn.init.uniform_(head.bias, -bound, bound, generator)
     return head
+
+
+def small_init(layer: nn.Linear, std: float, generator: Generator | None = None) -> None:
+    """Start a layer from small weights and no bias, as code in TensorFlow often does.
+
+    Args:
+        layer: changed in place.
+        std: deviation of the normal distribution, which is cut off at twice that.
+        generator: a CPU generator; None: torch's global one.
+    """
+    nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std, generator=generator)
+    nn.init.zeros_(layer.bias)

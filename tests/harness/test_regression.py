@@ -283,7 +283,7 @@ def test_cells_of_functions_run_in_processes_of_their_own(tmp_path: Any) -> None
         assert result.status == "ok"
         assert result.scores is not None
         assert len(result.scores.error or []) == 1000
-        assert result.job.params["backbone"] == "mlp"
+        assert str(result.job.params["backbone"]).startswith("mlp")
     assert maml.training is not None
     assert (maml.training.updates, maml.training.tasks, maml.training.images) == (2, 8, 8 * 15)
     assert pretrained.training is not None

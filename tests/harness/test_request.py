@@ -276,7 +276,7 @@ def test_algorithms_take_the_defaults_of_each_kind_of_suite(plugins: Plugins) ->
     request = Request(suites=["digits-5w1s", "sinusoid-5s"], algorithms=["maml", "maml[lr=0.01]"])
     images, other, points, _ = request_cells(request, plugins)
     assert images.configured.params["backbone"] == "conv4[bn=support]"
-    assert points.configured.params["backbone"] == "mlp"
+    assert points.configured.params["backbone"] == "mlp[init_std=0.01]"
     assert (images.configured.training.query, points.configured.training.query) == (5, 10)
     assert images.configured.address == points.configured.address == "maml"
     assert images.configured.code != points.configured.code
