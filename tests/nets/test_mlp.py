@@ -30,7 +30,9 @@ def test_small_first_weights_are_cut_off_and_biases_zero() -> None:
     first, _, second, bias = network.parameters()
     assert 0.019 < second.abs().max() <= 0.02
     assert first.abs().max() <= 0.02
-    assert second.std().item() == pytest.approx(0.0088, abs=2e-4)  # of a normal cut off at two deviations
+    assert second.std().item() == pytest.approx(
+        0.0088, abs=2e-4
+    )  # of a normal cut off at two deviations
     assert (bias == 0).all()
 
 
