@@ -17,11 +17,12 @@ from metabench.doors import Doors
 from metabench.errors import UsageError
 from metabench.harness.budget import Budget
 from metabench.harness.cell import Cell, configure
+from metabench.harness.conditions import Conditions
 from metabench.harness.environment import ALLOCATOR, cores
+from metabench.harness.library import Library, check_unseen
 from metabench.harness.plan import Planned, Policy, plan
 from metabench.harness.request import Request, find_device, find_suite, request_cells
-from metabench.harness.runner import Library, Runner, Watcher, check_unseen
-from metabench.harness.supervisor import Conditions
+from metabench.harness.runner import Runner, Watcher
 from metabench.learner import Algorithm, Learner, Metric, TaskSpec
 from metabench.plugins import Plugins, load_plugins
 from metabench.results.schema import Result
@@ -132,6 +133,9 @@ class Run:
             threads=request.threads or max(1, cores() // request.jobs),
             allocator=ALLOCATOR if request.allocator else {},
             time_limit=request.time_limit or None,
+            memory_limit=round(request.memory_limit * 2**20) or None,
+            checkpoint_every=request.checkpoint_every,
+            keep_checkpoints=request.keep_checkpoints,
             contended=request.jobs > 1,
         )
         runner = Runner(self.store, self.library, self.plugins, conditions, watcher or _Silent())
@@ -259,12 +263,12 @@ def evaluate(
     configured = configure(Algorithm("learner", build=""), {}, provider="", code="")
     cell = Cell(suite, configured, seed, Budget.parse(budget), find_device(device))
     scored = score_inside(learner, cell, opened, opened.material, plugins, episodes)
-    scores = scored.scores.per_episode()
+    scores = scored.per_episode()
     estimate = mean_ci(scores[None])
     return Evaluation(
         score=estimate.mean,
         ci95=(estimate.lo, estimate.hi),
-        macro_f1=None if scored.scores.f1 is None else float(np.mean(scored.scores.f1)),
+        macro_f1=None if scored.f1 is None else float(np.mean(scored.f1)),
         scores=scores,
         episodes=len(scores),
         suite=suite.name,

@@ -17,6 +17,7 @@ from metabench.results.schema import (
     Environment,
     Failure,
     Job,
+    Memory,
     MetaTraining,
     Metric,
     Result,
@@ -106,8 +107,11 @@ def make_result(
     code: str = "code",
     training: Training | None = None,
     fit_s: float | None = 12.5,
-    adapt_s: Sequence[float] = (0.004, 0.002, 0.003),
-    predict_s: Sequence[float] = (0.0015, 0.0005, 0.001),
+    adapt_s: Sequence[float] = (0.0031, 0.0029, 0.003),
+    predict_s: Sequence[float] = (0.00102, 0.00098, 0.001),
+    throughput_s: Sequence[float] = (0.0404, 0.04, 0.0396),
+    cold: Sequence[str] = (),
+    peaks: tuple[int | None, int | None, int | None] | None = None,
     parameters: int | None = 111_936,
     environment: Environment | None = None,
     created: str = "2026-01-02T03:04:05Z",
@@ -120,6 +124,8 @@ def make_result(
         error: squared error per episode, for a suite of metric "mse"; drawn if not given.
         status: anything but "ok" has a failure with `reason` instead of scores.
         fit_s: seconds of meta-training; None: a learner without any.
+        cold: what happened for the first time while times were sampled.
+        peaks: bytes at the peak of meta-training, adapt and predict; None: not measured.
     """
     suite = suite or make_suite()
     ok = status == "ok"
@@ -148,12 +154,15 @@ def make_result(
             adapt_s=list(adapt_s),
             predict_s=list(predict_s),
             cold_s=0.05,
-            throughput_s=count / 200,
-            throughput_episodes=count,
-            tasks_per_batch=8,
+            throughput_s=list(throughput_s),
+            throughput_episodes=8,
+            cold=list(cold),
         )
         if ok
         else None,
+        memory=None
+        if peaks is None
+        else Memory(kind="resident", meta_training=peaks[0], adapt=peaks[1], predict=peaks[2]),
         environment=environment or make_environment(),
         failure=None if ok else Failure(reason=reason, traceback="Traceback ..."),
     )

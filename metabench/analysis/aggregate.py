@@ -9,7 +9,7 @@ from statistics import fmean, median
 import numpy as np
 import numpy.typing as npt
 
-from metabench.results.schema import Result
+from metabench.results.schema import Result, Timing
 
 
 def score_table(results: Sequence[Result]) -> npt.NDArray[np.float64]:
@@ -35,6 +35,32 @@ def median_ms(seconds: Iterable[float]) -> float | None:
     """The median of samples in seconds, in milliseconds."""
     found = list(seconds)
     return 1000 * median(found) if found else None
+
+
+def p95_ms(seconds: Iterable[float]) -> float | None:
+    """The 95th percentile of samples in seconds, in milliseconds."""
+    found = list(seconds)
+    return 1000 * float(np.quantile(found, 0.95)) if found else None
+
+
+def rate(counted: Iterable[tuple[int, float]]) -> float | None:
+    """How many a second, from pairs of a number and the seconds it took."""
+    pairs = list(counted)
+    seconds = sum(s for _, s in pairs)
+    return sum(n for n, _ in pairs) / seconds if seconds else None
+
+
+def episodes_per_s(timings: Iterable[Timing]) -> float | None:
+    """Test episodes a second in throughput mode: the median over blocks of tasks."""
+    rates = [t.throughput_episodes / s for t in timings for s in t.throughput_s if s > 0]
+    return median(rates) if rates else None
+
+
+def peak_mib(results: Iterable[Result]) -> float | None:
+    """The memory that the most demanding phase took, in MiB."""
+    memories = [result.memory for result in results if result.memory is not None]
+    peaks = [peak for m in memories for peak in (m.meta_training, m.adapt, m.predict) if peak]
+    return max(peaks) / 2**20 if peaks else None
 
 
 def finite(value: float) -> float | None:

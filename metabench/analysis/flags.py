@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from metabench.analysis.aggregate import contended, machine
 from metabench.results.schema import FAILED, Result
+from metabench.results.spread import relative_spread
 
 FEW_SEEDS = "seeds<5"
 CHANCE = "CI contains chance"
@@ -14,9 +15,14 @@ NONFINITE = "non-finite outputs"
 DIRTY = "dirty"
 CONTENDED = "contended"
 OTHER_MACHINE = "other machine"
+NOISY = "noisy"
+COLD = "cold"
+HALVED = "halved batch"
 CODE = "code differs"
 PIXELS = "pixels differ"
 TRANSDUCTIVE = "bn=episode"
+
+_NOISY = 0.1  # interquartile range over median
 
 # Every flag is explained by the first pattern that matches all of it.
 NOTES: dict[str, str] = {
@@ -25,13 +31,20 @@ NOTES: dict[str, str] = {
     re.escape(NONFINITE): "some outputs were NaN or infinite; such queries count as wrong",
     re.escape(DIRTY): "made from code with changes that were not committed",
     re.escape(CONTENDED): (
-        "other cells ran on the machine at the same time: adapt and predict times of such cells "
-        "are left out, and the meta-training time is longer than it would be alone"
+        "the machine was shared, with other cells or with other work: the times of such cells are "
+        "left out"
     ),
     re.escape(OTHER_MACHINE): (
-        "some cells ran on another machine than the one named first: their adapt and predict "
-        "times are left out"
+        "some cells ran on another machine than the one named first: their times are left out"
     ),
+    re.escape(
+        NOISY
+    ): "the times of one phase spread widely: interquartile range over median > 10 %",
+    re.escape(COLD): (
+        "while times were sampled something happened for the first time, an import, a compilation "
+        "or a request for device memory: see `metabench why`"
+    ),
+    re.escape(HALVED): "memory did not suffice for the usual batch of test episodes",
     re.escape(CODE): "the seeds were run with different versions of the algorithm's code",
     re.escape(PIXELS): "the preprocessed images differ from those of most other rows",
     re.escape(TRANSDUCTIVE): (
@@ -55,10 +68,14 @@ def of_cells(results: Sequence[Result], timed_on: str | None) -> list[str]:
     ok = [r for r in results if r.status == "ok"]
     if not ok:
         return []
+    alone = [r for r in ok if not contended(r) and machine(r) == timed_on]
     flags = [
         FEW_SEEDS if 2 <= len(ok) < 5 else "",
         _missing(results, len(ok)),
         NONFINITE if any(r.scores is not None and r.scores.nonfinite for r in ok) else "",
+        NOISY if any(map(_noisy, alone)) else "",
+        COLD if any(r.timing is not None and r.timing.cold for r in alone) else "",
+        HALVED if any(r.scores is not None and r.scores.halved for r in ok) else "",
         CODE if len({r.job.code for r in ok}) > 1 else "",
         PIXELS if len({r.suite.pixels_digest for r in ok}) > 1 else "",
         DIRTY if any(r.environment is not None and r.environment.dirty for r in ok) else "",
@@ -76,6 +93,14 @@ def contains_chance(ci95: tuple[float, float], way: int) -> bool:
     lo, hi = ci95
     rounding = 1e-9  # an interval without width may stand exactly at chance
     return lo - rounding <= 1 / way <= hi + rounding
+
+
+def _noisy(result: Result) -> bool:
+    timing = result.timing
+    if timing is None:
+        return False
+    phases = (timing.adapt_s, timing.predict_s, timing.throughput_s)
+    return any(relative_spread(phase) > _NOISY for phase in phases if phase)
 
 
 def _missing(results: Sequence[Result], ok: int) -> str:

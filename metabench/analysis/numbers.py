@@ -61,6 +61,23 @@ def duration(seconds: float | None) -> str:
     return f"{significant(seconds / 60)} m"
 
 
+def time(seconds: float | None) -> str:
+    """In the unit that fits: 812 us, 4.13 ms, 2.60 s"""
+    if seconds is None:
+        return UNKNOWN
+    for unit, name in ((1.0, "s"), (1e-3, "ms")):
+        if seconds >= unit:
+            return f"{significant(seconds / unit)} {name}"
+    return f"{significant(seconds * 1e6)} us"
+
+
+def interval(ci95: tuple[float, float] | None) -> str:
+    """0.82 .. 0.97"""
+    if ci95 is None:
+        return UNKNOWN
+    return f"{significant(ci95[0])} .. {significant(ci95[1])}"
+
+
 def count(number: int | None) -> str:
     """111936 -> 111,936"""
     return UNKNOWN if number is None else f"{number:,}"

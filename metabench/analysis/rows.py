@@ -14,11 +14,15 @@ from metabench.analysis import flags
 from metabench.analysis.aggregate import (
     commits,
     contended,
+    episodes_per_s,
     finite,
     machine,
     macro_f1,
     mean,
     median_ms,
+    p95_ms,
+    peak_mib,
+    rate,
     score_table,
 )
 from metabench.analysis.stats import Estimate, mean_ci
@@ -53,10 +57,15 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     inductive: bool | None = None
     flags: list[str]
     fit_s: float | None = None  # meta-training, mean over seeds
+    updates_per_s: float | None = None  # of meta-training
+    tasks_per_s: float | None = None
     adapt_ms: float | None = None  # one task at a time; median over the samples of all seeds
+    adapt_p95_ms: float | None = None
     predict_ms: float | None = None
-    episodes_per_s: float | None = None  # many tasks at a time
-    peak_mib: float | None = None
+    predict_p95_ms: float | None = None
+    cold_ms: float | None = None  # the very first adapt and predict; median over seeds
+    episodes_per_s: float | None = None  # many tasks at a time; median likewise
+    peak_mib: float | None = None  # memory of the phase that needs most, over seeds
     parameters: int | None = None  # learnable numbers
     device: str  # device type
     commit: str | None = None
@@ -86,8 +95,9 @@ def build_row(cells: Sequence[Cell], timed_on: str | None) -> Row:
     ok = [r for r in results if r.status == "ok"]
     scores = score_table(ok)
     estimate = mean_ci(scores) if scores.size else None
-    timings = [r.timing for r in ok if not contended(r) and machine(r) == timed_on and r.timing]
-    seconds = sum(timing.throughput_s for timing in timings)
+    alone = [r for r in ok if not contended(r) and machine(r) == timed_on]
+    timings = [r.timing for r in alone if r.timing is not None]
+    trained = [r.training for r in alone if r.training is not None]
     shown = ok[0] if ok else min(results, key=_gravity)
     job = shown.job
     return Row(
@@ -101,10 +111,16 @@ def build_row(cells: Sequence[Cell], timed_on: str | None) -> Row:
         seeds=len(ok),
         episodes=scores.shape[1],
         flags=flags.of_cells(results, timed_on),
-        fit_s=mean(r.training.seconds for r in ok if r.training is not None),
+        fit_s=mean(training.seconds for training in trained),
+        updates_per_s=rate((t.updates, t.seconds) for t in trained),
+        tasks_per_s=rate((t.tasks, t.seconds) for t in trained),
         adapt_ms=median_ms(sample for timing in timings for sample in timing.adapt_s),
         predict_ms=median_ms(sample for timing in timings for sample in timing.predict_s),
-        episodes_per_s=sum(t.throughput_episodes for t in timings) / seconds if seconds else None,
+        adapt_p95_ms=p95_ms(sample for timing in timings for sample in timing.adapt_s),
+        predict_p95_ms=p95_ms(sample for timing in timings for sample in timing.predict_s),
+        cold_ms=median_ms(timing.cold_s for timing in timings),
+        episodes_per_s=episodes_per_s(timings),
+        peak_mib=peak_mib(ok),
         parameters=shown.parameters,
         device=job.device,
         commit=commits(results),

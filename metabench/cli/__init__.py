@@ -24,6 +24,7 @@ VERBS = {
     "run": ("metabench.cli.run:run", "Run cells and print the leaderboard."),
     "status": ("metabench.cli.status:status", "Show which cells are done, failed or missing."),
     "leaderboard": ("metabench.cli.leaderboard:leaderboard", "Print or check the leaderboard."),
+    "duel": ("metabench.cli.duel:duel", "Time two algorithms against each other."),
     "why": ("metabench.cli.why:why", "Tell everything that a result file knows."),
     "list": ("metabench.cli.catalogue:list_", "List algorithms, suites and backbones."),
     "plugins": ("metabench.cli.catalogue:plugins", "List plugins, failed ones included."),

@@ -130,7 +130,7 @@ def _format_of(file: Path) -> str:
 
 
 def _write(common: Common, file: Path, text: str) -> None:
-    from metabench.results.store import write_atomically
+    from metabench.files import write_atomically
 
     try:
         write_atomically(file, text.encode())

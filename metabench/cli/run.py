@@ -30,6 +30,16 @@ GOOD, SOME_FAILED = 0, 1
 @click.option("--threads", type=int, help="Of each learner process.  [default: cores / jobs]")
 @click.option("--shard", metavar="I/N", help="Run only part I of N.")
 @click.option("--time-limit", type=float, metavar="SECONDS", help="For each cell.")
+@click.option("--memory-limit", type=float, metavar="MIB", help="For each learner process.")
+@click.option(
+    "--checkpoint-every",
+    type=float,
+    metavar="SECONDS",
+    help="Of meta-training, to go on from if killed.  [default: 30]",
+)
+@click.option(
+    "--keep-checkpoints", is_flag=True, default=None, help="Keep those of finished cells."
+)
 @click.option("--config", type=Path, metavar="FILE", help="Read options from a TOML file.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @click.option("--force", is_flag=True, help="Run finished cells again.")
@@ -138,7 +148,7 @@ def _run_inside(prepared: Run) -> int:
             prepared.library.open(cell.train_on or cell.suite).material,
             prepared.plugins,
         )
-        scores = scored.scores.per_episode()
+        scores = scored.per_episode()
         shown = numbers.score(scores.mean(), cell.suite.metric)
         click.echo(f"{cell}: {shown} on {len(scores)} episodes (not stored)")
     return GOOD

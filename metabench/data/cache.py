@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import re
-import secrets
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,8 +14,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from metabench.data.dataset import Dataset
+from metabench.data.dataset import Dataset, pixels_digest
 from metabench.errors import DataError
+from metabench.files import remove_leftovers, temporary_name
 
 ENVIRONMENT = "METABENCH_DATA"
 
@@ -85,8 +85,9 @@ def cached(root: Path, name: str, key: str, make: Callable[[], Dataset]) -> Data
             _log.warning("cached dataset %s is damaged (%s): making it again", folder, reason)
     dataset = make()
     # Not in the system's folder for temporary files: a rename must stay on one disk.
-    temporary = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
+    temporary = folder.with_name(temporary_name(folder.name))
     try:
+        remove_leftovers(folder.parent.glob(".*.tmp"))
         temporary.mkdir(parents=True)
         _write(temporary, key, dataset)
         _publish(temporary, folder, key)
@@ -145,7 +146,7 @@ def _publish(temporary: Path, folder: Path, key: str) -> None:
 
 def _discard(folder: Path) -> None:
     """Remove a damaged entry: moved first, so that nobody finds half of it."""
-    aside = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
+    aside = folder.with_name(temporary_name(folder.name))
     try:
         folder.replace(aside)
     except FileNotFoundError:
@@ -163,6 +164,8 @@ def _read(folder: Path, key: str) -> Dataset:
         raise ValueError(f"{_IMAGES} and {_FACTS} do not belong together")
     if (folder / _IMAGES).stat().st_size != images.offset + images.nbytes:
         raise ValueError(f"{_IMAGES} has a wrong length")
+    if pixels_digest(images) != facts["pixels"]:
+        raise ValueError(f"{_IMAGES} has changed")
     return Dataset(
         name=facts["name"],
         images=images,

@@ -71,6 +71,11 @@ class Budget:
         return min(episodes, SMOKE_EPISODES) if self.name == "smoke" else episodes
 
     @property
+    def timing_seconds(self) -> float:
+        """How long warm-up and sampling of each timing mode may take."""
+        return 1.0 if self.name == "smoke" else 5.0
+
+    @property
     def validation_episodes(self) -> int:
         """How many validation episodes each point of the learning curve takes."""
         return 20 if self.name == "smoke" else 200

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import metabench
+from metabench.harness.messages import Trained
 from metabench.results.schema import Environment
 
 # glibc maps and unmaps large activations at every step, and the page faults dominate;
@@ -28,14 +29,13 @@ def cores() -> int:
 
 
 def environment(
-    packages: Mapping[str, str],
-    device_name: str | None,
+    trained: Trained | None,
     threads: int,
     allocator: Mapping[str, str],
     contended: bool,
     results: Path,
 ) -> Environment:
-    """What to record; `packages` and `device_name` are as the learner process saw them."""
+    """What to record; packages, settings and device are as the learner process told them."""
     commit, dirty = git_state(results)
     return Environment(
         metabench=metabench.__version__,
@@ -44,13 +44,23 @@ def environment(
         cpu=cpu_model(),
         cores=cores(),
         threads=threads,
-        packages=dict(packages),
-        device_name=device_name,
+        memory_mib=memory_mib(),
+        packages={} if trained is None else trained.packages,
+        settings={} if trained is None else trained.settings,
+        device_name=None if trained is None else trained.device_name,
         allocator=dict(allocator),
         commit=commit,
         dirty=dirty,
         contended=contended,
     )
+
+
+def memory_mib() -> int | None:
+    """The machine's memory in MiB."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
+    except (AttributeError, ValueError, OSError):  # not everywhere
+        return None
 
 
 @cache
@@ -98,6 +108,19 @@ def _git(*arguments: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
+
+
+def torch_settings() -> dict[str, str]:
+    """What torch is set to, as far as it changes numbers or speed; where torch is loaded."""
+    torch = sys.modules["torch"]
+    cudnn = torch.backends.cudnn
+    return {
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "deterministic_algorithms": str(torch.are_deterministic_algorithms_enabled()),
+        "cudnn.allow_tf32": str(cudnn.allow_tf32),
+        "cudnn.benchmark": str(cudnn.benchmark),
+        "cudnn.deterministic": str(cudnn.deterministic),
+    }
 
 
 def loaded_packages() -> dict[str, str]:

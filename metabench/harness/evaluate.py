@@ -1,8 +1,8 @@
-"""Adapt and predict on batches of tasks, timed apart."""
+"""Adapt and predict on batches of tasks."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,18 +11,10 @@ from torch import Tensor
 
 from metabench.data.dataset import Examples
 from metabench.errors import UsageError
-from metabench.harness.clock import no_gc, now, synchronize
+from metabench.harness.clock import no_gc
 from metabench.learner import BatchedLearner, Learner, Support
 
 Batch = npt.NDArray[Any]
-
-
-class Answer(NamedTuple):
-    """Outputs [T, Q, way] float32, and the seconds each phase took."""
-
-    logits: npt.NDArray[np.float32]
-    adapt_s: float
-    predict_s: float
 
 
 class LoopedLearner(BatchedLearner):
@@ -51,7 +43,9 @@ def to_float(examples: Examples, device: str) -> Tensor:
     return x.float().div_(255) if x.dtype == torch.uint8 else x
 
 
-def answer(learner: Learner, support_x: Batch, support_y: Batch, query_x: Batch) -> Answer:
+def answer(
+    learner: Learner, support_x: Batch, support_y: Batch, query_x: Batch
+) -> npt.NDArray[np.float32]:
     """Adapt to T support sets and answer their queries.
 
     Args:
@@ -60,26 +54,22 @@ def answer(learner: Learner, support_x: Batch, support_y: Batch, query_x: Batch)
         support_y: [T, S] int64, or [T, S, 1] float32.
         query_x: [T, Q, *shape], as `support_x`.
 
+    Returns:
+        [T, Q, way] logits, or [T, Q, 1] values.
+
     Raises:
-        UsageError: the outputs have another shape than [T, Q, way].
+        UsageError: the outputs have another shape.
     """
     device, batched = learner.task.device, as_batched(learner)
-    x, queries = to_float(support_x, device), to_float(query_x, device)
     y = torch.from_numpy(support_y).to(device)
     with no_gc():
-        synchronize(device)
-        start = now()
-        state = batched.adapt(Support(x, y))
-        synchronize(device)
-        adapted = now()
-        logits = batched.predict(state, queries)
-        synchronize(device)
-        predicted = now()
+        state = batched.adapt(Support(to_float(support_x, device), y))
+        logits = batched.predict(state, to_float(query_x, device))
     expected = (*query_x.shape[:2], learner.task.way)
     if tuple(logits.shape) != expected:
         raise UsageError(
             f"predict returned shape {list(logits.shape[1:])} for one task, expected "
             f"{list(expected[1:])}: one row for each query"
         )
-    outputs = logits.detach().to("cpu", torch.float32).numpy()
-    return Answer(outputs, adapted - start, predicted - adapted)
+    outputs: npt.NDArray[np.float32] = logits.detach().to("cpu", torch.float32).numpy()
+    return outputs

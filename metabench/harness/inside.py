@@ -1,16 +1,16 @@
-"""A cell in this process: for notebooks, tests and the debugger. Nothing is stored."""
+"""A cell in this process: for notebooks, tests and the debugger. Nothing is timed or stored."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from metabench.harness import orders
 from metabench.harness.cell import Cell
-from metabench.harness.messages import Batch, Outputs, Task
-from metabench.harness.scoring import Scored, score
-from metabench.harness.session import Session, answer_batch, task_spec
-from metabench.harness.supervisor import make_plan
+from metabench.harness.scoring import score
+from metabench.harness.session import Session, task_spec
 from metabench.learner import Learner, TaskSpec
 from metabench.plugins import Plugins
+from metabench.results.schema import Scores
 from metabench.suites.material import Material
 from metabench.suites.opened import OpenSuite
 
@@ -22,7 +22,7 @@ def score_inside(
     material: Material | None,
     plugins: Plugins,
     episodes: int | None = None,
-) -> Scored:
+) -> Scores:
     """Score a learner on a cell's suite; what it raises is raised here.
 
     Args:
@@ -35,33 +35,8 @@ def score_inside(
     """
     count = min(episodes or cell.budget.scored(opened.suite.episodes), opened.suite.episodes)
     if isinstance(learner, Learner):
-        return score(_Ready(learner), opened, count)
-    task = task_spec(
-        Task(
-            input_shape=opened.dataset.shape,
-            way=opened.suite.way,
-            shot=opened.suite.shot,
-            kind=cell.kind,
-            device=cell.device,
-            seed=cell.seed,
-        ),
-        plugins,
-    )
-    session = Session(
-        build=lambda: learner(task),
-        seed=cell.seed,
-        plan=None if material is None else make_plan(cell, material),
-        material=material,
-        report=lambda fraction, values: None,
-    )
+        return score(Session(learner), opened, count)
+    task = task_spec(orders.task(cell, opened), plugins)
+    session = Session.of(lambda: learner(task), cell.seed)
+    session.train(None if material is None else orders.plan(cell, material), material)
     return score(session, opened, count)
-
-
-class _Ready:
-    """A learner that needs no building."""
-
-    def __init__(self, learner: Learner) -> None:
-        self.learner = learner
-
-    def answer(self, batch: Batch) -> Outputs:
-        return answer_batch(self.learner, batch)

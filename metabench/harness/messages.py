@@ -59,6 +59,15 @@ class Plan(msgspec.Struct, frozen=True):
     validation_shape: tuple[int, int, int] | None  # way, shot, query; None: no validation
 
 
+class Checkpoint(msgspec.Struct, frozen=True):
+    """Where meta-training is kept, so that a killed cell goes on from there."""
+
+    file: str
+    identity: str  # of the cell and its code; training under another identity is not gone on with
+    every: float  # seconds
+    keep: bool  # also when the cell is done
+
+
 class Start(msgspec.Struct, frozen=True, tag=True):
     """Build the learner and meta-train it."""
 
@@ -69,6 +78,8 @@ class Start(msgspec.Struct, frozen=True, tag=True):
     plan: Plan | None  # None: there is no base data
     material: str | None  # folder with base and validation examples
     threads: int
+    checkpoint: Checkpoint | None = None
+    memory_limit: int | None = None  # bytes
 
 
 class Batch(msgspec.Struct, frozen=True, tag=True):
@@ -80,6 +91,14 @@ class Batch(msgspec.Struct, frozen=True, tag=True):
     support_x: Array
     support_y: Array
     query_x: Array
+
+
+class Measure(msgspec.Struct, frozen=True, tag=True):
+    """Time the learner on test episodes that it has not seen yet."""
+
+    batch: Batch
+    seconds: float  # that warm-up and sampling of each mode may take
+    tasks: int  # at once in throughput mode
 
 
 class Stop(msgspec.Struct, frozen=True, tag=True):
@@ -100,15 +119,25 @@ class Trained(msgspec.Struct, frozen=True, tag=True):
     episodic: bool  # it was trained by `meta_step`
     parameters: int
     packages: dict[str, str]
+    settings: dict[str, str]  # of torch, as far as they change numbers or speed
     device_name: str | None
+    bare_memory: int | None  # bytes before the learner was built
+    peak_memory: int | None  # of meta-training
+
+
+class Measured(msgspec.Struct, frozen=True, tag=True):
+    """What the learner took."""
+
+    timing: schema.Timing
+    adapt_memory: int | None  # peak in bytes
+    predict_memory: int | None
 
 
 class Outputs(msgspec.Struct, frozen=True, tag=True):
-    """Logits float32 [T, Q, way] of one batch, and the seconds they took."""
+    """Logits float32 [T, Q, way] of one batch."""
 
     logits: Array
-    adapt_s: float
-    predict_s: float
+    halved: bool = False  # memory did not suffice for all tasks at once
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
@@ -119,8 +148,8 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     traceback: str
 
 
-ToLearner = Start | Batch | Stop
-FromLearner = Progress | Trained | Outputs | Failed
+ToLearner = Start | Measure | Batch | Stop
+FromLearner = Progress | Trained | Measured | Outputs | Failed
 
 
 class Channel:

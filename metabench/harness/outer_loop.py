@@ -3,9 +3,11 @@ for every algorithm."""
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any
 
+import msgspec
 import numpy as np
 from torch import from_numpy
 
@@ -13,6 +15,7 @@ from metabench.data.dataset import Indices, truth
 from metabench.errors import DataError, UsageError
 from metabench.harness import state
 from metabench.harness.base import Base, Meter, Report, finite
+from metabench.harness.checkpoint import Keeper, generators, set_generators
 from metabench.harness.clock import now, synchronize
 from metabench.harness.evaluate import answer, to_float
 from metabench.harness.messages import Plan
@@ -27,12 +30,21 @@ _IMAGES_AT_ONCE = 1024  # bounds the memory of a validation batch
 _DRAWN_AT_ONCE = 64  # drawing episodes in blocks is quicker; it does not change them
 
 
+_log = logging.getLogger(__name__)
+
+
 def meta_trained(learner: Learner) -> bool:
     """Whether the learner has a way to be meta-trained."""
     return hasattr(learner, "fit") or hasattr(learner, "meta_step")
 
 
-def meta_train(learner: Learner, material: Material, plan: Plan, report: Report) -> MetaTraining:
+def meta_train(
+    learner: Learner,
+    material: Material,
+    plan: Plan,
+    report: Report,
+    keeper: Keeper | None = None,
+) -> MetaTraining:
     """Train a learner in place, within the plan's budget.
 
     Args:
@@ -40,6 +52,7 @@ def meta_train(learner: Learner, material: Material, plan: Plan, report: Report)
         material: base and validation examples.
         plan: budget and training episodes.
         report: told how far training is.
+        keeper: keeps checkpoints of learners with `meta_step`; `fit` starts anew.
 
     Raises:
         UsageError: the learner defines both ways.
@@ -49,7 +62,7 @@ def meta_train(learner: Learner, material: Material, plan: Plan, report: Report)
         raise UsageError(f"{type(learner).__name__} defines both fit and meta_step: keep one")
     if hasattr(learner, "fit"):
         return _fit(learner, material, plan, report)
-    return _OuterLoop(learner, material, plan, report).run()
+    return _OuterLoop(learner, material, plan, report, keeper).run()
 
 
 def _fit(learner: Any, material: Material, plan: Plan, report: Report) -> MetaTraining:
@@ -70,7 +83,14 @@ def _fit(learner: Any, material: Material, plan: Plan, report: Report) -> MetaTr
 class _OuterLoop:
     """Calls `meta_step` until the budget is spent; keeps the state that validates best."""
 
-    def __init__(self, learner: Any, material: Material, plan: Plan, report: Report) -> None:
+    def __init__(
+        self,
+        learner: Any,
+        material: Material,
+        plan: Plan,
+        report: Report,
+        keeper: Keeper | None,
+    ) -> None:
         if plan.training is None:
             raise DataError(plan.why_not)
         self.learner, self.material, self.plan, self.report = learner, material, plan, report
@@ -84,13 +104,19 @@ class _OuterLoop:
         self.curve: list[CurvePoint] = []
         self.best: tuple[float, int, dict[str, Any]] | None = None
         self.points = 0  # of the curve, passed so far
+        self.resumed = 0
+        self.keeper = keeper
+        self._block: Drawn | None = None
 
     def run(self) -> MetaTraining:
+        self._resume()
         while self._fraction() < 1:
             self._step()
             fraction = min(self._fraction(), 1.0)
             values = self._point() if fraction * _POINTS >= self.points + 1 else {}
             self.report(fraction, values)
+            if self.keeper is not None and self.keeper.due(fraction >= 1, self.seconds):
+                self.keeper.save(self._content())
         selected = self.update
         if self.best is not None:
             _, selected, best_state = self.best
@@ -105,7 +131,38 @@ class _OuterLoop:
             selected="last" if self.best is None else "best",
             selected_update=selected,
             best_validation=None if self.best is None else self.best[0],
+            resumed=self.resumed,
         )
+
+    def _content(self) -> dict[str, Any]:
+        """Everything that the rest of training depends on."""
+        return {
+            "update": self.update,
+            "seconds": self.seconds,
+            "losses": self.losses,
+            "curve": msgspec.to_builtins(self.curve),
+            "best": self.best,
+            "points": self.points,
+            "resumed": self.resumed,
+            "learner": state.state_dict(self.learner),
+            "generators": generators(self.learner.task.device),
+        }
+
+    def _resume(self) -> None:
+        """Go on from the checkpoint, if there is one that fits the learner."""
+        content = None if self.keeper is None else self.keeper.load()
+        if content is None:
+            return
+        if not state.fits(self.learner, content["learner"]):
+            _log.warning("the checkpoint does not fit the learner as it is built: training anew")
+            return
+        state.load_state_dict(self.learner, content["learner"])
+        self.update, self.seconds = content["update"], content["seconds"]
+        self.losses, self.points = content["losses"], content["points"]
+        self.curve = msgspec.convert(content["curve"], list[CurvePoint])
+        self.best = content["best"]
+        self.resumed = content["resumed"] + 1
+        set_generators(content["generators"], self.learner.task.device)
 
     def _fraction(self) -> float:
         """How much of the budget is used."""
@@ -130,16 +187,17 @@ class _OuterLoop:
         shape, device = self.shape, self.learner.task.device
         tasks = shape.tasks_per_step
         block = max(1, _DRAWN_AT_ONCE // tasks)
-        if self.update % block == 0:
+        within = self.update % block
+        if within == 0 or self._block is None:
             self._block = self.material.training(
                 self.plan.training_seed,
-                self.update * tasks,
+                (self.update - within) * tasks,
                 block * tasks,
                 shape.way,
                 shape.shot,
                 shape.query,
             )
-        first = self.update % block * tasks
+        first = within * tasks
         drawn = Drawn(*(array[first : first + tasks] for array in self._block))
         images = self.material.images
 
@@ -186,7 +244,7 @@ class _OuterLoop:
                 images[drawn.support[part]],
                 truth(drawn.support[part], drawn.support_y[part], targets),
                 images[drawn.query[part]],
-            ).logits
+            )
             asked = truth(drawn.query[part], drawn.query_y[part], targets)
             if targets is None:
                 total += int(correct_counts(predicted_classes(outputs), asked).sum())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -15,11 +16,14 @@ from pathlib import Path
 
 import msgspec
 
+from metabench.harness.logfile import BoundedLog
 from metabench.harness.messages import (
     Batch,
     Channel,
     Failed,
     FromLearner,
+    Measure,
+    Measured,
     Outputs,
     Progress,
     Start,
@@ -29,6 +33,7 @@ from metabench.harness.messages import (
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 _WORKER = "metabench.harness.worker"
+_MARK = "METABENCH_LEARNER"  # in the environment of a learner process and all its children
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -64,35 +69,45 @@ class LearnerProcess:
     ) -> None:
         self._grace, self._watch = grace, watch
         self._stopping = threading.Lock()
+        self._mark = secrets.token_hex(16)
         self._socket, theirs = socket.socketpair()
         lifeline, self._lifeline = os.pipe()
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("wb") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", _WORKER, str(theirs.fileno()), str(lifeline)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={
-                    **os.environ,
-                    **allocator,
-                    **dict.fromkeys(_THREAD_VARIABLES, str(threads)),
-                },
-                pass_fds=(theirs.fileno(), lifeline),
-                start_new_session=True,
-            )
+        printed, output = os.pipe()
+        self.log = BoundedLog(log, printed)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", _WORKER, str(theirs.fileno()), str(lifeline)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={
+                **os.environ,
+                **allocator,
+                **dict.fromkeys(_THREAD_VARIABLES, str(threads)),
+                _MARK: self._mark,
+            },
+            pass_fds=(theirs.fileno(), lifeline),
+            start_new_session=True,
+        )
         theirs.close()
         os.close(lifeline)
+        os.close(output)
         self._channel = Channel(Connection(os.dup(self._socket.fileno())))
 
     def train(self, start: Start) -> Trained:
         """Build and meta-train the learner.
 
         Raises:
-            LearnerFailed: it could not; likewise for `answer` and `finish`.
+            LearnerFailed: it could not; likewise for `measure` and `answer`.
         """
         report = self._ask(start)
         if not isinstance(report, Trained):
+            raise _out_of_step()
+        return report
+
+    def measure(self, order: Measure) -> Measured:
+        """Time the learner."""
+        report = self._ask(order)
+        if not isinstance(report, Measured):
             raise _out_of_step()
         return report
 
@@ -125,9 +140,11 @@ class LearnerProcess:
         self._wait()
         self._signal(signal.SIGKILL)
         self._process.wait()
+        kill_marked(self._mark)
         os.close(self._lifeline)
+        self.log.close(self._grace)
 
-    def _ask(self, message: Start | Batch) -> FromLearner:
+    def _ask(self, message: Start | Measure | Batch) -> FromLearner:
         """Send a message; return the first answer that is not progress."""
         try:
             self._channel.send(message)
@@ -169,6 +186,18 @@ class LearnerProcess:
         # The process leads its own session, so its group has its number.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
+
+
+def kill_marked(mark: str) -> None:
+    """Kill what a learner process started and what left its process group since.
+
+    Children inherit the environment, and with it the mark. Only Linux tells it.
+    """
+    needle = f"{_MARK}={mark}".encode()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if needle in (folder / "environ").read_bytes().split(b"\0"):
+                os.kill(int(folder.name), signal.SIGKILL)
 
 
 def _out_of_step() -> LearnerFailed:

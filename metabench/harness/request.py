@@ -14,6 +14,7 @@ from metabench import address
 from metabench.errors import NothingToRun, UsageError, unknown
 from metabench.harness.budget import Budget
 from metabench.harness.cell import Cell, Configured, configure
+from metabench.harness.limits import can_limit_memory
 from metabench.harness.plan import cells, shard
 from metabench.learner import Kind
 from metabench.plugins import Plugins
@@ -40,6 +41,9 @@ class Request:
         threads: of each learner process; 0: the machine's cores shared among jobs.
         shard: "i/n" runs only part i of n.
         time_limit: seconds for each cell; 0: none.
+        memory_limit: MiB for each learner process; 0: none.
+        checkpoint_every: seconds of meta-training between checkpoints.
+        keep_checkpoints: also those of finished cells.
         results: the results folder; "": results, or results-smoke for the smoke budget.
         data_root: where datasets are kept.
         plugins: further plugins, as for `-p`.
@@ -57,6 +61,9 @@ class Request:
     threads: int = 0
     shard: str = ""
     time_limit: float = 0.0
+    memory_limit: float = 0.0
+    checkpoint_every: float = 30.0
+    keep_checkpoints: bool = False
     results: str = ""
     data_root: str = ""
     plugins: Sequence[str] = ()
@@ -95,6 +102,15 @@ def read_config(file: Path) -> dict[str, Any]:
     return values
 
 
+_LEAST = {
+    "seeds": 1,
+    "jobs": 1,
+    "threads": 0,
+    "time_limit": 0,
+    "memory_limit": 0,
+    "checkpoint_every": 0,
+}
+
 _SHOWN = {
     tuple: 'a list of strings, like ["a", "b"]',
     str: "a string in quotes",
@@ -120,7 +136,7 @@ def request_cells(request: Request, plugins: Plugins) -> list[Cell]:
         UsageError: a name, parameter or number is wrong.
         NothingToRun: no cell is left, because of the shard.
     """
-    _check_numbers(request)
+    check_numbers(request)
     data_root = request.data_root or None
     suites = find_suites(request.suites, plugins, data_root)
     algorithms = {
@@ -231,11 +247,18 @@ def find_device(name: str) -> str:
     return name
 
 
-def _check_numbers(request: Request) -> None:
-    for what, least in (("seeds", 1), ("jobs", 1), ("threads", 0), ("time_limit", 0)):
+def check_numbers(request: Request) -> None:
+    """Refuse numbers that no run can have.
+
+    Raises:
+        UsageError: one is too small, or not finite.
+    """
+    for what, least in _LEAST.items():
         value = getattr(request, what)
         if not least <= value < math.inf:
             raise UsageError(f"{what}={value:g}: ask for at least {least}")
+    if request.memory_limit and not can_limit_memory():
+        raise UsageError("memory_limit: only Linux keeps such a limit; leave it out here")
 
 
 def _check_backbone(configured: Configured, plugins: Plugins) -> None:

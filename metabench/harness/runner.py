@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import tempfile
+import logging
 import threading
-from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from pathlib import Path
-from typing import Protocol
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from functools import partial
+from typing import Protocol, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
-from metabench.data.dataset import Examples, Targets
-from metabench.errors import DataError
 from metabench.harness.cell import Cell
+from metabench.harness.conditions import Conditions
+from metabench.harness.library import Library
 from metabench.harness.messages import Progress
 from metabench.harness.plan import Planned
-from metabench.harness.supervisor import Conditions, Supervisor
+from metabench.harness.supervisor import Supervisor
 from metabench.plugins import Plugins
+from metabench.results.claims import Claims
 from metabench.results.schema import Result
 from metabench.results.store import Store
-from metabench.suites.material import Material
-from metabench.suites.opened import OpenSuite
-from metabench.suites.suite import Suite
+
+T = TypeVar("T")
+
+_SECONDS_BETWEEN_LOOKS = 0.5
+
+_log = logging.getLogger(__name__)
 
 
 class Watcher(Protocol):
@@ -32,89 +34,6 @@ class Watcher(Protocol):
     def started(self, cell: Cell) -> None: ...
     def progress(self, cell: Cell, progress: Progress) -> None: ...
     def finished(self, cell: Cell, result: Result) -> None: ...
-
-
-class Library:
-    """Suites opened once for all cells of a run, their training material saved once.
-
-    Learner processes read material from a temporary folder and never open the dataset
-    itself, which has the novel classes in it.
-    """
-
-    def __init__(self, data_root: str | Path | None) -> None:
-        self._data_root = data_root
-        self._folder = tempfile.TemporaryDirectory(prefix="metabench-")
-        self._opened: dict[int, OpenSuite] = {}  # by id: two suites may share a name
-        self._material: dict[str, tuple[Material, Path] | None] = {}
-        self._lock = threading.Lock()
-
-    def open(self, suite: Suite) -> OpenSuite:
-        """The suite with its dataset read.
-
-        Raises:
-            DataError: the data is missing or damaged.
-        """
-        with self._lock:
-            if id(suite) not in self._opened:
-                self._opened[id(suite)] = suite.open(self._data_root)
-            return self._opened[id(suite)]
-
-    def material(self, suite: Suite) -> tuple[Material, Path] | None:
-        """What learners may train on, and the folder it is in; None if there is nothing."""
-        opened = self.open(suite)
-        material = opened.material
-        if material is None:
-            return None
-        # Pixels alone would not do: the same images may be split in several ways.
-        dataset = opened.dataset
-        key = f"{dataset.pixels[:12]}-{dataset.content[:12]}-{material.protocol.replace('/', '-')}"
-        with self._lock:
-            if key not in self._material:
-                folder = Path(self._folder.name) / key
-                folder.mkdir()
-                material.save(folder)
-                self._material[key] = (material, folder)
-            return self._material[key]
-
-    def close(self) -> None:
-        """Remove the temporary folder."""
-        self._folder.cleanup()
-
-
-def check_unseen(cell: Cell, library: Library) -> None:
-    """Refuse to train on another suite's base data if test images (or functions) are in it.
-
-    Raises:
-        DataError: they are.
-    """
-    if cell.train_on is None:
-        return
-    found = library.material(cell.train_on)
-    if found is None:
-        return
-    opened = library.open(cell.suite)
-    dataset, manifest = opened.dataset, opened.episodes
-    members = np.unique(np.concatenate([manifest.support.ravel(), manifest.query.ravel()]))
-    targets = None if dataset.targets is None else dataset.targets[members]
-    twins = int(np.isin(_rows(dataset.images[members], targets), _seen(found[0])).sum())
-    by_chance = 0 if targets is None else len(members) // 100  # points that agree to the last bit
-    if twins > by_chance:
-        what = "images" if targets is None else "points"
-        raise DataError(
-            f"{twins} of {len(members)} test {what} of {cell.suite.name} are in the base data of "
-            f"{cell.train_on.name}: train on another suite"
-        )
-
-
-def _seen(material: Material) -> npt.NDArray[np.void]:
-    return _rows(material.images, material.targets)
-
-
-def _rows(examples: Examples, targets: Targets | None) -> npt.NDArray[np.void]:
-    """Each example, with its target if it has one, as one value that can be compared."""
-    flat = examples.reshape(len(examples), -1)
-    rows = flat if targets is None else np.hstack([flat, targets])
-    return np.ascontiguousarray(rows).view(f"V{rows.shape[1] * rows.itemsize}").ravel()
 
 
 class Runner:
@@ -150,20 +69,68 @@ class Runner:
             DataError: results cannot be written.
         """
         todo = [p for p in planned if p.todo]
-        results: list[Result] = []
+        if not todo:
+            return []
+        claims = Claims(self.store.root)
+        try:
+            results = self._run_all(todo, jobs, partial(self._run_claimed, claims))
+            found = [result for result in results if result is not None]
+            others = [p for p, result in zip(todo, results, strict=True) if result is None]
+            if others:
+                _log.warning("waiting for %d cells that another run is at", len(others))
+                found += self._run_all(others, jobs, partial(self._run_after, claims))
+            return found
+        finally:
+            claims.close()
+
+    def _run_all(
+        self, todo: Sequence[Planned], jobs: int, run_one: Callable[[Planned], T]
+    ) -> list[T]:
         with ThreadPoolExecutor(jobs) as pool:
-            futures: set[Future[Result]] = {pool.submit(self._run_one, p) for p in todo}
+            futures = [pool.submit(run_one, planned) for planned in todo]
+            waiting = set(futures)
             try:
-                while futures:
+                while waiting:
                     # A timeout, because a wait without one would not see Ctrl-C.
-                    done, futures = wait(futures, timeout=0.5, return_when=FIRST_COMPLETED)
-                    results += [future.result() for future in done]
+                    done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        future.result()
             except BaseException:
                 for future in futures:
                     future.cancel()
                 self._stop()
                 raise
-        return results
+        return [future.result() for future in futures]
+
+    def _run_claimed(self, claims: Claims, planned: Planned) -> Result | None:
+        """Run a cell; None if another run is at it."""
+        path = planned.cell.path
+        if not claims.take(path):
+            return None
+        try:
+            return self._done_meanwhile(planned) or self._run_one(planned)
+        finally:
+            claims.release(path)
+
+    def _run_after(self, claims: Claims, planned: Planned) -> Result:
+        """Wait until another run is through with a cell; run it if it has no result then."""
+        while not self._stopping:
+            result = self._run_claimed(claims, planned)
+            if result is not None:
+                return result
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        raise KeyboardInterrupt
+
+    def _done_meanwhile(self, planned: Planned) -> Result | None:
+        """What another run has stored since this one was planned."""
+        if planned.state == "damaged":
+            return None
+        result = self.store.load(planned.cell.path)
+        if result is None or result == planned.stored or result.status == "interrupted":
+            return None
+        self.watcher.started(planned.cell)
+        self.watcher.finished(planned.cell, result)
+        return result
 
     def _run_one(self, planned: Planned) -> Result:
         cell = planned.cell
@@ -177,6 +144,8 @@ class Runner:
             self.conditions,
             lambda progress: self.watcher.progress(cell, progress),
         )
+        if planned.state == "forced":  # to be trained anew
+            supervisor.checkpoint.unlink(missing_ok=True)
         with self._lock:
             self._running.add(supervisor)
             if self._stopping:

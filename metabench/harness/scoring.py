@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from time import perf_counter as now
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
+from msgspec.structs import replace
 
 from metabench.errors import UsageError
-from metabench.harness.messages import Array, Batch, Outputs
-from metabench.results.schema import Scores, Timing
+from metabench.harness.messages import Batch, Outputs
+from metabench.harness.orders import batch, tasks_per_batch
+from metabench.results.schema import Scores
 from metabench.results.scores import (
     correct_counts,
     macro_f1,
@@ -19,11 +20,6 @@ from metabench.results.scores import (
 )
 from metabench.suites.opened import OpenSuite
 
-_IMAGES_AT_ONCE = 1024  # in one throughput batch
-_LATENCY_SECONDS = 1.0
-_LATENCY_EPISODES = 50
-_FEWEST_LATENCY_EPISODES = 5
-
 
 class Answering(Protocol):
     """A learner that answers batches, in this process or in another."""
@@ -31,26 +27,15 @@ class Answering(Protocol):
     def answer(self, batch: Batch) -> Outputs: ...
 
 
-class Scored(NamedTuple):
-    """What the test episodes gave."""
-
-    scores: Scores
-    timing: Timing
-
-
-def score(learner: Answering, opened: OpenSuite, episodes: int) -> Scored:
-    """Run the first `episodes` test episodes: latency one at a time, then all in batches.
-
-    Scores come from the batches only. The first episode of all is the cold one.
+def score(learner: Answering, opened: OpenSuite, episodes: int) -> Scores:
+    """Run the first `episodes` test episodes, in batches, and score each.
 
     Raises:
         ValueError: outputs have a wrong shape.
         UsageError: they are not finite where their error is the score.
     """
-    latency = _latency(learner, opened, episodes)
-    manifest, way = opened.episodes, opened.suite.way
-    tasks = max(1, _IMAGES_AT_ONCE // (manifest.support.shape[1] + manifest.query.shape[1]))
-    digest, seconds = hashlib.sha256(), 0.0
+    manifest, way, tasks = opened.episodes, opened.suite.way, tasks_per_batch(opened)
+    digest, halved = hashlib.sha256(), False
     tally = _Classes(way) if opened.suite.kind == "classification" else _Values()
     for first in range(0, episodes, tasks):
         part = slice(first, min(first + tasks, episodes))
@@ -60,18 +45,10 @@ def score(learner: Answering, opened: OpenSuite, episodes: int) -> Scored:
             raise ValueError(f"outputs of shape {logits.shape}, expected {expected}")
         digest.update(np.ascontiguousarray(logits, dtype="<f4").data)
         tally.add(logits, opened.query_truth(part))
-        seconds += outputs.adapt_s + outputs.predict_s
-    return Scored(
-        tally.scores(manifest.query.shape[1], digest.hexdigest()),
-        Timing(
-            cold_s=latency[0].adapt_s + latency[0].predict_s,
-            adapt_s=[out.adapt_s for out in latency[1:]],
-            predict_s=[out.predict_s for out in latency[1:]],
-            throughput_s=seconds,
-            throughput_episodes=episodes,
-            tasks_per_batch=tasks,
-        ),
-    )
+        halved = halved or outputs.halved
+    scores = tally.scores(manifest.query.shape[1], digest.hexdigest())
+    at_once = tasks // 2 if halved else tasks
+    return replace(scores, tasks_per_batch=min(at_once, episodes), halved=halved)
 
 
 class _Classes:
@@ -114,24 +91,3 @@ class _Values:
 
     def scores(self, queries: int, digest: str) -> Scores:
         return Scores(queries=queries, error=self.error, outputs_digest=digest)
-
-
-def batch(opened: OpenSuite, part: slice) -> Batch:
-    """Test episodes as a learner gets them: images and support labels, nothing else."""
-    images, manifest = opened.dataset.images, opened.episodes
-    return Batch(
-        support_x=Array.of(images[manifest.support[part]]),
-        support_y=Array.of(np.ascontiguousarray(opened.support_truth(part))),
-        query_x=Array.of(images[manifest.query[part]]),
-    )
-
-
-def _latency(learner: Answering, opened: OpenSuite, episodes: int) -> list[Outputs]:
-    """Episodes one at a time: a cold one, then as many as fit the time, at least a few."""
-    outputs: list[Outputs] = []
-    start = now()
-    for k in range(min(episodes, 1 + _LATENCY_EPISODES)):
-        if len(outputs) > _FEWEST_LATENCY_EPISODES and now() - start > _LATENCY_SECONDS:
-            break
-        outputs.append(learner.answer(batch(opened, slice(k, k + 1))))
-    return outputs

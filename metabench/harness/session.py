@@ -10,71 +10,107 @@ import numpy as np
 import torch
 
 from metabench.errors import NotApplicable, UsageError
-from metabench.harness import state
+from metabench.harness import memory, state
 from metabench.harness.base import Report
-from metabench.harness.environment import loaded_packages
+from metabench.harness.checkpoint import Keeper
+from metabench.harness.environment import loaded_packages, torch_settings
 from metabench.harness.evaluate import answer
-from metabench.harness.messages import Array, Batch, Failed, Outputs, Plan, Start, Task, Trained
+from metabench.harness.measure import measure_peaks, measure_times, stage
+from metabench.harness.messages import (
+    Array,
+    Batch,
+    Failed,
+    Measure,
+    Measured,
+    Outputs,
+    Plan,
+    Start,
+    Task,
+    Trained,
+)
 from metabench.harness.outer_loop import meta_train, meta_trained
-from metabench.learner import Learner, TaskSpec, load
+from metabench.harness.room import Room
+from metabench.harness.timing import Block
+from metabench.learner import Learner, Support, TaskSpec, load
 from metabench.plugins import Plugins
+from metabench.results.schema import MetaTraining
 from metabench.suites.material import Material
 
 
+def _silent(fraction: float, values: dict[str, float | None]) -> None: ...
+
+
 class Session:
-    """A learner that has been built and meta-trained.
+    """A learner: trained, timed, and put to the test, in this order."""
 
-    Attributes:
-        trained: what to tell the supervisor about it.
-    """
+    def __init__(self, learner: Learner) -> None:
+        self.learner = learner
+        self._room = Room(learner.task.device)
 
-    def __init__(
+    @classmethod
+    def of(cls, build: Callable[[], Learner], seed: int) -> Session:
+        """Build a learner with every generator seeded.
+
+        Raises:
+            UsageError: what `build` gave is no learner.
+        """
+        seed_everything(seed)
+        learner = build()
+        if not isinstance(learner, Learner):
+            raise UsageError(f"build gave {learner!r}, which is not a metabench.Learner")
+        return cls(learner)
+
+    def train(
         self,
-        build: Callable[[], Learner],
-        seed: int,
         plan: Plan | None,
         material: Material | None,
-        report: Report,
-    ) -> None:
-        seed_everything(seed)
-        self.learner = build()
-        if not isinstance(self.learner, Learner):
-            raise UsageError(f"build gave {self.learner!r}, which is not a metabench.Learner")
-        training = None
-        if meta_trained(self.learner):
-            if plan is None or material is None:
-                raise NotApplicable(
-                    "the suite has no base data to train on; name a suite that has "
-                    "with --train-on SUITE"
-                )
-            training = meta_train(self.learner, material, plan, report)
+        report: Report = _silent,
+        keeper: Keeper | None = None,
+    ) -> MetaTraining | None:
+        """Meta-train the learner, if it has a way to be; returns what that took.
+
+        Raises:
+            NotApplicable: there is nothing to train on.
+        """
+        if not meta_trained(self.learner):
+            return None
+        if plan is None or material is None:
+            raise NotApplicable(
+                "the suite has no base data to train on; name a suite that has with "
+                "--train-on SUITE"
+            )
+        return meta_train(self.learner, material, plan, report, keeper)
+
+    def measure(self, order: Measure) -> Measured:
+        """Time the learner and take its memory; before it has seen a test episode."""
+        seed_everything(self.learner.task.seed)
         device = self.learner.task.device
-        self.trained = Trained(
-            training=training,
-            episodic=hasattr(self.learner, "meta_step"),
-            parameters=state.parameter_count(self.learner),
-            packages=loaded_packages(),
-            device_name=None if device == "cpu" else _device_name(device),
-        )
+        staged = stage(order.batch, device)
+        timing = measure_times(self.learner, staged, order.seconds, order.tasks, self._room)
+        support = Support(staged.support.x[:1].clone(), staged.support.y[:1])
+        one = Block(support, staged.query_x[:1].clone())
+        del staged, support  # not to be counted
+        peaks = measure_peaks(self.learner, one)
+        return Measured(timing, peaks.adapt, peaks.predict)
 
     def answer(self, batch: Batch) -> Outputs:
-        """Answer a batch of test episodes."""
-        return answer_batch(self.learner, batch)
+        """Adapt to a batch of test episodes and predict their queries.
+
+        Generators are seeded anew, so that a learner that uses torch's own gives the same
+        outputs however many episodes were timed before.
+        """
+        seed_everything(self.learner.task.seed)
+        arrays = (batch.support_x.numpy(), batch.support_y.numpy(), batch.query_x.numpy())
+
+        def parts(tasks: int) -> Array:
+            at = range(0, len(arrays[0]), tasks)
+            found = [answer(self.learner, *(a[k : k + tasks] for a in arrays)) for k in at]
+            return Array.of(np.concatenate(found))
+
+        return Outputs(self._room.run(parts, len(arrays[0])), halved=self._room.halved)
 
 
-def answer_batch(learner: Learner, batch: Batch) -> Outputs:
-    """Adapt to a batch of test episodes and predict their queries.
-
-    Generators are seeded anew, so that a learner that uses torch's own gives the same
-    outputs however many episodes were timed before.
-    """
-    seed_everything(learner.task.seed)
-    arrays = (batch.support_x.numpy(), batch.support_y.numpy(), batch.query_x.numpy())
-    logits, adapt_s, predict_s = answer(learner, *arrays)
-    return Outputs(logits=Array.of(logits), adapt_s=adapt_s, predict_s=predict_s)
-
-
-def open_session(start: Start, plugins: Plugins, report: Report) -> Session:
+def open_session(start: Start, plugins: Plugins, report: Report) -> tuple[Session, Trained]:
     """Build and meta-train the learner that `start` asks for.
 
     Raises:
@@ -82,13 +118,23 @@ def open_session(start: Start, plugins: Plugins, report: Report) -> Session:
     """
     torch.set_num_threads(start.threads)
     found = plugins.algorithm(start.algorithm)
-    task = task_spec(start.task, plugins)
-    return Session(
-        build=lambda: load(found.spec.build)(task, **start.params),
-        seed=start.task.seed,
-        plan=start.plan,
-        material=None if start.material is None else Material.load(start.material),
-        report=report,
+    task, device = task_spec(start.task, plugins), start.task.device
+    material = None if start.material is None else Material.load(start.material)
+    memory.reset_peak(device)
+    bare = memory.peak(device)
+    session = Session.of(lambda: load(found.spec.build)(task, **start.params), task.seed)
+    keeper = None if start.checkpoint is None else Keeper(start.checkpoint)
+    memory.reset_peak(device)
+    training = session.train(start.plan, material, report, keeper)
+    return session, Trained(
+        training=training,
+        episodic=hasattr(session.learner, "meta_step"),
+        parameters=state.parameter_count(session.learner),
+        packages=loaded_packages(),
+        settings=torch_settings(),
+        device_name=None if device == "cpu" else _device_name(device),
+        bare_memory=bare,
+        peak_memory=None if training is None else memory.peak(device),
     )
 
 
@@ -118,8 +164,7 @@ def failure(error: BaseException) -> Failed:
     text = "".join(traceback.format_exception(error))
     if isinstance(error, NotApplicable):
         return Failed(status="not_applicable", reason=str(error), traceback="")
-    out = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    if out or "can't allocate memory" in str(error):  # torch's words on a CPU
+    if memory.is_out_of_memory(error):
         return Failed(status="oom", reason=_one_line(error), traceback=text)
     return Failed(status="error", reason=_one_line(error), traceback=text)
 

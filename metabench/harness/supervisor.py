@@ -2,52 +2,45 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
+from typing import NamedTuple
 
-from metabench.doors import Doors
-from metabench.errors import DataError, MetabenchError
-from metabench.harness.cell import Cell, other_kind, training_shape, validation_shape
+import msgspec
+
+from metabench.errors import MetabenchError
+from metabench.harness import orders
+from metabench.harness.cell import Cell, other_kind, training_shape
+from metabench.harness.conditions import Conditions
 from metabench.harness.environment import environment
-from metabench.harness.messages import Failed, Plan, Progress, Start, Task, Trained
+from metabench.harness.messages import Checkpoint, Failed, Measured, Progress, Start, Trained
 from metabench.harness.process import LearnerFailed, LearnerProcess
-from metabench.harness.scoring import Scored, score
-from metabench.results.schema import Failure, Job, Result, SuiteFacts
+from metabench.harness.scoring import score
+from metabench.results.schema import Failure, Job, Memory, Result, Scores, Status, SuiteFacts
+from metabench.results.store import CHECKPOINTS, LOGS
 from metabench.suites.material import Material
 from metabench.suites.opened import OpenSuite
 
 Watch = Callable[[Progress], None]
 
-# Per class, in the task that images of learners with `fit` are counted in: suites of functions
-# ask far more queries than anyone trains with.
-_QUERIES = 15
+# Share of the time that a thread may wait for a core before the times are worth less.
+_CONTENDED = 0.05
+# Training is gone on with after these; after the others it is done, or would fail again.
+_RESUMABLE: frozenset[Status] = frozenset({"interrupted", "timeout", "oom", "crashed"})
+_OUT_OF_MEMORY = ("bad_alloc", "allocate memory", "memory allocation", "MemoryError")
+_LAST_WORDS = 4096  # bytes of the log
 
 
-@dataclass(frozen=True)
-class Conditions:
-    """How cells are run, the same for all cells of a run.
+class _Found(NamedTuple):
+    """What a cell that went well has given."""
 
-    Attributes:
-        doors: where learner processes load plugins from.
-        results: the results folder; logs go below it.
-        threads: of each learner process.
-        allocator: environment variables of each learner process.
-        time_limit: seconds for one cell, start of the process included; None: no limit.
-        grace: seconds between SIGTERM and SIGKILL.
-        contended: cells run side by side.
-    """
-
-    doors: Doors
-    results: Path
-    threads: int
-    allocator: Mapping[str, str] = field(default_factory=dict)
-    time_limit: float | None = None
-    grace: float = 5.0
-    contended: bool = False
+    measured: Measured
+    scores: Scores
 
 
 class Supervisor:
@@ -70,14 +63,12 @@ class Supervisor:
         watch: Watch = lambda progress: None,
     ) -> None:
         self.cell, self.opened, self.conditions, self.watch = cell, opened, conditions, watch
-        self.material: Material | None = None
-        self.folder: Path | None = None
-        if material is not None:
-            self.material, self.folder = material
+        self.material = material
         self.train_on_digest = None
-        if self.material is not None and cell.train_on is not None:
-            self.train_on_digest = self.material.digest
-        self.log = conditions.results / "logs" / cell.path.with_suffix(".log")
+        if material is not None and cell.train_on is not None:
+            self.train_on_digest = material[0].digest
+        self.log = conditions.results / LOGS / cell.path.with_suffix(".log")
+        self.checkpoint = conditions.results / CHECKPOINTS / cell.path.with_suffix(".pt")
         self._stopped = ""  # why, once it was
         self._process: LearnerProcess | None = None
         self._trained: Trained | None = None
@@ -86,20 +77,23 @@ class Supervisor:
     def run(self) -> Result:
         """Run the cell; a failure becomes a result too."""
         started = perf_counter()
-        scored: Scored | None = None
+        found: _Found | None = None
         failed: Failed | None = None
         if self.cell.kind not in self.cell.configured.algorithm.tasks:
             failed = Failed("not_applicable", other_kind(self.cell), "")
         else:
             try:
-                scored = self._score()
+                found = self._train_and_test()
             except LearnerFailed as error:
-                failed = self._stop_reason() or error.failed
+                failed = self._stop_reason() or self._out_of_memory(error.failed) or error.failed
             except (MetabenchError, OSError) as error:
                 failed = Failed("error", str(error), "")
             except ValueError as error:  # outputs that no harness code sent
                 failed = Failed("crashed", str(error), "")
-        return self._result(scored, failed, perf_counter() - started)
+        result = self._result(found, failed, perf_counter() - started)
+        if result.status not in _RESUMABLE and not self.conditions.keep_checkpoints:
+            self.checkpoint.unlink(missing_ok=True)
+        return result
 
     def stop(self, why: str = "interrupted") -> None:
         """End the cell; its status will be `why`: "interrupted" or "timeout"."""
@@ -109,8 +103,8 @@ class Supervisor:
         if process is not None:
             process.stop()
 
-    def _score(self) -> Scored:
-        start, conditions = self._start(), self.conditions
+    def _train_and_test(self) -> _Found:
+        start, conditions, budget = self._start(), self.conditions, self.cell.budget
         with self._lock:
             if self._stopped:
                 raise LearnerFailed(Failed("interrupted", "interrupted before it began", ""))
@@ -123,10 +117,13 @@ class Supervisor:
             if limit is not None:
                 timer.start()
             self._trained = process.train(start)
-            episodes = self.cell.budget.scored(self.cell.suite.episodes)
-            scored = score(process, self.opened, episodes)
+            episodes = budget.scored(self.cell.suite.episodes)
+            # First, because the first test episode is the cold one.
+            order = orders.measure(self.opened, episodes, budget.timing_seconds)
+            measured = process.measure(order)
+            scores = score(process, self.opened, episodes)
             process.finish()
-            return scored
+            return _Found(measured, scores)
         finally:
             timer.cancel()
             process.close()
@@ -138,47 +135,88 @@ class Supervisor:
             return Failed("interrupted", "interrupted", "")
         return None
 
-    def _start(self) -> Start:
-        cell, suite = self.cell, self.cell.suite
-        return Start(
-            doors=asdict(self.conditions.doors),
-            algorithm=cell.configured.algorithm.name,
-            params=dict(cell.configured.params),
-            task=Task(
-                input_shape=self.opened.dataset.shape,
-                way=suite.way,
-                shot=suite.shot,
-                kind=cell.kind,
-                device=cell.device,
-                seed=cell.seed,
-            ),
-            plan=None if self.material is None else make_plan(cell, self.material),
-            material=None if self.folder is None else str(self.folder),
-            threads=self.conditions.threads,
-        )
+    def _out_of_memory(self, failed: Failed) -> Failed | None:
+        """Native code that gets no memory ends the process, with these words if any."""
+        limit = self.conditions.memory_limit
+        if failed.status != "crashed" or limit is None or self._process is None:
+            return None
+        last = self._process.log.tail(_LAST_WORDS)
+        if not any(words in last for words in _OUT_OF_MEMORY):
+            return None
+        reason = f"over the memory limit of {limit / 2**20:.0f} MiB: {failed.reason}"
+        return Failed("oom", reason, "")
 
-    def _result(self, scored: Scored | None, failed: Failed | None, wall_s: float) -> Result:
+    def _start(self) -> Start:
+        conditions = self.conditions
+        start = orders.start(
+            self.cell,
+            self.opened,
+            self.material,
+            conditions.doors,
+            conditions.threads,
+            conditions.memory_limit,
+        )
+        checkpoint = Checkpoint(
+            file=str(self.checkpoint.absolute()),
+            identity=self._identity(start),
+            every=conditions.checkpoint_every,
+            keep=conditions.keep_checkpoints,
+        )
+        return msgspec.structs.replace(start, checkpoint=checkpoint)
+
+    def _identity(self, start: Start) -> str:
+        """Digest of all that decides how training goes: only then is it gone on with."""
+        dataset = self.opened.dataset
+        parts = (
+            self.cell.configured.code,
+            start.algorithm,
+            start.params,
+            start.task,
+            start.plan,
+            start.threads,
+            dataset.pixels,
+            dataset.content,
+            None if self.material is None else self.material[0].protocol,
+            self.train_on_digest,
+            version("torch"),
+        )
+        return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()
+
+    def _result(self, found: _Found | None, failed: Failed | None, wall_s: float) -> Result:
         trained, conditions = self._trained, self.conditions
-        packages = {} if trained is None else trained.packages
+        measured = None if found is None else found.measured
+        waited = None if measured is None else measured.timing.waited
         return Result(
             status="ok" if failed is None else failed.status,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             wall_s=wall_s,
             suite=suite_facts(self.cell, self.opened, self.train_on_digest),
             job=self._job(),
-            scores=None if scored is None else scored.scores,
+            scores=None if found is None else found.scores,
             parameters=None if trained is None else trained.parameters,
             training=None if trained is None else trained.training,
-            timing=None if scored is None else scored.timing,
+            timing=None if measured is None else measured.timing,
+            memory=self._memory(measured),
             environment=environment(
-                packages,
-                None if trained is None else trained.device_name,
+                trained,
                 conditions.threads,
                 conditions.allocator,
-                conditions.contended,
+                conditions.contended or (waited is not None and waited > _CONTENDED),
                 conditions.results,
             ),
             failure=None if failed is None else self._failure(failed),
+        )
+
+    def _memory(self, measured: Measured | None) -> Memory | None:
+        trained = self._trained
+        if trained is None:
+            return None
+        return Memory(
+            kind="resident" if self.cell.device == "cpu" else "device",
+            bare=trained.bare_memory,
+            meta_training=trained.peak_memory,
+            adapt=None if measured is None else measured.adapt_memory,
+            predict=None if measured is None else measured.predict_memory,
         )
 
     def _failure(self, failed: Failed) -> Failure:
@@ -189,6 +227,7 @@ class Supervisor:
     def _job(self) -> Job:
         cell, configured = self.cell, self.cell.configured
         episodic = self._trained is not None and self._trained.episodic
+        training = training_shape(cell, self.material[0]) if episodic and self.material else None
         return Job(
             algorithm=configured.algorithm.name,
             params=dict(configured.params),
@@ -198,29 +237,8 @@ class Supervisor:
             device=cell.device_type,
             provider=configured.provider,
             code=configured.code,
-            training=training_shape(cell, self.material) if episodic and self.material else None,
+            training=training,
         )
-
-
-def make_plan(cell: Cell, material: Material) -> Plan:
-    """How a cell's learner is to be meta-trained, in whichever way it trains."""
-    suite, configured = cell.suite, cell.configured
-    training, why_not = None, ""
-    try:
-        training = training_shape(cell, material)
-    except DataError as error:  # no matter to learners that use no training episodes
-        why_not = str(error)
-    return Plan(
-        training=training,
-        why_not=why_not,
-        updates=cell.budget.updates(configured.algorithm, configured.training.tasks_per_step),
-        tasks=cell.budget.tasks,
-        seconds=cell.budget.seconds,
-        training_seed=cell.seed,
-        images_per_task=suite.way * (suite.shot + min(suite.query, _QUERIES)),
-        validation_episodes=cell.budget.validation_episodes,
-        validation_shape=validation_shape(cell, material),
-    )
 
 
 def suite_facts(cell: Cell, opened: OpenSuite, train_on_digest: str | None) -> SuiteFacts:

@@ -8,6 +8,7 @@ supervisor notices.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 from multiprocessing.connection import Connection
@@ -15,7 +16,8 @@ from multiprocessing.connection import Connection
 from metabench.doors import Doors
 from metabench.harness.base import Report
 from metabench.harness.clock import now
-from metabench.harness.messages import Batch, Channel, FromLearner, Progress, Start
+from metabench.harness.limits import limit_memory
+from metabench.harness.messages import Batch, Channel, FromLearner, Measure, Progress, Start
 from metabench.harness.session import Session, failure, open_session
 from metabench.plugins import load_plugins
 
@@ -30,7 +32,7 @@ def main() -> None:
     try:
         _serve(channel)
     except (EOFError, BrokenPipeError):
-        os._exit(1)  # the supervisor is gone, and nobody is left to tell
+        _end_group()  # the supervisor is gone, and nobody is left to tell
     # Threads or exit handlers of a plugin must not keep a finished cell waiting.
     sys.stdout.flush()
     sys.stderr.flush()
@@ -45,8 +47,12 @@ def _serve(channel: Channel) -> None:
         reply: FromLearner
         try:
             if isinstance(order, Start):
-                session = open_session(order, load_plugins(Doors(**order.doors)), report)
-                reply = session.trained
+                if order.memory_limit is not None:
+                    limit_memory(order.memory_limit)
+                plugins = load_plugins(Doors(**order.doors))
+                session, reply = open_session(order, plugins, report)
+            elif isinstance(order, Measure) and session is not None:
+                reply = session.measure(order)
             elif isinstance(order, Batch) and session is not None:
                 reply = session.answer(order)
             else:
@@ -70,13 +76,18 @@ def _throttled(channel: Channel) -> Report:
 
 
 def _die_with_supervisor(lifeline: int) -> None:
-    """End this process when the supervisor's end of the pipe closes, however it died."""
+    """End this process and its children when the supervisor is gone, however it died."""
 
     def watch() -> None:
         os.read(lifeline, 1)
-        os._exit(1)
+        _end_group()
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _end_group() -> None:
+    """Kill this process and the children of its plugin; it leads a group of its own."""
+    os.killpg(0, signal.SIGKILL)
 
 
 if __name__ == "__main__":

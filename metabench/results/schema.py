@@ -79,6 +79,8 @@ class Scores(Struct, frozen=True, kw_only=True):
     error: list[float] | None = None  # mean squared error per episode (metric mse)
     nonfinite: int = 0  # outputs that were NaN or infinite
     outputs_digest: str  # SHA-256 of all outputs, float32, in manifest order
+    tasks_per_batch: int = 0  # adapted to at once
+    halved: bool = False  # memory did not suffice for twice as many
 
     def per_episode(self) -> npt.NDArray[np.float64]:
         """[E] scores, one per episode: accuracy as a fraction, or squared error."""
@@ -105,17 +107,30 @@ class MetaTraining(Struct, frozen=True, kw_only=True):
     selected: str  # "best" (on validation) or "last"
     selected_update: int
     best_validation: float | None = None
+    resumed: int = 0  # how often it was broken off and gone on with
 
 
 class Timing(Struct, frozen=True, kw_only=True):
-    """Wall times of the evaluation; seconds are raw samples."""
+    """Wall times of the learner at test; lists are raw samples, in seconds."""
 
+    cold_s: float  # the very first adapt and predict together, in no sample below
+    warmup: int = 0  # tasks thrown away before the first sample
     adapt_s: list[float]  # latency mode, one task at a time
     predict_s: list[float]
-    cold_s: float  # the very first adapt and predict together
-    throughput_s: float  # the accuracy pass, many tasks at a time
-    throughput_episodes: int
-    tasks_per_batch: int
+    throughput_s: list[float]  # throughput mode: blocks of tasks, adapt and predict together
+    throughput_episodes: int  # behind each of these samples
+    cold: list[str] = []  # what happened for the first time while sampling
+    waited: float | None = None  # largest share of the time that a thread had no core to run on
+
+
+class Memory(Struct, frozen=True, kw_only=True):
+    """Peak memory of each phase in bytes; `None` where it was not measured."""
+
+    kind: str  # "resident": of the process, Python and torch included; "device": torch's allocator
+    bare: int | None = None  # before the learner was built
+    meta_training: int | None = None
+    adapt: int | None = None  # to one task
+    predict: int | None = None  # of one task
 
 
 class Environment(Struct, frozen=True, kw_only=True):
@@ -127,7 +142,9 @@ class Environment(Struct, frozen=True, kw_only=True):
     cpu: str
     cores: int
     threads: int
+    memory_mib: int | None = None  # of the machine
     packages: dict[str, str]
+    settings: dict[str, str] = {}  # of torch, as far as they change numbers or speed
     device_name: str | None = None
     allocator: dict[str, str] = {}
     commit: str | None = None
@@ -156,6 +173,7 @@ class Result(Struct, frozen=True, kw_only=True):
     parameters: int | None = None  # learnable numbers in the learner
     training: MetaTraining | None = None
     timing: Timing | None = None
+    memory: Memory | None = None
     environment: Environment | None = None
     failure: Failure | None = None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import re
 import tempfile
 from collections.abc import Mapping
@@ -14,10 +13,12 @@ import msgspec
 
 from metabench.address import Value, show
 from metabench.errors import DataError
+from metabench.files import remove_leftovers, write_atomically
 from metabench.results.schema import Result, decode, encode
 
 _LONGEST = 80  # characters of parameters in a file name, before a hash takes over
 DAMAGED = ".damaged"
+LOGS, CHECKPOINTS = "logs", "checkpoints"  # folders in the results folder
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +57,8 @@ class Store:
     def check_writable(self) -> None:
         """Make the folder if there is none: better to know before a cell runs than after.
 
+        What killed runs left half-written in it is removed.
+
         Raises:
             DataError: it cannot be written to.
         """
@@ -64,6 +67,8 @@ class Store:
             tempfile.TemporaryFile(dir=self.root).close()
         except OSError as error:
             raise _unwritable(self.root, error) from error
+        for pattern in (".*.tmp", "*/*/.*.tmp", f"{CHECKPOINTS}/*/*/.*.tmp"):
+            remove_leftovers(self.root.glob(pattern))
 
     def write(self, path: Path, result: Result) -> Path:
         """Write a result at a path from `cell_path`; returns the file.
@@ -132,19 +137,3 @@ def _unwritable(file: Path, error: OSError) -> DataError:
         f"cannot write {file}: {error.strerror}; free some space or choose another folder "
         "with --results"
     )
-
-
-def write_atomically(file: Path, data: bytes) -> None:
-    """Write a file so that readers see the old one or the new one, also after a crash."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name[:80]}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).chmod(0o644)  # mkstemp gives 0600, and results are shared
-        Path(temporary).replace(file)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

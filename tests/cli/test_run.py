@@ -11,7 +11,7 @@ import pytest
 from cli.running import PLUGIN, Outcome, digests, results, run_in
 
 from metabench import api
-from metabench.harness.supervisor import Conditions
+from metabench.harness.conditions import Conditions
 
 RUN = ("run", "-p", "my.py", "-s", "digits-5w1s", "--threads", "1")
 CENTROID = "digits-5w1s/centroid/default-s0-smoke-cpu.json"

@@ -9,8 +9,8 @@ import pytest
 
 from metabench.api import Run
 from metabench.errors import DataError
+from metabench.harness.library import Library
 from metabench.harness.request import Request
-from metabench.harness.runner import Library
 from metabench.suites.catalogue import SUITES
 from metabench.suites.material import Material
 from metabench.suites.suite import Suite

@@ -27,7 +27,7 @@ def test_both_directions_keep_their_types() -> None:
     assert isinstance(theirs.next_order(), Stop)
     reports = [
         Progress(fraction=0.5, values={"loss": None}),
-        Outputs(logits=one, adapt_s=0.1, predict_s=0.2),
+        Outputs(logits=one, halved=True),
         Failed(status="error", reason="no", traceback=""),
     ]
     for report in reports:

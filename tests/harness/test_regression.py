@@ -12,13 +12,13 @@ from torch import Tensor
 
 import metabench
 from metabench import Algorithm, DataError, Episodes, Learner, Support, UsageError
+from metabench.harness import orders
 from metabench.harness.base import Base, Meter
 from metabench.harness.budget import Budget
 from metabench.harness.cell import Cell, configure, training_shape
+from metabench.harness.library import Library, check_unseen
 from metabench.harness.messages import Plan
 from metabench.harness.outer_loop import meta_train
-from metabench.harness.runner import Library, check_unseen
-from metabench.harness.supervisor import make_plan
 from metabench.learner import TaskSpec, TrainingEpisodes
 from metabench.results.schema import Training
 from metabench.suites.catalogue import SUITES
@@ -214,7 +214,7 @@ def test_a_task_has_the_points_that_learners_train_with() -> None:
     opened = SINUSOID.open()
     cell = cell_for(Algorithm("any", build=""))
     assert opened.material is not None
-    assert make_plan(cell, opened.material).images_per_task == 5 + 15
+    assert orders.plan(cell, opened.material).images_per_task == 5 + 15
 
 
 def test_targets_have_to_be_a_column() -> None:

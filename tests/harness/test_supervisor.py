@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,15 +16,14 @@ from metabench.results.schema import Result
 SENTINELS = str(Path(__file__).parents[1] / "sentinels" / "misbehaving.py")
 
 
-def run(results: Path, *names: str, time_limit: float = 0.0, jobs: int = 2) -> dict[str, Result]:
+def run(results: Path, *names: str, **options: Any) -> dict[str, Result]:
     request = Request(
         suites=["digits-5w1s"],
         algorithms=names,
         results=str(results),
         plugins=[SENTINELS],
-        time_limit=time_limit,
-        jobs=jobs,
         threads=1,
+        **{"jobs": 2, **options},
     )
     with Run(request) as prepared:
         return {result.job.algorithm: result for result in prepared.run()}
@@ -101,12 +101,63 @@ def test_a_time_limit_ends_a_learner_that_ignores_being_asked(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_children_of_a_learner_end_with_it(tmp_path: Path) -> None:
-    result = run(tmp_path, "leaves-child")["leaves-child"]
+@pytest.mark.parametrize("name", ["leaves-child", "leaves-detached-child"])
+def test_children_of_a_learner_end_with_it(tmp_path: Path, name: str) -> None:
+    result = run(tmp_path, name)[name]
     assert result.failure is not None
     log = tmp_path / result.failure.log
     child = int(log.read_text().split()[1])
     assert gone(child)
+
+
+@pytest.mark.slow
+def test_a_learner_that_prints_without_end_fills_no_disk(tmp_path: Path) -> None:
+    results = run(tmp_path, "prints-without-end", "honest")
+    assert {result.status for result in results.values()} == {"ok"}
+    (log,) = tmp_path.glob("logs/*/prints-without-end/*.log")
+    assert 2**21 < log.stat().st_size < 2**22
+    assert b"bytes left out" in log.read_bytes()
+
+
+@pytest.mark.slow
+def test_a_memory_limit_ends_a_learner_that_hoards(tmp_path: Path) -> None:
+    results = run(tmp_path, "hoards", "hoards-natively", "honest", memory_limit=800)
+    found = {name: result.status for name, result in results.items()}
+    assert found == {"hoards": "oom", "hoards-natively": "oom", "honest": "ok"}
+    failure = results["hoards-natively"].failure
+    assert failure is not None
+    assert "memory limit of 800 MiB" in failure.reason
+
+
+@pytest.mark.slow
+def test_a_memory_limit_below_what_torch_takes_is_refused(tmp_path: Path) -> None:
+    failure = run(tmp_path, "honest", memory_limit=100)["honest"].failure
+    assert failure is not None
+    assert "before any learner is built, ask for more" in failure.reason
+
+
+@pytest.mark.slow
+def test_what_does_not_fit_is_halved_and_said_so(tmp_path: Path) -> None:
+    name = "needs-room-for-many-tasks"
+    results = run(tmp_path, name, "honest")
+    tight, honest = results[name], results["honest"]
+    assert tight.scores is not None
+    assert honest.scores is not None
+    assert tight.timing is not None
+    assert (tight.scores.halved, tight.scores.tasks_per_batch) == (True, 6)
+    assert (honest.scores.halved, honest.scores.tasks_per_batch) == (False, 12)
+    assert tight.timing.throughput_episodes == 6
+    assert tight.scores.correct == honest.scores.correct
+
+
+@pytest.mark.slow
+def test_an_import_in_the_timed_block_is_recorded(tmp_path: Path) -> None:
+    results = run(tmp_path, "imports-late", "honest")
+    timing = {name: result.timing for name, result in results.items()}
+    assert timing["honest"] is not None
+    assert timing["imports-late"] is not None
+    assert timing["honest"].cold == []
+    assert timing["imports-late"].cold[0].startswith("imported late")
 
 
 @pytest.mark.slow

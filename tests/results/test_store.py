@@ -12,7 +12,7 @@ from results_factory import make_result, make_suite, store_results
 
 from metabench.errors import DataError
 from metabench.results.schema import encode
-from metabench.results.store import Store, cell_path, write_atomically
+from metabench.results.store import Store, cell_path
 
 PATH = Path("digits-5w1s/protonet/default-s0-smoke-cpu.json")
 
@@ -140,14 +140,6 @@ def test_a_folder_that_cannot_be_written_to_is_known_before_and_after(tmp_path: 
 def test_checking_a_folder_leaves_nothing_in_it(tmp_path: Path) -> None:
     Store(tmp_path / "a" / "b").check_writable()
     assert list((tmp_path / "a" / "b").iterdir()) == []
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
-    file = tmp_path / "taken"
-    (file / "inside").mkdir(parents=True)  # a folder with something in it cannot be replaced
-    with pytest.raises(OSError, match="taken"):
-        write_atomically(file, b"new")
-    assert [p.name for p in tmp_path.iterdir()] == ["taken"]
 
 
 def test_readers_see_one_result_or_the_other_while_it_is_written(tmp_path: Path) -> None:

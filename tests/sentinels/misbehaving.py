@@ -101,6 +101,62 @@ class LeavesForkedChild(Honest):
         os.abort()
 
 
+class LeavesDetachedChild(Honest):
+    """The child leaves the process group and the session of the learner."""
+
+    def adapt(self, support):
+        command = [sys.executable, "-c", "import time; time.sleep(600)"]
+        child = subprocess.Popen(command, start_new_session=True)
+        print("child", child.pid, flush=True)
+        raise RuntimeError("left a child behind")
+
+
+class PrintsWithoutEnd(Honest):
+    """300 MB to stdout and to stderr before it does its work."""
+
+    printed = False
+
+    def adapt(self, support):
+        for stream in () if self.printed else (1, 2):
+            for _ in range(300):
+                os.write(stream, b"x" * 2**20)
+        self.printed = True
+        return super().adapt(support)
+
+
+class Hoards(Honest):
+    def adapt(self, support):
+        self.hoard = []
+        while True:
+            self.hoard.append(torch.ones(2**24))
+
+
+class HoardsNatively(Honest):
+    """What C++ does that gets no memory."""
+
+    def adapt(self, support):
+        os.write(2, b"terminate called after throwing an instance of 'std::bad_alloc'\n")
+        os.abort()
+
+
+class NeedsRoomForManyTasks(metabench.BatchedLearner):
+    def adapt(self, support):
+        if len(support.x) > 8:
+            raise torch.OutOfMemoryError("out of memory")
+        return metabench.class_means(metabench.Support(support.x.flatten(2), support.y))
+
+    def predict(self, state, query_x):
+        return -metabench.squared_distances(query_x.flatten(2), state)
+
+
+class ImportsLate(Honest):
+    """Something new at every call."""
+
+    def adapt(self, support):
+        sys.modules[f"late{len(sys.modules)}"] = sys
+        return super().adapt(support)
+
+
 class DrawsFromTheGlobalGenerator(Honest):
     def predict(self, state, query_x):
         return super().predict(state, query_x) + 20 * torch.rand(len(query_x), 5)
@@ -122,6 +178,6 @@ class PicksAtTheClock(Honest):
 
 @metabench.hookimpl
 def metabench_algorithms():
-    for kind in (Honest, *Honest.__subclasses__()):
+    for kind in (Honest, *Honest.__subclasses__(), NeedsRoomForManyTasks):
         words = "".join(f"-{c.lower()}" if c.isupper() else c for c in kind.__name__)
         yield metabench.Algorithm(words.strip("-"), build=kind, budgets={"smoke": 2})

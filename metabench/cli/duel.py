@@ -1,0 +1,124 @@
+"""`metabench duel A B -s SUITE`: which of two learners is quicker, and by how much."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from metabench.cli.options import Common, common_options, json_option
+
+if TYPE_CHECKING:
+    from metabench.analysis.duel import PhaseRatio
+
+GOOD, FAILED = 0, 1
+
+
+@click.command()
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@click.option("-s", "--suite", required=True, metavar="SUITE", help="Name of one suite.")
+@click.option("--rounds", type=int, default=6, show_default=True, help="Fresh pairs of processes.")
+@click.option("--budget", default="smoke", show_default=True, help="Of meta-training.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, ... or auto.")
+@click.option("--threads", type=int, default=0, help="Of each process.  [default: cores]")
+@click.option("--no-allocator", is_flag=True, help="Leave the memory allocator as it is.")
+@common_options("data_root", "plugins")
+@json_option
+def duel(
+    a: str,
+    b: str,
+    suite: str,
+    rounds: int,
+    no_allocator: bool,
+    as_json: bool,
+    common: Common,
+    **options: Any,
+) -> int:
+    """Time two algorithms against each other, alternately, in fresh processes.
+
+    Prints how many times as long A takes as B in each phase, with a 95 % confidence interval.
+    Nothing is stored.
+    """
+    from metabench.analysis.duel import compare
+    from metabench.harness.conditions import Conditions
+    from metabench.harness.duel import SideFailed, duel_cells, run_duel
+    from metabench.harness.environment import ALLOCATOR, cores
+    from metabench.harness.library import Library
+    from metabench.harness.request import Request
+    from metabench.plugins import load_plugins
+
+    def watch(done: int) -> None:
+        if not common.quiet:
+            click.echo(f"[{done}/{rounds}] rounds", err=True)
+
+    request = Request(suites=[suite], data_root=common.data_root or "", **options)
+    plugins = load_plugins(common.doors)
+    common.warn(plugins.warnings)
+    cells = duel_cells(a, b, request, plugins)
+    allocator = {} if no_allocator else ALLOCATOR
+    library = Library(common.data_root)
+    try:
+        with tempfile.TemporaryDirectory() as logs:
+            threads = request.threads or cores()
+            conditions = Conditions(common.doors, Path(logs), threads, allocator)
+            phases = compare(run_duel(cells, library, conditions, rounds, watch))
+    except SideFailed as error:
+        click.echo(f"metabench: failed: {error}", err=True)
+        return FAILED
+    finally:
+        library.close()
+    names = (cells[0].configured.address, cells[1].configured.address)
+    title = f"{cells[0].suite.name}: {rounds} rounds, budget {request.budget}, {request.device}"
+    if as_json:
+        _print_json(names, cells[0].suite.name, request, phases)
+    else:
+        _print(title, names, phases)
+    return GOOD
+
+
+def _print(title: str, names: tuple[str, str], phases: Sequence[PhaseRatio]) -> None:
+    from metabench.analysis import numbers
+    from metabench.cli.tables import show
+
+    rows = [
+        (
+            phase.phase,
+            numbers.time(phase.a_s),
+            numbers.time(phase.b_s),
+            numbers.significant(phase.ratio),
+            numbers.interval(phase.ci95),
+            _verdict(phase, names),
+        )
+        for phase in phases
+    ]
+    show(title, ("phase", f"A: {names[0]}", f"B: {names[1]}", "A / B", "95 % CI", ""), rows)
+
+
+def _verdict(phase: PhaseRatio, names: tuple[str, str]) -> str:
+    if phase.ci95 is None:
+        return ""
+    low, high = phase.ci95
+    if low <= 1 <= high:
+        return "no difference shown"
+    return "A is quicker" if high < 1 else "B is quicker"
+
+
+def _print_json(
+    names: tuple[str, str], suite: str, request: Any, phases: Sequence[PhaseRatio]
+) -> None:
+    import msgspec
+
+    content = {
+        "schema": 1,
+        "suite": suite,
+        "a": names[0],
+        "b": names[1],
+        "budget": request.budget,
+        "device": request.device,
+        "phases": list(phases),
+    }
+    click.echo(msgspec.json.format(msgspec.json.encode(content), indent=2).decode())

@@ -1,0 +1,70 @@
+"""Files written whole or not at all, and what killed processes left of them."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import secrets
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+_LONGEST = 80  # characters of the name that a temporary file is for
+
+
+def temporary_name(name: str) -> str:
+    """A new hidden name that says which process made it."""
+    return f".{name[:_LONGEST]}.{_owner(os.getpid())}-{secrets.token_hex(4)}.tmp"
+
+
+def write_atomically(file: Path, data: bytes) -> None:
+    """Write a file so that readers see the old one or the new one, also after a crash.
+
+    Raises:
+        OSError: it cannot be written; the old one stays as it is.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(temporary_name(file.name))
+    try:
+        with temporary.open("xb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(file)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def remove_leftovers(found: Iterable[Path]) -> None:
+    """Remove those files and folders of `temporary_name` whose process is gone.
+
+    Processes of other machines are not known here: what they made is left.
+    """
+    for path in found:
+        match = re.fullmatch(r"\..*\.(.*)-(\d+)-[0-9a-f]{8}\.tmp", path.name)
+        if match is None or match[1] != _host() or _lives(int(match[2])):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _owner(pid: int) -> str:
+    return f"{_host()}-{pid}"
+
+
+def _host() -> str:
+    return re.sub(r"[^A-Za-z0-9-]", "_", platform.node()) or "here"
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True

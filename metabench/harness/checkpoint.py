@@ -1,0 +1,100 @@
+"""Meta-training kept on disk, so that a killed cell goes on from where it was."""
+
+from __future__ import annotations
+
+import io
+import logging
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from metabench.files import write_atomically
+from metabench.harness.clock import now
+from metabench.harness.messages import Checkpoint
+from metabench.harness.state import arrays, plain
+
+_FORMAT = 1
+
+_log = logging.getLogger(__name__)
+
+
+class Keeper:
+    """Writes checkpoints every so often, and reads the one that there is.
+
+    Files hold tensors and plain values only and are read with `weights_only=True`, so that a
+    results folder from elsewhere runs no code here.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._file, self._of = Path(checkpoint.file), checkpoint
+        self._written = now()
+        self._gave_up = self._checked = False
+
+    def due(self, done: bool, seconds: float) -> bool:
+        """Whether it is time to write one.
+
+        Args:
+            done: training is; then what took long is kept, for the test may be killed too.
+            seconds: of training so far.
+        """
+        if self._gave_up:
+            return False
+        if done:
+            return self._of.keep or seconds >= self._of.every
+        return now() - self._written >= self._of.every
+
+    def save(self, content: dict[str, Any]) -> None:
+        """Write a checkpoint; training goes on where that is not possible."""
+        buffer = io.BytesIO()
+        try:
+            torch.save({"format": _FORMAT, "of": self._of.identity, **content}, buffer)
+            if not self._checked:  # a state that cannot be read back is of no use
+                torch.load(io.BytesIO(buffer.getvalue()), weights_only=True)
+                self._checked = True
+            write_atomically(self._file, buffer.getvalue())
+        except Exception as error:  # a state that is not plain, or a full disk
+            self._gave_up = True
+            _log.warning("no checkpoint is kept: %s", str(error).partition("\n")[0])
+        self._written = now()
+
+    def load(self) -> dict[str, Any] | None:
+        """The checkpoint of this very cell and code; None if there is none that can be read."""
+        if not self._file.exists():
+            return None
+        try:
+            content = torch.load(self._file, weights_only=True, map_location="cpu")
+        except Exception as error:  # cut off, damaged, or not ours
+            _log.warning("checkpoint %s cannot be read: %s", self._file, error)
+            return None
+        if not isinstance(content, dict) or (content.get("format"), content.get("of")) != (
+            _FORMAT,
+            self._of.identity,
+        ):
+            _log.warning("checkpoint %s is of other code or data: training anew", self._file)
+            return None
+        return content
+
+
+def generators(device: str) -> dict[str, Any]:
+    """The state of every global generator a learner might use, as plain values."""
+    numpy = plain(np.random.get_state(legacy=False))
+    states = {"python": random.getstate(), "numpy": numpy, "torch": torch.get_rng_state()}
+    if device != "cpu":
+        states["device"] = _device_module(device).get_rng_state(device)
+    return states
+
+
+def set_generators(states: dict[str, Any], device: str) -> None:
+    """Put back what `generators` returned."""
+    random.setstate(states["python"])
+    np.random.set_state(arrays(states["numpy"]))
+    torch.set_rng_state(states["torch"])
+    if device != "cpu":
+        _device_module(device).set_rng_state(states["device"], device)
+
+
+def _device_module(device: str) -> Any:
+    return torch.get_device_module(torch.device(device).type)

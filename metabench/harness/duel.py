@@ -1,0 +1,171 @@
+"""Two learners timed against each other: alternately, on one machine, in fresh processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from metabench.errors import MetabenchError, UsageError
+from metabench.harness import orders
+from metabench.harness.budget import Budget
+from metabench.harness.cell import Cell
+from metabench.harness.conditions import Conditions
+from metabench.harness.library import Library
+from metabench.harness.messages import Measured
+from metabench.harness.process import LearnerFailed, LearnerProcess
+from metabench.harness.request import (
+    Request,
+    check_numbers,
+    find_algorithms,
+    find_device,
+    find_suite,
+)
+from metabench.plugins import Plugins
+
+_TURNS = 4  # of each side in one round
+_FEWEST = 2  # rounds
+_SECONDS = 0.25  # of warm-up, and of sampling, of each mode in one turn
+
+
+class SideFailed(MetabenchError):
+    """One of the two has no times."""
+
+
+@dataclass
+class Side:
+    """What one learner took in one round.
+
+    Attributes:
+        training_s: seconds of meta-training; None: it has none.
+        measured: what it took, turn by turn.
+    """
+
+    training_s: float | None = None
+    measured: list[Measured] = field(default_factory=list)
+
+    def samples(self, phase: str) -> list[float]:
+        """Seconds of "meta-training", "adapt", "predict", or one of many episodes at a time."""
+        if phase == "meta-training":
+            return [] if self.training_s is None else [self.training_s]
+        timings = [measured.timing for measured in self.measured]
+        if phase == "adapt":
+            return [s for timing in timings for s in timing.adapt_s]
+        if phase == "predict":
+            return [s for timing in timings for s in timing.predict_s]
+        return [s / timing.throughput_episodes for timing in timings for s in timing.throughput_s]
+
+
+PHASES = ("meta-training", "adapt", "predict", "episode, many at a time")
+
+Round = tuple[Side, Side]
+
+
+def duel_cells(a: str, b: str, request: Request, plugins: Plugins) -> tuple[Cell, Cell]:
+    """The two cells of a duel; they may be the same.
+
+    Args:
+        a: the address of an algorithm.
+        b: likewise.
+        request: names one suite, the budget and the device.
+        plugins: where suites and algorithms come from.
+
+    Raises:
+        UsageError: a name, parameter or number is wrong, or names more than one.
+    """
+    (name,) = request.suites
+    check_numbers(request)
+    if isinstance(name, str):
+        name = find_suite(name, plugins, request.data_root or None)
+    cells = []
+    for address in (a, b):
+        found = find_algorithms([address], plugins, name.kind)
+        if len(found) > 1:
+            raise UsageError(f"'{address}' names {len(found)} algorithms: name one")
+        budget, device = Budget.parse(request.budget), find_device(request.device)
+        cells.append(Cell(name, found[0], seed=0, budget=budget, device=device))
+    return cells[0], cells[1]
+
+
+def run_duel(
+    cells: tuple[Cell, Cell],
+    library: Library,
+    conditions: Conditions,
+    rounds: int,
+    watch: Callable[[int], None] = lambda done: None,
+) -> list[Round]:
+    """Run two cells of one suite against each other.
+
+    In each round both are started anew and trained one after the other; then they take turns
+    at the test episodes, the other one idle. Who goes first changes from round to round and
+    from turn to turn, so that what changes slowly on the machine meets both alike.
+
+    Args:
+        cells: as `duel_cells` gives them.
+        library: where their suite comes from.
+        conditions: how to run them.
+        rounds: how many fresh pairs of processes.
+        watch: told how many rounds are done.
+
+    Raises:
+        SideFailed: one of them raised, or its process died.
+        UsageError: fewer than two rounds have no interval.
+        DataError: the suite's data is missing.
+    """
+    if rounds < _FEWEST:
+        raise UsageError(f"rounds={rounds}: ask for at least {_FEWEST}, for an interval")
+    found: list[Round] = []
+    for number in range(rounds):
+        found.append(_round(cells, library, conditions, first=number % 2))
+        watch(number + 1)
+    return found
+
+
+def _round(cells: Sequence[Cell], library: Library, conditions: Conditions, first: int) -> Round:
+    sides = Side(), Side()
+    order = (first, 1 - first)
+    with ExitStack() as stack:
+        processes = {side: _start(cells[side], side, conditions, stack) for side in order}
+        for side in order:
+            try:
+                sides[side].training_s = _train(cells[side], library, conditions, processes[side])
+            except LearnerFailed as error:
+                raise _failed(cells[side], error) from None
+        for turn in range(_TURNS):
+            for side in order if turn % 2 == 0 else order[::-1]:
+                opened = library.open(cells[side].suite)
+                asked = orders.measure(opened, opened.suite.episodes, _SECONDS)
+                try:
+                    sides[side].measured.append(processes[side].measure(asked))
+                except LearnerFailed as error:
+                    raise _failed(cells[side], error) from None
+    return sides
+
+
+def _start(cell: Cell, side: int, conditions: Conditions, stack: ExitStack) -> LearnerProcess:
+    log = conditions.results / f"{'ab'[side]}.log"
+    process = LearnerProcess(
+        log, conditions.threads, conditions.allocator, conditions.grace, lambda progress: None
+    )
+    stack.callback(process.close)
+    stack.callback(process.finish)  # runs before close
+    return process
+
+
+def _train(
+    cell: Cell, library: Library, conditions: Conditions, process: LearnerProcess
+) -> float | None:
+    trained = process.train(
+        orders.start(
+            cell,
+            library.open(cell.suite),
+            library.material(cell.suite),
+            conditions.doors,
+            conditions.threads,
+        )
+    )
+    return None if trained.training is None else trained.training.seconds
+
+
+def _failed(cell: Cell, error: LearnerFailed) -> SideFailed:
+    return SideFailed(f"{cell}: {error.failed.reason}")

@@ -1,0 +1,45 @@
+"""A limit on the memory of one process, kept by the operating system."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from pathlib import Path
+
+from metabench.errors import UsageError
+
+_STATUS = Path("/proc/self/status")
+_ROOM = 2**25  # what a learner process needs at the very least
+
+
+def can_limit_memory() -> bool:
+    """Whether the system keeps such limits: Linux does."""
+    return sys.platform == "linux"
+
+
+def limit_memory(limit: int) -> None:
+    """Let no more than `limit` bytes be allocated in this process from now on.
+
+    Counted is private writable memory (RLIMIT_DATA): what Python, torch and a learner
+    allocate, but neither files that are mapped nor addresses that are only reserved.
+
+    Raises:
+        UsageError: the process has more already.
+    """
+    used = status_bytes("VmData") or 0
+    if used + _ROOM > limit:
+        raise UsageError(
+            f"memory limit of {limit / 2**20:.0f} MiB: a learner process takes "
+            f"{used / 2**20:.0f} MiB before any learner is built, ask for more"
+        )
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def status_bytes(name: str) -> int | None:
+    """A size of this process as /proc/self/status has it, in bytes; None elsewhere."""
+    try:
+        lines = _STATUS.read_text().splitlines()
+    except OSError:
+        return None
+    found = (line.split()[1] for line in lines if line.startswith(f"{name}:"))
+    return next((1024 * int(kib) for kib in found), None)

@@ -1,0 +1,63 @@
+"""What a learner process prints, kept in a file of bounded size."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections import deque
+from pathlib import Path
+
+HALF = 2**20  # bytes kept of the beginning, and as many of the end
+_CHUNK = 2**16
+
+
+class BoundedLog:
+    """Copies a pipe to a file: the beginning at once, the last of the rest at the end.
+
+    A plugin that prints without end fills no disk, and what a failure printed last is there.
+    A disk that is full already costs the log, not the cell.
+
+    Args:
+        file: the log, written anew.
+        pipe: read until every writer is gone, then closed.
+    """
+
+    def __init__(self, file: Path, pipe: int) -> None:
+        self._file, self._pipe = file, pipe
+        self._end: deque[bytes] = deque()
+        self._kept = self._left_out = 0
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"")
+        self._thread = threading.Thread(target=self._copy, daemon=True)
+        self._thread.start()
+
+    def close(self, seconds: float) -> None:
+        """Wait for the last of it; no longer than that, if someone holds the pipe open."""
+        self._thread.join(seconds)
+
+    def tail(self, size: int) -> str:
+        """The last bytes of the log, as text."""
+        with contextlib.suppress(OSError):
+            return self._file.read_bytes()[-size:].decode(errors="replace")
+        return ""
+
+    def _copy(self) -> None:
+        room = HALF
+        with contextlib.suppress(OSError), self._file.open("ab", buffering=0) as log:
+            while room > 0 and (chunk := os.read(self._pipe, min(_CHUNK, room))):
+                log.write(chunk)
+                room -= len(chunk)
+        # Whoever prints must not wait for a reader, whatever became of the log.
+        while chunk := os.read(self._pipe, _CHUNK):
+            self._end.append(chunk)
+            self._kept += len(chunk)
+            while self._kept - len(self._end[0]) >= HALF:
+                dropped = len(self._end.popleft())
+                self._kept -= dropped
+                self._left_out += dropped
+        os.close(self._pipe)
+        if self._end:
+            note = f"\n[... {self._left_out:,} bytes left out ...]\n" if self._left_out else ""
+            with contextlib.suppress(OSError), self._file.open("ab", buffering=0) as log:
+                log.write(note.encode() + b"".join(self._end))

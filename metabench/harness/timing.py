@@ -1,0 +1,104 @@
+"""How long adapt and predict take, sampled until the medians can be trusted.
+
+Two modes, never mixed: latency, one task at a time with the phases apart, and throughput,
+blocks of many tasks. Runs inside the learner process, on data that lies on the device already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from metabench.harness.clock import no_gc, now, synchronize
+from metabench.learner import BatchedLearner, Support
+from metabench.results.spread import relative_spread
+
+_WINDOW = 5  # samples behind each of the medians that end the warm-up
+_AGREE = 0.05  # how close they are then
+_STEADY = 0.05  # IQR / median at which sampling ends
+_ENOUGH, _MOST = 20, 1000  # samples
+_LEAST = 5  # samples, also where they take longer than the time there is
+
+
+class Block(NamedTuple):
+    """T test episodes on the device: x [T, S, *shape], y [T, S], queries [T, Q, *shape]."""
+
+    support: Support
+    query_x: Tensor
+
+
+Phases = tuple[float, ...]  # seconds of each
+Run = Callable[[int], Phases]  # number k = 0, 1, ... -> what it took
+
+
+def time_phases(learner: BatchedLearner, block: Block) -> Phases:
+    """Seconds that adapt and predict take, the device idle before and after each."""
+    device = learner.task.device
+    with no_gc():
+        synchronize(device)
+        start = now()
+        state = learner.adapt(block.support)
+        synchronize(device)
+        adapted = now()
+        learner.predict(state, block.query_x)
+        synchronize(device)
+        predicted = now()
+    return adapted - start, predicted - adapted
+
+
+def time_both(learner: BatchedLearner, block: Block) -> Phases:
+    """Seconds that adapt and predict take together, with nothing waited for in between."""
+    device = learner.task.device
+    with no_gc():
+        synchronize(device)
+        start = now()
+        learner.predict(learner.adapt(block.support), block.query_x)
+        synchronize(device)
+        return (now() - start,)
+
+
+def warm_up(run: Run, seconds: float) -> int:
+    """Run until it is no longer getting quicker; returns how often that was.
+
+    That is when the medians of two successive windows of five samples agree within 5 % in
+    every phase, or when the time is over.
+    """
+    found: list[Phases] = []
+    start = now()
+    while not _settled(found) and (now() - start < seconds or not found):
+        found.append(run(len(found)))
+    return len(found)
+
+
+def sample(run: Run, seconds: float) -> list[Phases]:
+    """Run until the spread is small: 20 samples with IQR / median <= 5 % in every phase.
+
+    It ends too when the time is over, but not before five samples.
+    """
+    found: list[Phases] = []
+    start = now()
+    while len(found) < _LEAST or (
+        len(found) < _MOST and now() - start < seconds and not _steady(found)
+    ):
+        found.append(run(len(found)))
+    return found
+
+
+def _settled(samples: list[Phases]) -> bool:
+    # Looked at once a window, so that no median is asked twice until it happens to agree.
+    if len(samples) < 2 * _WINDOW or len(samples) % _WINDOW:
+        return False
+    before, last = (
+        np.median(samples[at : at + _WINDOW], axis=0)
+        for at in (len(samples) - 2 * _WINDOW, len(samples) - _WINDOW)
+    )
+    return bool((np.abs(last - before) <= _AGREE * before).all())
+
+
+def _steady(samples: list[Phases]) -> bool:
+    if len(samples) < _ENOUGH or len(samples) % _WINDOW:
+        return False
+    return all(relative_spread(phase) <= _STEADY for phase in zip(*samples, strict=True))

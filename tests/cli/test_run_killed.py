@@ -1,0 +1,96 @@
+"""`kill -9` at any moment: nothing half-written, nothing lost, nothing left running."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from cli.running import PLUGIN, digests, results
+
+KILLS = 30
+# Two algorithms, two suites, three seeds: twelve cells.
+RUN = (
+    *("run", "-p", "my.py", "-a", "centroid", "-a", "projected", "-s", "digits-5w*"),
+    *("--seeds", "3", "-j", "2", "--threads", "1", "--budget", "smoke", "--retry-failed"),
+    *("--checkpoint-every", "0"),
+)
+TOKEN = "METABENCH_TEST_OF_KILLS"
+
+
+def start(folder: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "metabench", *RUN],
+        cwd=folder,
+        env={**os.environ, **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def alive(token: str) -> list[int]:
+    """Processes that descend from a run, by what they inherited."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            marked = f"{TOKEN}={token}".encode() in (folder / "environ").read_bytes()
+            state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        if marked and state != "Z":
+            found.append(int(folder.name))
+    return found
+
+
+def wait_until_gone(token: str) -> None:
+    end = time.monotonic() + 10
+    while pids := alive(token):
+        assert time.monotonic() < end, f"left running: {pids}"
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")
+def test_kill_at_random_moments_loses_nothing(tmp_path: Path) -> None:
+    undisturbed, folder = tmp_path / "undisturbed", tmp_path / "killed"
+    temporary = tmp_path / "temporary"
+    for made in (undisturbed, folder, temporary):
+        made.mkdir()
+        (made / "my.py").write_text(PLUGIN)
+    assert start(undisturbed, {"TMPDIR": str(temporary)}).wait() == 0
+    expected = digests(undisturbed / "results-smoke")
+    assert len(expected) == 12
+
+    rng, token = random.Random(0), str(os.getpid())
+    environment = {TOKEN: token, "TMPDIR": str(temporary)}
+    finished: dict[str, str] = {}
+    process = start(folder, environment)
+    for _ in range(KILLS):
+        time.sleep(rng.uniform(0.1, 4.0))
+        others = [pid for pid in alive(token) if pid != process.pid]
+        if others and rng.random() < 0.3:
+            os.kill(rng.choice(others), signal.SIGKILL)  # a learner: the run goes on
+            continue
+        process.kill()
+        process.wait()
+        wait_until_gone(token)
+        for file in (folder / "results-smoke").glob("*/*/*.json"):
+            assert file.read_bytes().endswith(b"}\n")
+        now = digests(folder / "results-smoke")
+        assert finished.items() <= now.items()
+        finished = now
+        process = start(folder, environment)
+    process.wait()
+    assert start(folder, environment).wait() == 0
+    assert digests(folder / "results-smoke") == expected
+    assert {result.status for result in results(folder / "results-smoke").values()} == {"ok"}
+    leftovers = [*(folder / "results-smoke").rglob(".*.tmp"), *temporary.glob(".metabench*")]
+    assert leftovers == []
+    assert list((folder / "results-smoke" / "checkpoints").rglob("*.pt")) == []
+    wait_until_gone(token)

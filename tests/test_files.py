@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from metabench.files import remove_leftovers, temporary_name, write_atomically
+
+
+def left_by_a_dead_process(folder: Path, name: str) -> Path:
+    """A temporary file of a process that was killed while writing."""
+    code = f"from metabench.files import temporary_name as n; print(n({name!r}))"
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    file = folder / made.stdout.strip()
+    file.write_bytes(b"half")
+    return file
+
+
+def test_what_a_dead_process_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    dead = left_by_a_dead_process(tmp_path, "result.json")
+    ours = tmp_path / temporary_name("result.json")
+    elsewhere = tmp_path / ".result.json.another-machine-1-0123abcd.tmp"
+    other = tmp_path / "result.json.tmp"
+    for file in (ours, elsewhere, other):
+        file.write_bytes(b"")
+    remove_leftovers(tmp_path.iterdir())
+    assert sorted(tmp_path.iterdir()) == sorted([ours, elsewhere, other])
+    assert not dead.exists()
+
+
+def test_a_folder_is_removed_with_what_is_in_it(tmp_path: Path) -> None:
+    dead = left_by_a_dead_process(tmp_path, "cache")
+    dead.unlink()
+    dead.mkdir()
+    (dead / "images.npy").write_bytes(b"half")
+    remove_leftovers(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch) -> None:
+    file = tmp_path / "file"
+    write_atomically(file, b"old")
+
+    def full(fd: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(file, b"new")
+    assert file.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_file_gets_the_rights_that_the_user_asks_for(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write_atomically(tmp_path / "file", b"")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
