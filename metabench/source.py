@@ -24,6 +24,14 @@ if TYPE_CHECKING:
 PACKAGE = Path(__file__).parent
 # What a learner process runs besides the plugin; the command line and the tables are not in it.
 CORE = ("learner.py", "address.py", "nets", "suites", "data", "results/scores.py", "harness")
+# Files in it that decide which cells are run, when and how safely, but not what comes out.
+APART = frozenset(
+    f"harness/{name}.py"
+    for name in (
+        *("conditions", "duel", "inside", "library", "logfile"),
+        *("plan", "process", "request", "runner", "supervisor"),
+    )
+)
 
 
 def cell_code(
@@ -80,7 +88,9 @@ def source_digest(
 def _core() -> Iterator[tuple[str, bytes]]:
     for path in (PACKAGE / part for part in CORE):
         for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
-            yield file.relative_to(PACKAGE).as_posix(), file.read_bytes()
+            name = file.relative_to(PACKAGE).as_posix()
+            if name not in APART:
+                yield name, file.read_bytes()
 
 
 def _plugin(build: str | Callable[..., Any], origin: Path | None) -> Iterator[tuple[str, bytes]]:

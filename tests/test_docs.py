@@ -14,11 +14,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from PIL import Image
 
-from metabench.cli import VERBS, main
+from metabench.cli import VERBS, cli, main
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -51,6 +52,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_first_example_is_ten_lines() -> None:
     lines = blocks(ROOT / "README.md", "python")[0].strip().splitlines()
     assert len([line for line in lines if line.strip()]) <= 10
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_options_that_are_named_exist(document: Path) -> None:
+    known = {
+        option
+        for verb in VERBS
+        for parameter in cli.get_command(click.Context(cli), verb).params
+        for option in parameter.opts
+    }
+    for option in re.findall(r"`(--?[a-z][a-z-]*)", document.read_text()):
+        assert option in known, f"{document.name} names {option}"
 
 
 @pytest.mark.slow

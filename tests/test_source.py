@@ -13,7 +13,7 @@ import pytest
 from metabench import Algorithm, Backbone, TrainingEpisodes, source
 from metabench.doors import Doors
 from metabench.plugins import load_plugins
-from metabench.source import source_digest
+from metabench.source import APART, PACKAGE, source_digest
 
 PLUGIN = """
     import metabench, torch, nearby
@@ -171,8 +171,21 @@ def test_editing_what_a_learner_runs_on_changes_the_digest(name, core):
     assert source_digest(IN_PACKAGE) != before
 
 
+def test_nothing_that_a_learner_process_runs_is_left_out():
+    code = "import sys, metabench.harness.worker; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.replace(".", "/") + ".py" for name in done.stdout.split()}
+    assert "metabench/harness/outer_loop.py" in loaded
+    assert not {f"metabench/{name}" for name in APART} & loaded
+    assert all((PACKAGE / name).is_file() for name in APART)
+
+
 @pytest.mark.parametrize(
-    "name", ["cli/__init__.py", "plugins.py", "analysis/__init__.py", "results/schema.py"]
+    "name",
+    [
+        *("cli/__init__.py", "plugins.py", "analysis/__init__.py", "results/schema.py"),
+        *("harness/process.py", "harness/supervisor.py"),
+    ],
 )
 def test_editing_the_rest_of_metabench_does_not(name, core):
     before = source_digest(IN_PACKAGE)

@@ -18,6 +18,7 @@ _PARTS = (
     "parameters",
     "training",
     "timing",
+    "memory",
     "environment",
 )
 
@@ -50,7 +51,8 @@ def why(file: Path, as_json: bool, common: Common) -> None:
         if isinstance(value, dict):
             click.echo(f"{part}:")
             for name, item in value.items():
-                click.echo(f"  {name}: {_short(item)}")
+                summary = _spread(item) if part == "timing" and isinstance(item, list) else ""
+                click.echo(f"  {name}: {summary or _short(item)}")
         elif value is not None:
             click.echo(f"{part}: {value}")
     if result.status == "ok":
@@ -62,6 +64,21 @@ def why(file: Path, as_json: bool, common: Common) -> None:
             # Logs lie in the results folder, three levels above the result file.
             click.echo(f"log: {file.absolute().parent.parent.parent / result.failure.log}")
         click.echo(result.failure.traceback, nl=False)
+
+
+def _spread(samples: list[float]) -> str:
+    """Raw samples in one line; "" of what are none. `--json` has them all."""
+    from statistics import median
+
+    from metabench.analysis import numbers
+    from metabench.results.spread import relative_spread
+
+    if not samples or not all(isinstance(sample, float) for sample in samples):
+        return ""
+    return (
+        f"{len(samples)} samples, median {numbers.time(median(samples))}, "
+        f"IQR / median {relative_spread(samples):.1%}"
+    )
 
 
 def _short(value: object) -> str:

@@ -125,8 +125,9 @@ def _round(cells: Sequence[Cell], library: Library, conditions: Conditions, firs
     sides = Side(), Side()
     order = (first, 1 - first)
     with ExitStack() as stack:
-        processes = {side: _start(cells[side], side, conditions, stack) for side in order}
-        for side in order:
+        processes: dict[int, LearnerProcess] = {}
+        for side in order:  # the second starts when the first is trained, not to disturb it
+            processes[side] = _start(side, conditions, stack)
             try:
                 sides[side].training_s = _train(cells[side], library, conditions, processes[side])
             except LearnerFailed as error:
@@ -142,7 +143,7 @@ def _round(cells: Sequence[Cell], library: Library, conditions: Conditions, firs
     return sides
 
 
-def _start(cell: Cell, side: int, conditions: Conditions, stack: ExitStack) -> LearnerProcess:
+def _start(side: int, conditions: Conditions, stack: ExitStack) -> LearnerProcess:
     log = conditions.results / f"{'ab'[side]}.log"
     process = LearnerProcess(
         log, conditions.threads, conditions.allocator, conditions.grace, lambda progress: None

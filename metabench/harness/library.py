@@ -63,8 +63,8 @@ class Library:
                     material.save(folder)
                 except OSError as error:
                     raise DataError(
-                        f"cannot write {folder}: {error.strerror}; free some space there, or set "
-                        "TMPDIR to another folder"
+                        f"cannot write {folder}: {error.strerror or error}; free some space there, "
+                        "or set TMPDIR to another folder"
                     ) from error
                 self._material[key] = (material, folder)
             return self._material[key]

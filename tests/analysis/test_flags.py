@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 from results_factory import make_environment, make_result, make_suite
 
 from metabench.analysis import flags
@@ -41,6 +42,28 @@ def test_an_interval_with_chance_in_it_is_flagged():
     suite = make_suite(episodes=4)
     assert flags_of(make_result(suite=suite, correct=[2, 4, 3, 3])) == ["CI contains chance"]
     assert flags_of(make_result(suite=suite, correct=[12, 14, 13, 13])) == []
+
+
+@pytest.mark.parametrize("phase", ["adapt_s", "predict_s", "throughput_s"])
+def test_times_that_spread_widely_are_flagged(phase):
+    assert flags_of(make_result(**{phase: [0.95, 1.0, 1.04] * 5})) == []
+    assert flags_of(make_result(**{phase: [0.9, 1.0, 1.1] * 5})) == ["noisy"]
+
+
+def test_times_with_a_first_time_in_them_are_flagged():
+    assert flags_of(make_result(cold=["imported late"])) == ["cold"]
+
+
+def test_times_that_are_not_shown_are_not_judged():
+    contended = make_environment(contended=True)
+    noisy = make_result(adapt_s=[1.0, 2.0, 3.0], cold=["compiled"], environment=contended)
+    assert flags_of(noisy) == ["contended"]
+
+
+def test_a_batch_that_had_to_be_halved_is_flagged():
+    result = make_result()
+    scores = replace(result.scores, halved=True)
+    assert flags_of(replace(result, scores=scores)) == ["halved batch"]
 
 
 def test_guessing_one_class_always_stands_exactly_at_chance():

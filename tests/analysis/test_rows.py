@@ -79,6 +79,25 @@ def test_times_are_medians_over_the_samples_of_all_seeds():
     assert row.predict_ms == pytest.approx(1000 * median([0.002, 0.004, 0.006]))
     assert row.fit_s == pytest.approx(mean([10, 20]))
     assert row.episodes_per_s == pytest.approx(200)
+    assert row.cold_ms == pytest.approx(50)
+    assert row.adapt_p95_ms == pytest.approx(1000 * np.quantile([0.001, 0.009, 0.003], 0.95))
+    assert row.updates_per_s == pytest.approx((50 + 50) / (10 + 20))
+    assert row.tasks_per_s == pytest.approx((200 + 200) / (10 + 20))
+
+
+def test_throughput_is_the_median_over_blocks_whatever_their_size():
+    row = row_of(make_result(throughput_s=[0.08, 0.04, 0.02]))  # of 8 episodes each
+    assert row.episodes_per_s == pytest.approx(200)
+
+
+def test_memory_is_that_of_the_phase_and_seed_that_need_most():
+    mib = 2**20
+    results = [
+        make_result(seed=0, peaks=(300 * mib, 250 * mib, 200 * mib)),
+        make_result(seed=1, peaks=(None, 350 * mib, 200 * mib)),
+    ]
+    assert row_of(*results).peak_mib == pytest.approx(350)
+    assert row_of(make_result()).peak_mib is None
 
 
 def test_a_learner_without_meta_training_or_samples_has_unknown_times():
@@ -95,6 +114,7 @@ def test_times_of_contended_cells_and_of_other_machines_are_left_out(environment
     assert row_of(alone, other).adapt_ms == pytest.approx(1.0)
     row = row_of(other)
     assert (row.adapt_ms, row.predict_ms, row.episodes_per_s) == (None, None, None)
+    assert (row.fit_s, row.cold_ms) == (None, None)
     assert row.score is not None
 
 

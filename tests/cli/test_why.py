@@ -82,7 +82,8 @@ def test_a_damaged_file_is_one_line(cli, file: Path) -> None:
 
 
 def test_long_values_are_cut_but_json_has_them(cli, tmp_path: Path) -> None:
-    timed = make_result(adapt_s=[0.001] * 500)
+    timed = make_result(adapt_s=[0.001] * 500, f1=[0.5] * 500)
     file = Store(tmp_path).write(Path("a/b/c.json"), timed)
+    assert "  adapt_s: 500 samples, median 1.00 ms, IQR / median 0.0%\n" in cli("why", file).out
     assert max(map(len, cli("why", file).out.splitlines())) < 250
     assert decode(cli("why", file, "--json").out.encode()) == timed

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -71,3 +74,25 @@ def test_training_on_test_images_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(DataError, match=r"test images of digits-5w1s are in the base data of"):
         Run(request)
+
+
+def test_a_full_disk_is_one_line(monkeypatch) -> None:
+    def full(self: Material, folder: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Material, "save", full)
+    library = Library(None)
+    with pytest.raises(DataError, match=r"cannot write .*: No space left on device; .*TMPDIR"):
+        library.material(SUITES[0])
+    library.close()
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code = "from metabench.files import temporary_name as n; print(n('metabench'))"
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    left = tmp_path / made.stdout.strip()
+    left.mkdir()
+    (left / "images.npy").touch()
+    Library(None).close()
+    assert list(tmp_path.iterdir()) == []

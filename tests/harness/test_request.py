@@ -143,6 +143,8 @@ def test_an_empty_shard_says_so(ask) -> None:
         ({"jobs": 0}, "jobs=0: ask for at least 1"),
         ({"threads": -1}, "threads=-1: ask for at least 0"),
         ({"time_limit": -0.5}, "time_limit=-0.5: ask for at least 0"),
+        ({"memory_limit": -1.0}, "memory_limit=-1: ask for at least 0"),
+        ({"checkpoint_every": float("inf")}, "checkpoint_every=inf: ask for at least 0"),
         ({"time_limit": float("nan")}, "time_limit=nan: ask for at least 0"),
         ({"train_on": "nosuch"}, "unknown suite 'nosuch'"),
         ({"train_on": "digits-5w*"}, "'digits-5w*' matches digits-5w1s, digits-5w5s: name one"),
