@@ -22,4 +22,5 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "metabench-data"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("METABENCH_DATA", str(root))
+        patch.setenv("XDG_CACHE_HOME", str(root))  # where data goes that others may only read
         yield root

@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import shutil
+import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO
@@ -23,6 +24,7 @@ ENVIRONMENT = "METABENCH_DATA"
 _IMAGES, _FACTS = "images.npy", "dataset.json"
 _FORMAT = 1  # part of every key: entries of another format are not looked at
 _TRIES = 5
+_ANYBODY_WRITES = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 _UNREADABLE = (OSError, ValueError, TypeError, KeyError, EOFError, DataError)
 
 _log = logging.getLogger(__name__)
@@ -33,6 +35,10 @@ def data_root(given: str | Path | None = None) -> Path:
     chosen = given or os.environ.get(ENVIRONMENT)
     if chosen:
         return Path(chosen).expanduser()
+    return _platform_cache()
+
+
+def _platform_cache() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("metabench"))
@@ -52,18 +58,19 @@ def files_key(files: Iterable[Path], root: Path, **params: object) -> str:
     digest = hashlib.sha256(json.dumps(params, sort_keys=True).encode())
     for file in files:
         try:
-            stat = file.stat()
+            status = file.stat()
         except OSError as error:
             raise DataError(f"cannot read {file}: {error.strerror}") from None
         name = file.relative_to(root).as_posix()
-        digest.update(f"\n{name}\0{stat.st_size}\0{stat.st_mtime_ns}".encode())
+        digest.update(f"\n{name}\0{status.st_size}\0{status.st_mtime_ns}".encode())
     return digest.hexdigest()
 
 
 def cached(root: Path, name: str, key: str, make: Callable[[], Dataset]) -> Dataset:
     """The dataset that `make` returns, made once and memory-mapped ever after.
 
-    It is kept in `<root>/cache/<name>-<12 digits>/`. A damaged entry is made again, and any
+    It is kept in `<root>/cache/<name>-<12 digits>/`, or in the platform's cache folder where a
+    root that several people share may only be read. A damaged entry is made again, and any
     number of processes may do this at once.
 
     Args:
@@ -76,7 +83,11 @@ def cached(root: Path, name: str, key: str, make: Callable[[], Dataset]) -> Data
         DataError: the data root cannot be written to; and whatever `make` raises.
     """
     key = f"{_FORMAT}:{key}"
-    folder = root / "cache" / f"{slug(name)}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+    folder = (
+        _cache_root(root)
+        / "cache"
+        / f"{slug(name)}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+    )
     if os.path.isdir(folder):  # noqa: PTH112 - Path's raises where access is denied
         try:
             return _read(folder, key)
@@ -102,6 +113,15 @@ def cached(root: Path, name: str, key: str, make: Callable[[], Dataset]) -> Data
         return _read(folder, key)
     except _UNREADABLE:  # another process that saw the old damage has just removed it
         return dataset
+
+
+def _cache_root(root: Path) -> Path:
+    # Root may write anywhere; a folder that nobody has the right to write to is meant to stay
+    # as it is all the same.
+    read_only = root.is_dir() and not (
+        os.access(root, os.W_OK) and root.stat().st_mode & _ANYBODY_WRITES
+    )
+    return _platform_cache() if read_only else root
 
 
 def _write(folder: Path, key: str, dataset: Dataset) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import io
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -71,10 +72,34 @@ def read_images(paths: Sequence[Path], size: int | None, invert: bool = False) -
     return images
 
 
+def read_grey(named: Iterable[tuple[str, bytes]], size: int, invert: bool = False) -> Pixels:
+    """Decode many image files, as one grey channel each.
+
+    Args:
+        named: a name, for messages, and the content of each file.
+        size: images are resized to size x size.
+        invert: make dark bright, for dark ink on light paper.
+
+    Returns:
+        [M, 1, size, size] uint8.
+
+    Raises:
+        DataError: one is not an image, or is damaged.
+    """
+    found = []
+    for name, content in named:
+        with _opened(Path(name), io.BytesIO(content)) as image:
+            found.append(_pixels(image, "L", size))
+    images = np.stack(found)
+    if invert:
+        np.subtract(255, images, out=images)
+    return images
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(path: Path, content: io.BytesIO | None = None) -> Iterator[Image.Image]:
     try:
-        with Image.open(path) as image:
+        with Image.open(content or path) as image:
             yield image
     except Exception as error:  # each decoder has its own ways to fail
         reason = str(error).partition("\n")[0] or type(error).__name__

@@ -6,7 +6,7 @@ Catalogues name protocols, so NumPy is imported only when one is put to work.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from metabench.data.dataset import Dataset, Indices
@@ -53,6 +53,51 @@ class BySplit:
             )
             for split, classes in splits.items()
             if len(classes)
+        }
+
+
+@dataclass(frozen=True)
+class WithinGroup:
+    """All classes of an episode come from one group: one alphabet, say, in one rotation.
+
+    The group of a class is its name without the part that tells it from its like: that of
+    "Greek/character07/rot090" is "Greek/rot090".
+
+    Attributes:
+        fewest: classes that a group must have; smaller ones are left out of every split.
+    """
+
+    fewest: int = 20
+
+    class_disjoint: ClassVar[bool] = True
+
+    @property
+    def name(self) -> str:
+        return f"groups-1/{self.fewest}"
+
+    def pools(self, dataset: Dataset) -> dict[str, Pool]:
+        from dataclasses import replace
+
+        return {
+            split: replace(pool, **self._grouped(pool))
+            for split, pool in BySplit().pools(dataset).items()
+        }
+
+    def _grouped(self, pool: Pool) -> dict[str, Any]:
+        import numpy as np
+
+        members: dict[str, list[int]] = {}
+        for entry, name in enumerate(pool.names):
+            first, _, *rest = name.split("/")
+            members.setdefault("/".join([first, *rest]), []).append(entry)
+        kept = [group for group in members.values() if len(group) >= self.fewest]
+        entries = [entry for group in kept for entry in group]
+        ends = np.cumsum([len(group) for group in kept])
+        return {
+            "classes": pool.classes[entries],
+            "names": tuple(pool.names[entry] for entry in entries),
+            "support": tuple(pool.support[entry] for entry in entries),
+            "groups": tuple(np.split(np.arange(len(entries)), ends[:-1])),
         }
 
 

@@ -3,9 +3,11 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from omniglot_data import ROOT, needs_omniglot
 from PIL import Image
 
 from metabench import DataError, Suite, UsageError
@@ -14,9 +16,23 @@ from metabench.data.dataset import SPLITS, Dataset
 from metabench.data.functions import FUNCTIONS
 from metabench.suites.catalogue import EMBEDDED, SUITES
 from metabench.suites.material import Material
+from metabench.suites.opened import OpenSuite
 from metabench.suites.protocol import BySplit
 
 DIGESTS = json.loads((Path(__file__).parent / "digests.json").read_text())
+
+
+def _param(suite: Suite) -> Any:
+    own = suite.dataset_name == "omniglot"
+    marks = (needs_omniglot, pytest.mark.slow) if own else ()
+    return pytest.param(suite, marks=marks, id=suite.name)
+
+
+every_suite = pytest.mark.parametrize("suite", [_param(suite) for suite in SUITES])
+
+
+def opened_suite(suite: Suite) -> OpenSuite:
+    return suite.open(ROOT if suite.dataset_name == "omniglot" else None)
 
 
 def arrays(classes: int = 10, per_class: int = 20) -> tuple[np.ndarray, np.ndarray]:
@@ -27,9 +43,9 @@ def arrays(classes: int = 10, per_class: int = 20) -> tuple[np.ndarray, np.ndarr
     return x, y
 
 
-@pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name)
+@every_suite
 def test_digests_are_the_recorded_ones(suite: Suite) -> None:
-    opened = suite.open()
+    opened = opened_suite(suite)
     assert {
         "episodes": opened.episodes.digest,
         "block 1": opened.manifest(1).digest,
@@ -45,13 +61,13 @@ def keys(examples: Dataset | Material, members: np.ndarray) -> list[bytes]:
     return [pair.tobytes() for pair in both]
 
 
-@pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name)
+@every_suite
 def test_classes_of_the_images_drawn_are_disjoint(suite: Suite) -> None:
     """Over 10,000 episodes a split, on the images themselves (for functions, on their points)."""
     if not suite.protocol.class_disjoint:
         pytest.skip("declared exempt from class-disjointness")
     every = 10_000 if suite.kind == "classification" else FUNCTIONS["novel"]  # none comes twice
-    opened = dataclasses.replace(suite, episodes=every, query=2).open()
+    opened = opened_suite(dataclasses.replace(suite, episodes=every, query=2))
     dataset, material = opened.dataset, opened.material
     assert material is not None
     novel = opened.episodes
@@ -72,9 +88,9 @@ def test_classes_of_the_images_drawn_are_disjoint(suite: Suite) -> None:
     assert sum(len(c) for c in seen.values()) == len(set().union(*map(set, seen.values())))
 
 
-@pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name)
+@every_suite
 def test_support_and_query_never_share_an_image(suite: Suite) -> None:
-    manifest = suite.open().episodes
+    manifest = opened_suite(suite).episodes
     both = np.sort(np.hstack([manifest.support, manifest.query]), axis=1)
     assert (np.diff(both, axis=1) > 0).all()
 
@@ -202,8 +218,26 @@ def test_names_are_unique_and_say_their_shape() -> None:
             assert suite.name.endswith(f"-{suite.way}w{suite.shot}s")
 
 
-def test_splits_of_every_dataset_are_class_disjoint() -> None:
-    for suite in SUITES:
-        dataset = suite.open().dataset
-        splits = [set(dataset.split(split)) for split in SPLITS]
-        assert sum(map(len, splits)) == len(set.union(*splits))
+@every_suite
+def test_splits_of_every_dataset_are_class_disjoint(suite: Suite) -> None:
+    dataset = opened_suite(suite).dataset
+    splits = [set(dataset.split(split)) for split in SPLITS]
+    assert sum(map(len, splits)) == len(set.union(*splits))
+
+
+@needs_omniglot
+@pytest.mark.slow
+def test_episodes_of_one_group_stay_in_one_alphabet_and_rotation() -> None:
+    suite = next(suite for suite in SUITES if suite.name == "omniglot-alphabet-20w1s")
+    opened = opened_suite(suite)
+    names = opened.dataset.classes
+
+    def groups(classes: np.ndarray) -> set[tuple[str, str]]:
+        parts = [names[c].split("/") for c in classes]
+        return {(alphabet, rotation) for alphabet, _, rotation in parts}
+
+    drawn = [groups(classes) for classes in opened.episodes.classes]
+    assert {len(group) for group in drawn} == {1}
+    every = set.union(*drawn)
+    assert len(every) == 12 * 4  # all novel alphabets but Gurmukhi's four characters
+    assert ("Gurmukhi", "rot000") not in every

@@ -1,0 +1,163 @@
+"""Omniglot: 1,623 handwritten characters of 50 alphabets, 20 drawings of each.
+
+Lake, Salakhutdinov & Tenenbaum (2015), Human-level concept learning through probabilistic
+program induction, Science 350. Looked for in `<data root>/omniglot/`, as the two original
+archives or extracted; else downloaded there through torchvision.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from metabench.data import vision
+from metabench.data.cache import cached, files_key
+from metabench.data.dataset import Dataset, pixels_digest
+from metabench.data.images import RESAMPLE, read_grey
+from metabench.data.splits import Split, load_split
+from metabench.errors import DataError
+
+SIZE = 28
+DRAWINGS = 20  # of each character
+CHARACTERS = {"images_background": 964, "images_evaluation": 659}
+ROTATIONS = (0, 90, 180, 270)  # degrees, counter-clockwise
+
+_FOLDER = "omniglot"
+_HELP = (
+    "put images_background.zip and images_evaluation.zip, from "
+    "https://github.com/brendenlake/omniglot/tree/master/python, into {folder}"
+)
+
+
+def load(root: Path) -> Dataset:
+    """The field's usual split, with rotations: 4,112 base, 688 validation, 1,692 novel classes.
+
+    Ink is bright, images are 28x28. A class is called "Greek/character07/rot090"; the four
+    rotations of a character are classes of their own, and in one split.
+
+    Raises:
+        DataError: the data is not there and cannot be downloaded, or is damaged.
+    """
+    return _load(root, load_split("omniglot-vinyals"))
+
+
+def load_1200(root: Path) -> Dataset:
+    """Base and validation of the usual split together: 4,800 base and 1,692 novel classes."""
+    return _load(root, load_split("omniglot-1200"))
+
+
+def load_background(root: Path) -> Dataset:
+    """The original sets: base is background (3,856 classes), novel is evaluation (2,636)."""
+    return _load(root, load_split("omniglot-background"))
+
+
+def _load(root: Path, split: Split) -> Dataset:
+    sources = _sources(root)
+    paths = [path for source in sources.values() for path in _files(source)]
+    key = f"{files_key(paths, root, size=SIZE)}, {split.digest}, rotations"
+    return cached(root, split.name, key, lambda: rotated(read(sources), split))
+
+
+def _sources(root: Path) -> dict[str, Path]:
+    """The archive or the folder of both sets, downloaded if there is neither."""
+    folder = root / _FOLDER
+    for name in CHARACTERS:
+        if _source(folder, name) is None:
+            vision.download_omniglot(folder, name, _HELP.format(folder=folder))
+    found = {name: _source(folder, name) for name in CHARACTERS}
+    return {name: path for name, path in found.items() if path is not None}
+
+
+def _source(folder: Path, name: str) -> Path | None:
+    for path in (folder / f"{name}.zip", folder / name):
+        if path.exists():
+            return path
+    return None
+
+
+def _files(source: Path) -> list[Path]:
+    return [source] if source.is_file() else sorted(source.rglob("*.png"))
+
+
+def read(sources: Mapping[str, Path]) -> Dataset:
+    """Read archives or folders: classes "alphabet/character" in alphabetical order.
+
+    Raises:
+        DataError: one is damaged, or a character or a drawing is missing.
+    """
+    drawings: dict[str, list[tuple[str, bytes]]] = {}
+    for name, source in sources.items():
+        found: dict[str, list[tuple[str, bytes]]] = {}
+        for path, content in _contents(source):
+            alphabet, character, drawing = Path(path).parts[-3:]
+            found.setdefault(f"{alphabet}/{character}", []).append((drawing, content))
+        if len(found) != CHARACTERS[name]:
+            raise DataError(
+                f"{source} has {len(found)} characters, must have {CHARACTERS[name]}: "
+                + _HELP.format(folder=source.parent)
+            )
+        drawings |= found
+    names = sorted(drawings)
+    for name in names:
+        if len(drawings[name]) != DRAWINGS:
+            raise DataError(
+                f"character {name} of Omniglot has {len(drawings[name])} drawings, must have "
+                f"{DRAWINGS}: replace the archives"
+            )
+    images = read_grey(
+        ((f"{name}/{file}", content) for name in names for file, content in sorted(drawings[name])),
+        SIZE,
+        invert=True,
+    )
+    return Dataset(
+        name="omniglot",
+        images=images,
+        labels=np.repeat(np.arange(len(names)), DRAWINGS),
+        classes=tuple(names),
+        splits={},
+        pixels=pixels_digest(images),
+        facts={"resample": RESAMPLE, "invert": "yes"},
+    )
+
+
+def rotated(upright: Dataset, split: Split) -> Dataset:
+    """Four classes for every character, in the splits of the characters."""
+    turns = len(ROTATIONS)
+    by_class = upright.images.reshape(-1, 1, DRAWINGS, *upright.shape)
+    images = np.concatenate([np.rot90(by_class, k, axes=(-2, -1)) for k in range(turns)], axis=1)
+    images = images.reshape(-1, *upright.shape)
+    names = [f"{name}/rot{angle:03d}" for name in upright.classes for angle in ROTATIONS]
+    splits = split.classes(upright.classes)
+    return Dataset(
+        name=split.name if split.name != "omniglot-vinyals" else "omniglot",
+        images=images,
+        labels=np.repeat(np.arange(len(names)), DRAWINGS),
+        classes=tuple(names),
+        splits={
+            name: (ids[:, None] * turns + np.arange(turns)).ravel() for name, ids in splits.items()
+        },
+        pixels=pixels_digest(images),
+        facts={**upright.facts, "split": f"{split.name} {split.digest[:12]}"},
+    )
+
+
+def _contents(source: Path) -> Iterator[tuple[str, bytes]]:
+    """Path and content of every image of an archive or a folder."""
+    if source.is_dir():
+        for file in _files(source):
+            yield file.relative_to(source.parent).as_posix(), file.read_bytes()
+        return
+    try:
+        with zipfile.ZipFile(source) as archive:
+            for name in sorted(archive.namelist()):
+                if name.endswith(".png"):
+                    yield name, archive.read(name)
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(
+            f"{source} is damaged ({reason}): remove it, it is downloaded anew"
+        ) from error

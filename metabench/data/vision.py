@@ -1,0 +1,64 @@
+"""torchvision, for the datasets that it knows how to get."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from metabench.errors import DataError
+from metabench.files import temporary_name
+
+_META = "torchvision._meta_registrations"
+
+
+def torchvision_datasets() -> Any:
+    """The module `torchvision.datasets`, beside any build of torch.
+
+    A CPU build of torch beside a CUDA build of torchvision lacks compiled operators, and
+    registering their shapes fails. Datasets need none of them, so that this step is left out.
+
+    Raises:
+        DataError: torchvision cannot be imported at all.
+    """
+    try:
+        return importlib.import_module("torchvision.datasets")
+    except (ImportError, RuntimeError):
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
+    sys.modules[_META] = ModuleType(_META)
+    try:
+        return importlib.import_module("torchvision.datasets")
+    except (ImportError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"torchvision cannot be imported ({reason})") from error
+
+
+def download_omniglot(folder: Path, name: str, advice: str) -> None:
+    """Download an archive of Omniglot, "images_background" or "images_evaluation".
+
+    It appears in the folder whole and with the checksum that torchvision knows, or not at all.
+
+    Raises:
+        DataError: it cannot be downloaded; `advice` says what to do.
+    """
+    temporary = folder / temporary_name(name)
+    try:
+        datasets = torchvision_datasets()
+        known = datasets.Omniglot
+        temporary.mkdir(parents=True)
+        datasets.utils.download_url(
+            f"{known.download_url_prefix}/{name}.zip",
+            str(temporary),
+            filename=f"{name}.zip",
+            md5=known.zips_md5[name],
+        )
+        (temporary / f"{name}.zip").replace(folder / f"{name}.zip")
+    except (OSError, RuntimeError, DataError) as error:  # URLError is an OSError
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"cannot download {name}.zip ({reason}): {advice}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
