@@ -43,16 +43,20 @@ class Listing(NamedTuple):
     query_y: Indices
 
 
-class _Episode(msgspec.Struct, forbid_unknown_fields=True):
+class Episode(msgspec.Struct, forbid_unknown_fields=True):
+    """Paths of images with their labels."""
+
     support: list[tuple[str, int]]
     query: list[tuple[str, int]]
 
 
-class _File(msgspec.Struct, forbid_unknown_fields=True):
+class Episodes(msgspec.Struct, forbid_unknown_fields=True):
+    """What a manifest file says."""
+
     name: str
     root: str
     size: Annotated[int, msgspec.Meta(ge=1)] | None
-    episodes: Annotated[list[_Episode], msgspec.Meta(min_length=1)]
+    episodes: Annotated[list[Episode], msgspec.Meta(min_length=1)]
 
 
 def load(file: str | Path, root: Path) -> tuple[Dataset, Listing]:
@@ -71,6 +75,26 @@ def load(file: str | Path, root: Path) -> tuple[Dataset, Listing]:
     """
     file = Path(file).expanduser().absolute()
     content = _decode(file)
+    name = f"manifest-{slug(content.name)}"
+    return read_episodes(content, file, file.parent / content.root, name, root)
+
+
+def read_episodes(
+    content: Episodes, file: Path, folder: Path, name: str, root: Path, invert: bool = False
+) -> tuple[Dataset, Listing]:
+    """Check listed episodes and read their images.
+
+    Args:
+        content: the episodes.
+        file: where they were listed, for messages.
+        folder: that their paths are relative to.
+        name: of the dataset.
+        root: the data root.
+        invert: make dark bright, for dark ink on light paper.
+
+    Raises:
+        DataError: an image cannot be read, or an episode is not like the first.
+    """
     shapes = [_shape(episode, f"{file}, episode {e}") for e, episode in enumerate(content.episodes)]
     for e, shape in enumerate(shapes):
         if shape != shapes[0]:
@@ -80,16 +104,14 @@ def load(file: str | Path, root: Path) -> tuple[Dataset, Listing]:
             )
     seen = _first_seen(content, file)
     paths = sorted(seen)
-    folder = file.parent / content.root
     files = [folder / path for path in paths]
     for path, image in zip(paths, files, strict=True):
         if not image.is_file():
             raise DataError(f"{file}, episode {seen[path]}: there is no image {image}")
-    name = f"manifest-{slug(content.name)}"
 
     def make() -> Dataset:
         try:
-            images = read_images(files, content.size)
+            images = read_images(files, content.size, invert)
         except ImageError as error:
             path = paths[files.index(error.path)]
             raise DataError(f"{file}, episode {seen[path]}: {error}") from error
@@ -100,10 +122,14 @@ def load(file: str | Path, root: Path) -> tuple[Dataset, Listing]:
             classes=tuple(paths),
             splits={},
             pixels=pixels_digest(images),
-            facts={"resample": "none" if content.size is None else RESAMPLE},
+            facts={
+                "resample": "none" if content.size is None else RESAMPLE,
+                "invert": "yes" if invert else "no",
+            },
         )
 
-    dataset = cached(root, name, files_key(files, folder, size=content.size), make)
+    key = files_key(files, folder, size=content.size, **({"invert": True} if invert else {}))
+    dataset = cached(root, name, key, make)
     return dataset, _listing(content, shapes[0], {path: i for i, path in enumerate(paths)})
 
 
@@ -162,16 +188,16 @@ def write(
         raise DataError(f"cannot write manifest file {file}: {error.strerror}") from error
 
 
-def _decode(file: Path) -> _File:
+def _decode(file: Path) -> Episodes:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=_File)
+        return msgspec.json.decode(file.read_bytes(), type=Episodes)
     except OSError as error:
         raise DataError(f"cannot read manifest file {file}: {error.strerror}") from error
     except msgspec.DecodeError as error:
         raise DataError(f"manifest file {file}: {error}") from error
 
 
-def _shape(episode: _Episode, where: str) -> tuple[int, int, int]:
+def _shape(episode: Episode, where: str) -> tuple[int, int, int]:
     """Way, shot and queries per class of one episode."""
     counts = Counter(label for _, label in episode.support)
     queries = Counter(label for _, label in episode.query)
@@ -205,7 +231,7 @@ def _normal(path: str) -> str:
     return posixpath.normpath(path)
 
 
-def _first_seen(content: _File, file: Path) -> dict[str, int]:
+def _first_seen(content: Episodes, file: Path) -> dict[str, int]:
     """Every image path with the first episode that lists it."""
     seen: dict[str, int] = {}
     for e, episode in enumerate(content.episodes):
@@ -216,7 +242,7 @@ def _first_seen(content: _File, file: Path) -> dict[str, int]:
     return seen
 
 
-def _listing(content: _File, shape: tuple[int, int, int], index: dict[str, int]) -> Listing:
+def _listing(content: Episodes, shape: tuple[int, int, int], index: dict[str, int]) -> Listing:
     def indices(part: list[list[tuple[str, int]]]) -> Indices:
         return np.array([[index[_normal(p)] for p, _ in rows] for rows in part], dtype=np.int64)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import shutil
 import sys
@@ -35,6 +36,20 @@ def torchvision_datasets() -> Any:
     except (ImportError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]
         raise DataError(f"torchvision cannot be imported ({reason})") from error
+
+
+def download_mnist(root: Path, advice: str) -> None:
+    """Download what is missing of MNIST into `<root>/MNIST/raw`, checksums verified.
+
+    Raises:
+        DataError: it cannot be downloaded; `advice` says what to do.
+    """
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # torchvision prints its attempts
+            torchvision_datasets().MNIST(str(root), download=True)
+    except (OSError, RuntimeError, EOFError, ValueError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"cannot get MNIST ({reason}): {advice}") from error
 
 
 def download_omniglot(folder: Path, name: str, advice: str) -> None:

@@ -1,4 +1,4 @@
-"""Suites made on the command line: `folder:PATH[way=5,shot=1]` and `manifest:FILE`."""
+"""Suites made on the command line: `folder:PATH[way=5,shot=1]`, `manifest:FILE`, `lake:PATH`."""
 
 from __future__ import annotations
 
@@ -29,12 +29,15 @@ def addressed_suite(text: str, data_root: str | None) -> Suite | None:
         DataError: the images or the manifest cannot be read.
     """
     kind, colon, rest = text.partition(":")
-    if not colon or kind not in ("folder", "manifest"):
+    if not colon or kind not in ("folder", "manifest", "lake"):
         return None
     path, given = address.parse(rest)
+    if given and kind != "folder":
+        what = "a manifest file" if kind == "manifest" else "a folder of runs"
+        raise UsageError(f"'{text}': {what} says everything, it takes no parameters")
+    if kind == "lake":
+        return replace(Suite.from_lake_runs(path, data_root=data_root), address=text)
     if kind == "manifest":
-        if given:
-            raise UsageError(f"'{text}': a manifest file says everything, it takes no parameters")
         return _named(Suite.from_manifest(path, data_root=data_root), text)
     params = address.resolve(kind, given, _FOLDER)
     size = int(params.pop("size")) or None

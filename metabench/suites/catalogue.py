@@ -9,6 +9,7 @@ from metabench.suites.suite import Suite
 
 _DIGITS = "metabench.data.digits:load"
 _GLYPHS = "metabench.data.glyphs:load"
+_MNIST = "metabench.data.mnist:load"
 _SINUSOID = "metabench.data.sinusoid:load"
 _SINUSOID_FREQ = "metabench.data.sinusoid_freq:load"
 _OMNIGLOT = "metabench.data.omniglot:load"
@@ -41,6 +42,9 @@ SUITES = (
     Suite("glyphs-20w1s", _GLYPHS, way=20, shot=1),
     Suite("glyphs-20w5s", _GLYPHS, way=20, shot=5),
     *_omniglot(),
+    Suite("mnist-5w1s", _MNIST, way=5, shot=1),
+    Suite("mnist-5w5s", _MNIST, way=5, shot=5),
+    Suite("mnist-chunks", _MNIST, way=10, shot=5, episodes=600, protocol=Chunks()),
     _regression("sinusoid-5s", _SINUSOID, shot=5),
     _regression("sinusoid-10s", _SINUSOID, shot=10),
     _regression("sinusoid-freq-5s", _SINUSOID_FREQ, shot=5),

@@ -17,6 +17,7 @@ from metabench.suites.protocol import BySplit, EpisodeProtocol
 
 if TYPE_CHECKING:
     from metabench.data.dataset import Dataset
+    from metabench.data.listed import Listing
     from metabench.suites.opened import OpenSuite
 
 
@@ -170,6 +171,21 @@ class Suite:
         return _sized(dataset, way, shot, query, episodes)
 
     @classmethod
+    def from_lake_runs(cls, folder: str | Path, *, data_root: str | Path | None = None) -> Suite:
+        """The suite "omniglot-lake": one-shot runs as published with Omniglot.
+
+        Args:
+            folder: holds run01, run02, ...; see `metabench.data.lake`.
+            data_root: where the resized images are kept.
+
+        Raises:
+            DataError: a run is malformed, or an image cannot be read.
+        """
+        from metabench.data import cache, lake
+
+        return cls._listed(*lake.load(Path(folder), cache.data_root(data_root)))
+
+    @classmethod
     def from_manifest(cls, file: str | Path, *, data_root: str | Path | None = None) -> Suite:
         """A suite from an explicit list of episodes (docs: "Manifest files").
 
@@ -177,9 +193,13 @@ class Suite:
             DataError: the file or an image cannot be read, or an episode is malformed.
         """
         from metabench.data import cache, listed
+
+        return cls._listed(*listed.load(Path(file), cache.data_root(data_root)))
+
+    @classmethod
+    def _listed(cls, dataset: Dataset, listing: Listing) -> Suite:
         from metabench.suites.listing import Listed
 
-        dataset, listing = listed.load(Path(file), cache.data_root(data_root))
         return cls(
             name=listing.name,
             dataset=dataset,

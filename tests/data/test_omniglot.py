@@ -8,17 +8,15 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import threading
 import zipfile
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 from omniglot_data import ROOT, needs_omniglot
 from PIL import Image
+from serving import served
 
 from metabench.data import omniglot, splits, vision
 from metabench.data.dataset import Dataset
@@ -195,24 +193,17 @@ def test_missing_characters_are_counted(tmp_path) -> None:
         omniglot.load(tmp_path)
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *arguments: object) -> None: ...
-
-
 @pytest.fixture
 def server(tmp_path, monkeypatch) -> Iterator[Path]:
     """What torchvision downloads from, on this machine; yields the folder that is served."""
-    served = tmp_path / "served"
-    write_archives(served)
-    host = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(served)))
-    threading.Thread(target=host.serve_forever, daemon=True).start()
+    folder = tmp_path / "served"
+    write_archives(folder)
     known = vision.torchvision_datasets().Omniglot
-    monkeypatch.setattr(known, "download_url_prefix", f"http://127.0.0.1:{host.server_port}")
-    sums = {name: hashlib.md5((served / f"{name}.zip").read_bytes()).hexdigest() for name in SETS}
+    sums = {name: hashlib.md5((folder / f"{name}.zip").read_bytes()).hexdigest() for name in SETS}
     monkeypatch.setattr(known, "zips_md5", sums)
-    yield served
-    host.shutdown()
-    host.server_close()
+    with served(folder) as address:
+        monkeypatch.setattr(known, "download_url_prefix", address)
+        yield folder
 
 
 def test_what_is_not_there_is_downloaded_once(tmp_path, server) -> None:

@@ -23,8 +23,10 @@ DIGESTS = json.loads((Path(__file__).parent / "digests.json").read_text())
 
 
 def _param(suite: Suite) -> Any:
-    own = suite.dataset_name == "omniglot"
-    marks = (needs_omniglot, pytest.mark.slow) if own else ()
+    marks = {
+        "omniglot": (needs_omniglot, pytest.mark.slow),
+        "mnist": (pytest.mark.skip(reason="MNIST is not here; tests/data/test_mnist.py reads it"),),
+    }.get(suite.dataset_name, ())
     return pytest.param(suite, marks=marks, id=suite.name)
 
 

@@ -1,0 +1,56 @@
+"""The one-shot classification runs that were published with Omniglot.
+
+Lake, Salakhutdinov & Tenenbaum (2015), Science 350: each run is one 20-way 1-shot episode within
+an alphabet, with one query a class. A folder of runs holds `run01`, `run02`, ... and in each
+`class_labels.txt`, whose lines name a test image and the training image of the same character,
+`run01/test/item01.png run01/training/class13.png`, relative to the folder of runs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from metabench.data.dataset import Dataset
+from metabench.data.listed import Episode, Episodes, Listing, read_episodes
+from metabench.errors import DataError
+
+NAME = "omniglot-lake"
+SIZE = 28
+_LABELS = "class_labels.txt"
+
+
+def load(folder: Path, root: Path) -> tuple[Dataset, Listing]:
+    """Read a folder of runs; images become 28x28 with bright ink, like those of `omniglot`.
+
+    Raises:
+        DataError: there are no runs, one is malformed, or an image cannot be read.
+    """
+    folder = folder.expanduser().absolute()
+    runs = sorted(path for path in folder.glob("run*") if path.is_dir())
+    if not runs:
+        raise DataError(
+            f"no runs in {folder}: it must hold run01, run02, ... with {_LABELS} in each"
+        )
+    episodes = Episodes(NAME, ".", SIZE, [_episode(run / _LABELS) for run in runs])
+    return read_episodes(episodes, folder, folder, NAME, root, invert=True)
+
+
+def _episode(file: Path) -> Episode:
+    try:
+        lines = file.read_text(encoding="utf-8").split("\n")
+    except OSError as error:
+        raise DataError(f"cannot read {file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"cannot read {file}: it is not text") from error
+    pairs: list[tuple[str, str]] = []
+    for number, line in enumerate(lines, 1):
+        words = line.split()
+        if words and len(words) != 2:
+            raise DataError(f"{file}, line {number}: write a test image and a training image")
+        if words:
+            pairs.append((words[0], words[1]))
+    training = sorted({image for _, image in pairs})
+    return Episode(
+        support=[(image, label) for label, image in enumerate(training)],
+        query=[(image, training.index(of)) for image, of in pairs],
+    )

@@ -1,0 +1,65 @@
+"""MNIST: 70,000 handwritten digits, through torchvision.
+
+LeCun, Cortes & Burges (1998), The MNIST database of handwritten digits. Looked for in
+`<data root>/MNIST/raw/`, where torchvision keeps it, else downloaded there.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from metabench.data import vision
+from metabench.data.cache import cached, files_key
+from metabench.data.dataset import Dataset, pixels_digest
+from metabench.errors import DataError
+
+_FILES = tuple(
+    f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
+)
+_ADVICE = (
+    "put {names} (or the same with .gz), from https://ossci-datasets.s3.amazonaws.com/mnist/, "
+    "into {folder}"
+)
+
+
+def load(root: Path) -> Dataset:
+    """Training and test digits together: 0 to 4 are base, 5 to 9 novel; no validation.
+
+    Raises:
+        DataError: the data is not there and cannot be downloaded, or is damaged.
+    """
+    folder = root / "MNIST" / "raw"
+    if not all((folder / name).is_file() for name in _FILES):
+        vision.download_mnist(root, _ADVICE.format(names=", ".join(_FILES), folder=folder))
+    files = [folder / name for name in _FILES]
+    return cached(root, "mnist", files_key(files, root), lambda: _read(root, folder))
+
+
+def _read(root: Path, folder: Path) -> Dataset:
+    x, y = [], []
+    for train in (True, False):
+        try:
+            part = vision.torchvision_datasets().MNIST(str(root), train=train)
+            images, labels = part.data.numpy(), part.targets.numpy()
+        except Exception as error:  # torchvision checks with assertions, among others
+            raise _damaged(folder, str(error).partition("\n")[0] or type(error).__name__) from error
+        if images.ndim != 3 or len(images) != len(labels):
+            raise _damaged(folder, f"{len(images)} images, {len(labels)} labels")
+        x.append(images)
+        y.append(labels)
+    images, labels = np.concatenate(x)[:, None], np.concatenate(y).astype(np.int64)
+    return Dataset(
+        name="mnist",
+        images=images,
+        labels=labels,
+        classes=tuple("0123456789"),
+        splits={"base": np.arange(5), "novel": np.arange(5, 10)},
+        pixels=pixels_digest(images),
+        facts={"resample": "none"},
+    )
+
+
+def _damaged(folder: Path, reason: str) -> DataError:
+    return DataError(f"MNIST in {folder} is damaged ({reason}): replace its files")

@@ -1,0 +1,102 @@
+"""Published one-shot runs: folders in their format, and mistakes in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from metabench import Suite
+from metabench.data import lake
+from metabench.errors import DataError
+from metabench.suites.addressed import addressed_suite
+
+
+def drawing(file: Path, number: int) -> None:
+    """Black ink on white paper, 105x105, one bit a pixel."""
+    paper = np.ones((105, 105), dtype=bool)
+    paper[4 * number : 4 * number + 20, 40:60] = False
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(paper).save(file)
+
+
+def write_runs(folder: Path, runs: int = 2, way: int = 20) -> Path:
+    """Runs whose test item k shows class (3 k + run) mod way."""
+    for run in range(1, runs + 1):
+        lines = []
+        for k in range(way):
+            of = (3 * k + run) % way
+            item = f"run{run:02d}/test/item{k:02d}.png"
+            training = f"run{run:02d}/training/class{of:02d}.png"
+            drawing(folder / item, of)
+            drawing(folder / training, of)
+            lines.append(f"{item} {training}")
+        (folder / f"run{run:02d}" / "class_labels.txt").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    return write_runs(tmp_path / "runs")
+
+
+def test_each_run_is_an_episode_with_one_query_a_class(tmp_path, runs) -> None:
+    suite = Suite.from_lake_runs(runs, data_root=tmp_path)
+    assert (suite.name, suite.way, suite.shot, suite.query) == ("omniglot-lake", 20, 1, 1)
+    assert suite.episodes == 2
+    opened = suite.open()
+    images, manifest = opened.dataset.images, opened.episodes
+    assert images.shape[1:] == (1, 28, 28)
+    assert images.max() == 255  # ink
+    assert np.median(images) == 0  # paper
+    for run in range(2):
+        support = images[manifest.support[run]]
+        right = support[manifest.query_y[run]]
+        assert np.array_equal(images[manifest.query[run]], right)
+        assert sorted(manifest.query_y[run]) == list(range(20))
+
+
+def test_queries_are_not_in_the_order_of_the_file(tmp_path, runs) -> None:
+    manifest = Suite.from_lake_runs(runs, data_root=tmp_path).open().episodes
+    assert manifest.query_y[0].tolist() != [(3 * k + 1) % 20 for k in range(20)]
+
+
+def test_the_address_names_the_suite(tmp_path, runs) -> None:
+    suite = addressed_suite(f"lake:{runs}", str(tmp_path))
+    assert suite is not None
+    assert (suite.name, suite.address) == ("omniglot-lake", f"lake:{runs}")
+
+
+def one_line(folder: Path) -> str:
+    with pytest.raises(DataError) as caught:
+        lake.load(folder, folder.parent)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_folder_without_runs_is_an_error(tmp_path) -> None:
+    assert "no runs in" in one_line(tmp_path / "nothing")
+
+
+def test_a_run_without_its_list_is_an_error(runs) -> None:
+    (runs / "run02" / "class_labels.txt").unlink()
+    assert one_line(runs).startswith(f"cannot read {runs}/run02/class_labels.txt: No such file")
+
+
+def test_a_line_that_is_no_pair_is_named(runs) -> None:
+    file = runs / "run01" / "class_labels.txt"
+    file.write_text(file.read_text() + "\nrun01/test/item20.png\n")
+    assert "run01/class_labels.txt, line 22: write a test image and a training" in one_line(runs)
+
+
+def test_a_missing_image_is_named(runs) -> None:
+    (runs / "run02" / "test" / "item07.png").unlink()
+    assert "run02/test/item07.png" in one_line(runs)
+
+
+def test_a_run_of_another_size_is_named(tmp_path, runs) -> None:
+    write_runs(tmp_path / "more", runs=3, way=19)
+    (tmp_path / "more" / "run03").rename(runs / "run03")
+    assert "episode 2: 19 classes" in one_line(runs)
