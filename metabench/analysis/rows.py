@@ -57,6 +57,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     inductive: bool | None = None
     flags: list[str]
     fit_s: float | None = None  # meta-training, mean over seeds
+    updates: int | None = None  # of meta-training, the most of any seed
     updates_per_s: float | None = None  # of meta-training
     tasks_per_s: float | None = None
     adapt_ms: float | None = None  # one task at a time; median over the samples of all seeds
@@ -112,6 +113,7 @@ def build_row(cells: Sequence[Cell], timed_on: str | None) -> Row:
         episodes=scores.shape[1],
         flags=flags.of_cells(results, timed_on),
         fit_s=mean(training.seconds for training in trained),
+        updates=max((r.training.updates for r in ok if r.training is not None), default=None),
         updates_per_s=rate((t.updates, t.seconds) for t in trained),
         tasks_per_s=rate((t.tasks, t.seconds) for t in trained),
         adapt_ms=median_ms(sample for timing in timings for sample in timing.adapt_s),

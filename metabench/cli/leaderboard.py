@@ -38,6 +38,7 @@ DRIFT = 1  # exit code of --check
 @click.option(
     "--check", is_flag=True, help="Exit 1 unless FILE (leaderboard.md) is what -o would write."
 )
+@click.option("--published", is_flag=True, help="Our rows beside the papers' numbers.")
 @common_options("results", "plugins")
 @json_option
 def leaderboard(
@@ -46,6 +47,7 @@ def leaderboard(
     format_: str | None,
     output: Path | None,
     check: bool,
+    published: bool,
     as_json: bool,
     common: Common,
 ) -> int:
@@ -58,6 +60,9 @@ def leaderboard(
     wanted = "json" if as_json else format_
     cells = _cells(common, suites, budget)
     tables = build_tables(cells)
+    if published:
+        _published(tables, as_json)
+        return 0
     if check:
         file = output or DEFAULT_FILE
         return _check(common, file, RENDER[wanted or _format_of(file)](tables))
@@ -147,6 +152,16 @@ def _check(common: Common, file: Path, text: str) -> int:
     results = f" --results {common.results}" if common.results_given else ""
     click.echo(f"{file} {what}; make it with: metabench leaderboard{results} -o {file}", err=True)
     return DRIFT
+
+
+def _published(tables: Sequence[Table], as_json: bool) -> None:
+    """Print what the papers say about these suites, beside our rows."""
+    from metabench.analysis import published
+
+    pairs = published.compare(tables, published.load_published())
+    if not pairs:
+        raise NothingToRun("no paper's number is known for these suites")
+    click.echo(published.to_json(pairs) if as_json else published.markdown(pairs), nl=False)
 
 
 def _report(common: Common, cells: Sequence[Cell], output: Path) -> None:

@@ -176,3 +176,18 @@ def test_no_results_say_how_to_make_some(cli):
 def test_results_may_be_elsewhere(cli):
     store_results(Path("elsewhere"), [make_result()])
     assert cli("leaderboard", "--results", "elsewhere").out == rendered("md", "elsewhere")
+
+
+def test_published_numbers_are_printed_in_both_forms(cli, tmp_path) -> None:
+    store_results(tmp_path / "results", [make_result(suite=make_suite("omniglot-5w1s"))])
+    assert cli("leaderboard", "--published").out.startswith("# Beside published numbers\n")
+    content = json.loads(cli("leaderboard", "--published", "--json").out)
+    assert content["schema"] == 1
+    assert {pair["published"]["suite"] for pair in content["published"]} == {"omniglot-5w1s"}
+
+
+def test_suites_of_no_paper_are_said_to_be_so(cli, tmp_path) -> None:
+    store_results(tmp_path / "results", [make_result()])
+    outcome = cli("leaderboard", "--published")
+    assert (outcome.code, outcome.out) == (4, "")
+    assert "no paper's number is known" in outcome.err

@@ -1,0 +1,95 @@
+"""Papers' numbers ship as data and stand beside rows that do the same."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from results_factory import make_result, make_suite
+
+from metabench.analysis.published import compare, load_published, markdown, to_json
+from metabench.analysis.rows import Cell
+from metabench.analysis.tables import build_tables
+from metabench.results.schema import Training
+from metabench.suites.catalogue import SUITES
+
+OMNIGLOT = make_suite("omniglot-5w1s", query=15, episodes=4)
+
+
+def tables_of(*results):
+    return build_tables(Cell(None, result) for result in results)
+
+
+def pairs_of(*results, method):
+    pairs = compare(tables_of(*results), load_published())
+    return [pair for pair in pairs if pair.published.method == method]
+
+
+def test_every_number_has_a_source_and_a_suite_of_ours() -> None:
+    suites = {suite.name: suite for suite in SUITES}
+    for number in load_published():
+        assert number.source
+        metric = suites[number.suite].metric
+        assert 0 < number.score <= (1 if metric == "accuracy" else 10)
+        assert number.half_ci95 is None or 0 < number.half_ci95 < number.score
+
+
+def test_the_headline_numbers_are_the_published_ones() -> None:
+    found = {(n.method, n.suite): n.score for n in load_published()}
+    assert found["Prototypical networks", "omniglot-20w1s"] == 0.960
+    assert found["MAML", "omniglot-5w1s"] == 0.987
+    assert found["Meta-SGD, trained with 5 shots", "sinusoid-freq-10s"] == 0.63
+
+
+def test_a_row_stands_beside_its_paper_with_the_differences_in_protocol() -> None:
+    row = make_result(
+        suite=OMNIGLOT,
+        correct=[74, 75, 73, 74],
+        chosen={"backbone": "conv4"},
+        training=Training(way=20, shot=1, query=5, tasks_per_step=1),
+    )
+    (pair,) = pairs_of(row, method="Prototypical networks")
+    assert pair.score == pytest.approx(74 / 75)
+    assert pair.difference == pytest.approx(74 / 75 - 0.988)
+    assert pair.protocol_differences == ["train way: 60, ours 20", "episodes: 1000, ours 4"]
+
+
+def test_normalisation_that_differs_is_said() -> None:
+    def result(backbone):
+        chosen = {"backbone": backbone, "first_order": False}
+        return make_result("maml", suite=OMNIGLOT, correct=[74] * 4, chosen=chosen)
+
+    inductive, transductive = (result(f"conv4[bn={bn}]") for bn in ("support", "episode"))
+    (pair,) = pairs_of(inductive, method="MAML")
+    assert "normalisation: episode, ours support" in pair.protocol_differences
+    (pair,) = pairs_of(transductive, method="MAML")
+    assert not any("normalisation" in text for text in pair.protocol_differences)
+    assert pairs_of(transductive, method="First-order MAML")[0].score is None
+
+
+def test_rows_trained_otherwise_than_the_number_are_not_the_same() -> None:
+    suite = make_suite("sinusoid-freq-10s", way=1, shot=10, metric="mse", episodes=4)
+    training = Training(way=1, shot=5, query=10, tasks_per_step=4)
+    row = make_result("maml", suite=suite, error=[0.7, 0.9, 0.8, 0.8], training=training)
+    (five,) = pairs_of(row, method="MAML, trained with 5 shots")
+    (ten,) = pairs_of(row, method="MAML, trained with 10 shots")
+    assert five.score == pytest.approx(0.8)
+    assert ten.score is None
+
+
+def test_numbers_without_a_row_of_ours_are_listed_too() -> None:
+    (pair,) = pairs_of(make_result(suite=OMNIGLOT), method="Reptile")
+    assert (pair.address, pair.score, pair.difference) == (None, None, None)
+
+
+def test_the_document_marks_what_was_not_checked() -> None:
+    text = markdown(compare(tables_of(make_result(suite=OMNIGLOT)), load_published()))
+    assert "| R2D2 (?) | 98.6 | - |" in text
+    assert "| MAML | 98.70 ± 0.40 |" in text
+    assert "(?) from memory" in text
+    assert "- MAML: Finn et al. 2017" in text
+
+
+def test_json_has_fractions() -> None:
+    pairs = compare(tables_of(make_result(suite=OMNIGLOT, correct=[30] * 4)), load_published())
+    assert any(p["score"] == pytest.approx(0.4) for p in json.loads(to_json(pairs))["published"])
