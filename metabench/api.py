@@ -19,6 +19,7 @@ from metabench.harness.budget import Budget
 from metabench.harness.cell import Cell, configure
 from metabench.harness.conditions import Conditions
 from metabench.harness.environment import ALLOCATOR, cores
+from metabench.harness.estimate import Estimate, estimate
 from metabench.harness.library import Library, check_unseen
 from metabench.harness.plan import Planned, Policy, plan
 from metabench.harness.request import Request, find_device, find_suite, request_cells
@@ -116,6 +117,11 @@ class Run:
 
     def __exit__(self, *exception: object) -> None:
         self.library.close()
+
+    def estimate(self) -> Estimate:
+        """How long the cells that are to be run may take."""
+        stored = (result for _, result in self.store.read()[0])
+        return estimate(self.planned, stored, self.request.jobs)
 
     def run(self, watcher: Watcher | None = None) -> list[Result]:
         """Run what is to be run; returns the results of these cells.

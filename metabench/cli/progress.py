@@ -95,7 +95,7 @@ class Bars(Quiet):
         with self._lock:
             self._done += 1
             left = (perf_counter() - self._started) / self._done * (self._total - self._done)
-            note = f"{self._done}/{self._total}, about {_duration(left)} left"
+            note = f"{self._done}/{self._total}, about {duration(left)} left"
             self._rich.update(self._all, completed=self._done, note=note)
             self._rich.remove_task(self._bars.pop(cell))
         self._rich.console.print(_escape(outcome(cell, result)), highlight=False)
@@ -109,10 +109,11 @@ def outcome(cell: Cell, result: Result) -> str:
         shown = result.status.replace("_", " ")
         if result.failure and result.failure.reason != shown:
             shown += f": {result.failure.reason}"
-    return f"{cell}: {shown} ({_duration(result.wall_s)})"
+    return f"{cell}: {shown} ({duration(result.wall_s)})"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """In words: 12.3 s, 4 min"""
     return f"{seconds:.1f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 

@@ -101,6 +101,8 @@ def _run(prepared: Run, common: Common) -> int:
 
     todo = sum(p.todo for p in prepared.planned)
     folder = prepared.store.root
+    if todo and not common.quiet and prepared.estimate().seconds:
+        click.echo(f"metabench: {_todo(prepared)}", err=True)
     try:
         with progress(todo, quiet=common.quiet) as watcher:
             prepared.run(watcher)
@@ -169,5 +171,20 @@ def _print_plan(prepared: Run) -> None:
         for p in prepared.planned
     ]
     columns = ("suite", "algorithm", "seed", "budget", "state", "plan")
+    show(f"{_todo(prepared)}, into {prepared.store.root}/", columns, rows)
+
+
+def _todo(prepared: Run) -> str:
+    """How much there is to do, and how long that may take."""
+    from metabench.cli.progress import duration
+
     todo = sum(p.todo for p in prepared.planned)
-    show(f"{len(rows)} cells, {todo} to run, into {prepared.store.root}/", columns, rows)
+    text = f"{len(prepared.planned)} cells, {todo} to run"
+    if not todo:
+        return text
+    found = prepared.estimate()
+    if found.seconds:
+        text += f", about {duration(found.seconds)} by earlier results"
+    if found.unknown:
+        text += f", {found.unknown} never run before"
+    return text

@@ -1,0 +1,55 @@
+"""How long a run may take, by how long the same cells took before."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from metabench.harness.plan import Planned
+from metabench.results.schema import Result
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is known about the time of the cells that are to be run.
+
+    Attributes:
+        seconds: of those that have run before, or whose like has.
+        unknown: cells of which nothing is known.
+    """
+
+    seconds: float
+    unknown: int
+
+
+def estimate(planned: Sequence[Planned], stored: Iterable[Result], jobs: int) -> Estimate:
+    """Add up the wall times of earlier results, whatever code and machine made them.
+
+    A cell is thought to take as long as its other seeds did, or, if there are none, as the same
+    algorithm at the same budget did on other suites.
+
+    Args:
+        planned: the run.
+        stored: earlier results.
+        jobs: cells side by side.
+    """
+    exact: dict[object, list[float]] = defaultdict(list)
+    alike: dict[object, list[float]] = defaultdict(list)
+    for result in stored:
+        if result.status == "ok":
+            job = result.job
+            chosen = tuple(sorted(job.chosen.items()))
+            exact[result.suite.name, job.algorithm, chosen, job.budget].append(result.wall_s)
+            alike[job.algorithm, job.budget].append(result.wall_s)
+    seconds, unknown = 0.0, 0
+    for cell in (p.cell for p in planned if p.todo):
+        name, budget = cell.configured.algorithm.name, cell.budget.name
+        chosen = tuple(sorted(cell.configured.chosen.items()))
+        known = exact.get((cell.suite.name, name, chosen, budget)) or alike.get((name, budget))
+        if known is None:
+            unknown += 1
+        else:
+            seconds += median(known)
+    return Estimate(seconds / jobs, unknown)

@@ -1,0 +1,48 @@
+"""The time that a run may take, by earlier results."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+from results_factory import make_result, make_suite
+
+from metabench.api import Run
+from metabench.harness.estimate import estimate
+from metabench.harness.request import Request
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory):
+    """Two suites, two algorithms, one of them with a parameter, two seeds."""
+    request = Request(
+        suites=["digits-5w1s", "digits-5w5s"],
+        algorithms=["protonet", "protonet[lr=0.1]"],
+        seeds=2,
+        results=str(tmp_path_factory.mktemp("results")),
+    )
+    with Run(request) as prepared:
+        return prepared.planned
+
+
+def took(seconds, suite="digits-5w1s", **given):
+    return replace(make_result("protonet", suite=make_suite(suite), **given), wall_s=seconds)
+
+
+def test_nothing_is_known_of_what_never_ran(planned):
+    found = estimate(planned, [took(5, budget="paper"), took(5, status="error")], jobs=1)
+    assert (found.seconds, found.unknown) == (0, 8)
+
+
+def test_other_seeds_tell_first_and_other_suites_next(planned):
+    stored = [
+        took(10, chosen={"lr": 0.1}),
+        took(30, "digits-5w5s", chosen={"lr": 0.1}),
+        took(100, "digits-5w5s"),
+    ]
+    # protonet on 5w1s has never run: the median of the three; two seeds of each.
+    found = estimate(planned, stored, jobs=1)
+    assert (found.seconds, found.unknown) == (2 * (10 + 30 + 100 + 30), 0)
+
+
+def test_cells_side_by_side_share_the_time(planned):
+    assert estimate(planned, [took(10)], jobs=2).seconds == 8 * 10 / 2
