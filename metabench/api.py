@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,7 +140,7 @@ class Run:
             threads=request.threads or max(1, cores() // request.jobs),
             allocator=ALLOCATOR if request.allocator else {},
             time_limit=request.time_limit or None,
-            memory_limit=round(request.memory_limit * 2**20) or None,
+            memory_limit=math.ceil(request.memory_limit * 2**20) or None,
             checkpoint_every=request.checkpoint_every,
             keep_checkpoints=request.keep_checkpoints,
             contended=request.jobs > 1,

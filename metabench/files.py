@@ -43,13 +43,25 @@ def remove_leftovers(found: Iterable[Path]) -> None:
     Processes of other machines are not known here: what they made is left.
     """
     for path in found:
-        match = re.fullmatch(r"\..*\.(.*)-(\d+)-[0-9a-f]{8}\.tmp", path.name)
-        if match is None or match[1] != _host() or _lives(int(match[2])):
+        pid = _made_by(path)
+        if pid is None or _lives(pid):
             continue
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+def others(found: Iterable[Path]) -> list[Path]:
+    """Those files and folders of `temporary_name` that other processes are still at."""
+    owners = ((path, _made_by(path)) for path in found)
+    return [path for path, pid in owners if pid not in (None, os.getpid()) and _lives(pid)]
+
+
+def _made_by(path: Path) -> int | None:
+    """The process of this machine that made a file of `temporary_name`."""
+    match = re.fullmatch(r"\..*\.(.*)-(\d+)-[0-9a-f]{8}\.tmp", path.name)
+    return int(match[2]) if match is not None and match[1] == _host() else None
 
 
 def _owner(pid: int) -> str:

@@ -28,7 +28,7 @@ CORE = ("learner.py", "address.py", "nets", "suites", "data", "results/scores.py
 APART = frozenset(
     f"harness/{name}.py"
     for name in (
-        *("conditions", "duel", "estimate", "inside", "library", "logfile"),
+        *("conditions", "duel", "estimate", "guardian", "inside", "library", "logfile"),
         *("plan", "process", "request", "runner", "supervisor"),
     )
 )

@@ -149,7 +149,9 @@ def make_result(
         ),
         scores=_scores(suite, count, rng, accuracy, correct, f1, error, nonfinite) if ok else None,
         parameters=parameters if ok else None,
-        training=_meta_training(fit_s) if ok and fit_s is not None else None,
+        training=_meta_training(fit_s, peaks[0] if peaks else None)
+        if ok and fit_s is not None
+        else None,
         timing=Timing(
             adapt_s=list(adapt_s),
             predict_s=list(predict_s),
@@ -160,9 +162,7 @@ def make_result(
         )
         if ok
         else None,
-        memory=None
-        if peaks is None
-        else Memory(kind="resident", meta_training=peaks[0], adapt=peaks[1], predict=peaks[2]),
+        memory=None if peaks is None else Memory(kind="resident", adapt=peaks[1], predict=peaks[2]),
         environment=environment or make_environment(),
         failure=None if ok else Failure(reason=reason, traceback="Traceback ..."),
     )
@@ -211,7 +211,7 @@ def _scores(
     )
 
 
-def _meta_training(seconds: float) -> MetaTraining:
+def _meta_training(seconds: float, peak: int | None) -> MetaTraining:
     return MetaTraining(
         updates=50,
         tasks=200,
@@ -223,4 +223,5 @@ def _meta_training(seconds: float) -> MetaTraining:
         ],
         selected="last",
         selected_update=50,
+        peak_memory=peak,
     )

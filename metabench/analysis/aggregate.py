@@ -58,8 +58,11 @@ def episodes_per_s(timings: Iterable[Timing]) -> float | None:
 
 def peak_mib(results: Iterable[Result]) -> float | None:
     """The memory that the most demanding phase took, in MiB."""
-    memories = [result.memory for result in results if result.memory is not None]
-    peaks = [peak for m in memories for peak in (m.meta_training, m.adapt, m.predict) if peak]
+    peaks: list[int] = []
+    for result in results:
+        trained = None if result.training is None else result.training.peak_memory
+        tested = (result.memory.adapt, result.memory.predict) if result.memory else ()
+        peaks += [peak for peak in (trained, *tested) if peak]
     return max(peaks) / 2**20 if peaks else None
 
 

@@ -56,6 +56,8 @@ def duration(seconds: float | None) -> str:
     """Seconds up to two minutes, then minutes: 3.21 s, 95.0 s, 12.5 m"""
     if seconds is None:
         return UNKNOWN
+    if seconds < 0.1:
+        return time(seconds)
     if seconds < 120:
         return f"{significant(seconds)} s"
     return f"{significant(seconds / 60)} m"

@@ -25,6 +25,9 @@ GOOD, FAILED = 0, 1
 @click.option("--budget", default="smoke", show_default=True, help="Of meta-training.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, ... or auto.")
 @click.option("--threads", type=int, default=0, help="Of each process.  [default: cores]")
+@click.option(
+    "--time-limit", type=float, default=0.0, metavar="SECONDS", help="For one process of a round."
+)
 @click.option("--no-allocator", is_flag=True, help="Leave the memory allocator as it is.")
 @common_options("data_root", "plugins")
 @json_option
@@ -64,9 +67,12 @@ def duel(
     try:
         with tempfile.TemporaryDirectory() as logs:
             threads = request.threads or cores()
-            conditions = Conditions(common.doors, Path(logs), threads, allocator)
+            limit = request.time_limit or None
+            conditions = Conditions(common.doors, Path(logs), threads, allocator, limit)
             phases = compare(run_duel(cells, library, conditions, rounds, watch))
     except SideFailed as error:
+        if common.debug:
+            click.echo(error.traceback, err=True, nl=False)
         click.echo(f"metabench: failed: {error}", err=True)
         return FAILED
     finally:

@@ -62,7 +62,8 @@ def why(file: Path, as_json: bool, common: Common) -> None:
         click.echo(f"reason: {result.failure.reason}")
         if result.failure.log:
             # Logs lie in the results folder, three levels above the result file.
-            click.echo(f"log: {file.absolute().parent.parent.parent / result.failure.log}")
+            log = file.absolute().parent.parent.parent / result.failure.log
+            click.echo(f"log: {log}" + ("" if log.exists() else " (not there)"))
         click.echo(result.failure.traceback, nl=False)
 
 

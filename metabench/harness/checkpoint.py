@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,16 +47,16 @@ class Keeper:
             return self._of.keep or seconds >= self._of.every
         return now() - self._written >= self._of.every
 
-    def save(self, content: dict[str, Any]) -> None:
-        """Write a checkpoint; training goes on where that is not possible."""
+    def save(self, content: Callable[[], dict[str, Any]]) -> None:
+        """Write a checkpoint of what `content` returns; training goes on where it cannot be."""
         buffer = io.BytesIO()
         try:
-            torch.save({"format": _FORMAT, "of": self._of.identity, **content}, buffer)
+            torch.save({"format": _FORMAT, "of": self._of.identity, **content()}, buffer)
             if not self._checked:  # a state that cannot be read back is of no use
                 torch.load(io.BytesIO(buffer.getvalue()), weights_only=True)
                 self._checked = True
             write_atomically(self._file, buffer.getvalue())
-        except Exception as error:  # a state that is not plain, or a full disk
+        except Exception as error:  # a state that cannot be had or is not plain, or a full disk
             self._gave_up = True
             _log.warning("no checkpoint is kept: %s", str(error).partition("\n")[0])
         self._written = now()

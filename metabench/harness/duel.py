@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -29,7 +30,15 @@ _SECONDS = 0.25  # of warm-up, and of sampling, of each mode in one turn
 
 
 class SideFailed(MetabenchError):
-    """One of the two has no times."""
+    """One of the two has no times.
+
+    Attributes:
+        traceback: of what the learner raised; "" if it raised nothing.
+    """
+
+    def __init__(self, message: str, traceback: str) -> None:
+        super().__init__(message)
+        self.traceback = traceback
 
 
 @dataclass
@@ -150,6 +159,10 @@ def _start(side: int, conditions: Conditions, stack: ExitStack) -> LearnerProces
     )
     stack.callback(process.close)
     stack.callback(process.finish)  # runs before close
+    if conditions.time_limit is not None:
+        timer = threading.Timer(min(conditions.time_limit, threading.TIMEOUT_MAX), process.stop)
+        timer.start()
+        stack.callback(timer.cancel)
     return process
 
 
@@ -169,4 +182,4 @@ def _train(
 
 
 def _failed(cell: Cell, error: LearnerFailed) -> SideFailed:
-    return SideFailed(f"{cell}: {error.failed.reason}")
+    return SideFailed(f"{cell}: {error.failed.reason}", error.failed.traceback)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 import threading
@@ -12,11 +13,13 @@ import numpy.typing as npt
 
 from metabench.data.dataset import Examples, Targets
 from metabench.errors import DataError
-from metabench.files import remove_leftovers, temporary_name
+from metabench.files import others, remove_leftovers, temporary_name
 from metabench.harness.cell import Cell
 from metabench.suites.material import Material
 from metabench.suites.opened import OpenSuite
 from metabench.suites.suite import Suite
+
+_OURS = ".metabench.*.tmp"
 
 
 class Library:
@@ -29,8 +32,10 @@ class Library:
     def __init__(self, data_root: str | Path | None) -> None:
         self._data_root = data_root
         temporary = Path(tempfile.gettempdir())
-        remove_leftovers(temporary.glob(".metabench.*.tmp"))
+        remove_leftovers(temporary.glob(_OURS))
         self._folder = temporary / temporary_name("metabench")
+        with contextlib.suppress(OSError):  # said when there is something to be kept in it
+            self._folder.mkdir()
         self._opened: dict[int, OpenSuite] = {}  # by id: two suites may share a name
         self._material: dict[str, tuple[Material, Path] | None] = {}
         self._lock = threading.Lock()
@@ -68,6 +73,10 @@ class Library:
                     ) from error
                 self._material[key] = (material, folder)
             return self._material[key]
+
+    def alone(self) -> bool:
+        """Whether no other run is at work on this machine; each has such a folder."""
+        return not others(self._folder.parent.glob(_OURS))
 
     def close(self) -> None:
         """Remove the temporary folder."""

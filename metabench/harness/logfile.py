@@ -27,8 +27,9 @@ class BoundedLog:
         self._file, self._pipe = file, pipe
         self._end: deque[bytes] = deque()
         self._kept = self._left_out = 0
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(b"")
+        with contextlib.suppress(OSError):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(b"")
         self._thread = threading.Thread(target=self._copy, daemon=True)
         self._thread.start()
 

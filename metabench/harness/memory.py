@@ -64,8 +64,10 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that memory, on the device or not, ran out."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
+    if type(error) is not RuntimeError:
+        return False
     words = str(error)  # on a CPU torch and C++ have no exception of their own for it
-    return isinstance(error, RuntimeError) and ("allocate memory" in words or "bad_alloc" in words)
+    return "allocate memory" in words or "bad_alloc" in words
 
 
 def _can_reset() -> bool:

@@ -122,7 +122,7 @@ class Trained(msgspec.Struct, frozen=True, tag=True):
     settings: dict[str, str]  # of torch, as far as they change numbers or speed
     device_name: str | None
     bare_memory: int | None  # bytes before the learner was built
-    peak_memory: int | None  # of meta-training
+    waited: float | None  # largest share of the training time that a thread had no core
 
 
 class Measured(msgspec.Struct, frozen=True, tag=True):

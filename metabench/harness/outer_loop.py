@@ -13,7 +13,7 @@ from torch import from_numpy
 
 from metabench.data.dataset import Indices, truth
 from metabench.errors import DataError, UsageError
-from metabench.harness import state
+from metabench.harness import memory, state
 from metabench.harness.base import Base, Meter, Report, finite
 from metabench.harness.checkpoint import Keeper, generators, set_generators
 from metabench.harness.clock import now, synchronize
@@ -25,6 +25,7 @@ from metabench.results.scores import correct_counts, predicted_classes, squared_
 from metabench.suites.material import Material
 from metabench.suites.pool import Drawn
 
+_MEASURED = 2  # updates whose memory is measured; the second has the optimiser's state too
 _POINTS = 10  # of the learning curve
 _IMAGES_AT_ONCE = 1024  # bounds the memory of a validation batch
 _DRAWN_AT_ONCE = 64  # drawing episodes in blocks is quicker; it does not change them
@@ -67,6 +68,7 @@ def meta_train(
 
 def _fit(learner: Any, material: Material, plan: Plan, report: Report) -> MetaTraining:
     meter = Meter(plan, report)
+    memory.reset_peak(learner.task.device)
     learner.fit(Base(material, meter, learner.task.device))
     synchronize(learner.task.device)
     return MetaTraining(
@@ -77,6 +79,7 @@ def _fit(learner: Any, material: Material, plan: Plan, report: Report) -> MetaTr
         curve=meter.curve,
         selected="last",
         selected_update=meter.updates,
+        peak_memory=memory.peak(learner.task.device),
     )
 
 
@@ -104,7 +107,8 @@ class _OuterLoop:
         self.curve: list[CurvePoint] = []
         self.best: tuple[float, int, dict[str, Any]] | None = None
         self.points = 0  # of the curve, passed so far
-        self.resumed = 0
+        self.resumed = self.steps = 0  # steps of this process
+        self.peak: int | None = None
         self.keeper = keeper
         self._block: Drawn | None = None
 
@@ -116,7 +120,7 @@ class _OuterLoop:
             values = self._point() if fraction * _POINTS >= self.points + 1 else {}
             self.report(fraction, values)
             if self.keeper is not None and self.keeper.due(fraction >= 1, self.seconds):
-                self.keeper.save(self._content())
+                self.keeper.save(self._content)
         selected = self.update
         if self.best is not None:
             _, selected, best_state = self.best
@@ -132,6 +136,7 @@ class _OuterLoop:
             selected_update=selected,
             best_validation=None if self.best is None else self.best[0],
             resumed=self.resumed,
+            peak_memory=self.peak,
         )
 
     def _content(self) -> dict[str, Any]:
@@ -175,10 +180,17 @@ class _OuterLoop:
 
     def _step(self) -> None:
         episodes = self._episodes()  # drawing them is the harness's work, not the learner's
+        device, measured = self.learner.task.device, self.steps < _MEASURED
+        if measured:
+            memory.reset_peak(device)
         start = now()
         loss = self.learner.meta_step(episodes)
-        synchronize(self.learner.task.device)
+        synchronize(device)
         self.seconds += now() - start
+        self.steps += 1
+        if measured:
+            peak = memory.peak(device)
+            self.peak = peak if self.peak is None or peak is None else max(self.peak, peak)
         self.losses.append(float(loss))
         self.update += 1
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -33,7 +33,8 @@ from metabench.harness.messages import (
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 _WORKER = "metabench.harness.worker"
-_MARK = "METABENCH_LEARNER"  # in the environment of a learner process and all its children
+_GUARDIAN = Path(__file__).with_name("guardian.py")
+_STALLED = 60  # seconds that the rest of a message may take
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -68,14 +69,20 @@ class LearnerProcess:
         watch: Callable[[Progress], None],
     ) -> None:
         self._grace, self._watch = grace, watch
-        self._stopping = threading.Lock()
-        self._mark = secrets.token_hex(16)
+        self._stopping, self._lock = threading.Lock(), threading.Lock()
         self._socket, theirs = socket.socketpair()
+        # A message that was begun and not finished must not be waited for without end.
+        stalled = struct.pack("ll", _STALLED, 0)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, stalled)
+        self._lifeline: int | None
         lifeline, self._lifeline = os.pipe()
         printed, output = os.pipe()
         self.log = BoundedLog(log, printed)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", _WORKER, str(theirs.fileno()), str(lifeline)],
+            [
+                *(sys.executable, "-I", "-S", str(_GUARDIAN), str(lifeline), str(grace)),
+                *(sys.executable, "-m", _WORKER, str(theirs.fileno()), str(lifeline)),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -83,7 +90,6 @@ class LearnerProcess:
                 **os.environ,
                 **allocator,
                 **dict.fromkeys(_THREAD_VARIABLES, str(threads)),
-                _MARK: self._mark,
             },
             pass_fds=(theirs.fileno(), lifeline),
             start_new_session=True,
@@ -124,12 +130,12 @@ class LearnerProcess:
             self._channel.send(Stop())
 
     def stop(self) -> None:
-        """End the process: SIGTERM, then SIGKILL, to its whole group."""
+        """End the process: SIGTERM, then SIGKILL, to it and all its children."""
         with self._stopping:
             if self._process.poll() is None:
-                self._signal(signal.SIGTERM)
-                self._wait()
-            self._signal(signal.SIGKILL)  # children may be left when the process is not
+                self._process.terminate()  # the guardian sees to the rest
+                self._wait(2 * self._grace + 1)
+            self._let_go()
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)  # wakes whoever sends or receives
 
@@ -137,11 +143,9 @@ class LearnerProcess:
         """Wait for the process to end; leave nothing behind, its children included."""
         self._channel.close()
         self._socket.close()
-        self._wait()
-        self._signal(signal.SIGKILL)
+        self._wait(self._grace)
+        self._let_go()
         self._process.wait()
-        kill_marked(self._mark)
-        os.close(self._lifeline)
         self.log.close(self._grace)
 
     def _ask(self, message: Start | Measure | Batch) -> FromLearner:
@@ -167,8 +171,15 @@ class LearnerProcess:
                 raise EOFError
         return self._channel.next_report()
 
+    def _let_go(self) -> None:
+        """Close the lifeline: whatever still runs is killed."""
+        with self._lock:
+            if self._lifeline is not None:
+                os.close(self._lifeline)
+            self._lifeline = None
+
     def _why_gone(self) -> Failed:
-        self._wait()
+        self._wait(self._grace)
         code = self._process.poll()
         if code is None:
             why = "the learner process closed its connection"
@@ -178,26 +189,9 @@ class LearnerProcess:
             why = f"the learner process ended with exit code {code}"
         return Failed(status="crashed", reason=why, traceback="")
 
-    def _wait(self) -> None:
+    def _wait(self, seconds: float) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(self._grace)
-
-    def _signal(self, number: signal.Signals) -> None:
-        # The process leads its own session, so its group has its number.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, number)
-
-
-def kill_marked(mark: str) -> None:
-    """Kill what a learner process started and what left its process group since.
-
-    Children inherit the environment, and with it the mark. Only Linux tells it.
-    """
-    needle = f"{_MARK}={mark}".encode()
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if needle in (folder / "environ").read_bytes().split(b"\0"):
-                os.kill(int(folder.name), signal.SIGKILL)
+            self._process.wait(seconds)
 
 
 def _out_of_step() -> LearnerFailed:

@@ -102,6 +102,7 @@ def read_config(file: Path) -> dict[str, Any]:
     return values
 
 
+_MOST_THREADS = 1024
 _LEAST = {
     "seeds": 1,
     "jobs": 1,
@@ -257,6 +258,8 @@ def check_numbers(request: Request) -> None:
         value = getattr(request, what)
         if not least <= value < math.inf:
             raise UsageError(f"{what}={value:g}: ask for at least {least}")
+    if request.threads > _MOST_THREADS:
+        raise UsageError(f"threads={request.threads}: ask for at most {_MOST_THREADS}")
     if request.memory_limit and not can_limit_memory():
         raise UsageError("memory_limit: only Linux keeps such a limit; leave it out here")
 

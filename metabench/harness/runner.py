@@ -10,6 +10,8 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from functools import partial
 from typing import Protocol, TypeVar
 
+from msgspec.structs import replace
+
 from metabench.harness.cell import Cell
 from metabench.harness.conditions import Conditions
 from metabench.harness.library import Library
@@ -34,6 +36,13 @@ class Watcher(Protocol):
     def started(self, cell: Cell) -> None: ...
     def progress(self, cell: Cell, progress: Progress) -> None: ...
     def finished(self, cell: Cell, result: Result) -> None: ...
+
+
+def contended(result: Result) -> Result:
+    """A result whose times were taken while another run was at work on the machine."""
+    if result.environment is None:
+        return result
+    return replace(result, environment=replace(result.environment, contended=True))
 
 
 class Runner:
@@ -105,7 +114,7 @@ class Runner:
     def _run_claimed(self, claims: Claims, planned: Planned) -> Result | None:
         """Run a cell; None if another run is at it."""
         path = planned.cell.path
-        if not claims.take(path):
+        if self._stopping or not claims.take(path):
             return None
         try:
             return self._done_meanwhile(planned) or self._run_one(planned)
@@ -144,18 +153,22 @@ class Runner:
             self.conditions,
             lambda progress: self.watcher.progress(cell, progress),
         )
-        if planned.state == "forced":  # to be trained anew
-            supervisor.checkpoint.unlink(missing_ok=True)
+        if planned.state == "forced":
+            supervisor.discard_checkpoint()
         with self._lock:
             self._running.add(supervisor)
             if self._stopping:
                 supervisor.stop()
+        alone = self.library.alone()
         result = supervisor.run()
+        if not (alone and self.library.alone()):
+            result = contended(result)
         with self._lock:
             self._running.discard(supervisor)
         # An interrupted attempt must not take the place of an older score.
         if result.status != "interrupted" or not (planned.stored and planned.stored.scores):
             self.store.write(cell.path, result)
+            supervisor.discard_checkpoint(result)
         self.watcher.finished(cell, result)
         self.plugins.cell_finished(cell, result)
         return result

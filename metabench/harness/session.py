@@ -11,6 +11,7 @@ import torch
 
 from metabench.errors import NotApplicable, UsageError
 from metabench.harness import memory, state
+from metabench.harness.audit import Audit
 from metabench.harness.base import Report
 from metabench.harness.checkpoint import Keeper
 from metabench.harness.environment import loaded_packages, torch_settings
@@ -33,8 +34,10 @@ from metabench.harness.room import Room
 from metabench.harness.timing import Block
 from metabench.learner import Learner, Support, TaskSpec, load
 from metabench.plugins import Plugins
-from metabench.results.schema import MetaTraining
+from metabench.results.schema import MetaTraining, Status
 from metabench.suites.material import Material
+
+_LONGEST = 500  # characters of a reason
 
 
 def _silent(fraction: float, values: dict[str, float | None]) -> None: ...
@@ -124,8 +127,9 @@ def open_session(start: Start, plugins: Plugins, report: Report) -> tuple[Sessio
     bare = memory.peak(device)
     session = Session.of(lambda: load(found.spec.build)(task, **start.params), task.seed)
     keeper = None if start.checkpoint is None else Keeper(start.checkpoint)
-    memory.reset_peak(device)
+    audit = Audit(device)
     training = session.train(start.plan, material, report, keeper)
+    waited = audit.waited() if training is not None else None
     return session, Trained(
         training=training,
         episodic=hasattr(session.learner, "meta_step"),
@@ -134,7 +138,7 @@ def open_session(start: Start, plugins: Plugins, report: Report) -> tuple[Sessio
         settings=torch_settings(),
         device_name=None if device == "cpu" else _device_name(device),
         bare_memory=bare,
-        peak_memory=None if training is None else memory.peak(device),
+        waited=waited,
     )
 
 
@@ -160,19 +164,29 @@ def seed_everything(seed: int) -> None:
 
 
 def failure(error: BaseException) -> Failed:
-    """What to tell the supervisor about an exception."""
-    text = "".join(traceback.format_exception(error))
+    """What to tell the supervisor about an exception, whatever it says of itself."""
+    words = _words(error)
+    try:
+        text = "".join(traceback.format_exception(error))
+    except Exception as other:  # its own __str__ raises
+        text = f"{words} (no traceback: {type(other).__name__})\n"
+    text = text.encode(errors="backslashreplace").decode()
     if isinstance(error, NotApplicable):
-        return Failed(status="not_applicable", reason=str(error), traceback="")
-    if memory.is_out_of_memory(error):
-        return Failed(status="oom", reason=_one_line(error), traceback=text)
-    return Failed(status="error", reason=_one_line(error), traceback=text)
+        return Failed(status="not_applicable", reason=words, traceback="")
+    reason = f"{type(error).__name__}: {words}" if words else type(error).__name__
+    status: Status = "oom" if memory.is_out_of_memory(error) else "error"
+    return Failed(status=status, reason=reason, traceback=text)
 
 
-def _one_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    name = type(error).__name__
-    return f"{name}: {lines[0]}" if lines else name
+def _words(error: BaseException) -> str:
+    """The first line of what an exception says, not too much of it."""
+    try:
+        said = str(error)
+    except Exception:
+        said = ""
+    line = next((line.strip() for line in said.splitlines() if line.strip()), "")
+    line = line.encode(errors="backslashreplace").decode()
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
 
 
 def _device_name(device: str) -> str:

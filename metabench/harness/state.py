@@ -4,30 +4,41 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Iterator
-from typing import Any
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from metabench.learner import Learner
 
-_SCALARS = (bool, int, float)
+_PLAIN = (bool, int, float, str, type(None))
 _OWN_KINDS = (torch.Tensor, np.ndarray, torch.Generator, np.random.Generator, random.Random)
+# Objects of these packages that have no `state_dict` are not looked into.
+_CLOSED = frozenset({"torch", "numpy", "metabench", "builtins", *sys.stdlib_module_names})
+
+
+class _Part(NamedTuple):
+    """Something that has a state: its name, itself, and how another is put in its place."""
+
+    name: str
+    value: Any
+    replace: Callable[[Any], None]
 
 
 def state_dict(learner: Learner) -> dict[str, Any]:
-    """Everything the next `meta_step` needs, copied.
+    """Everything the next `meta_step` needs, copied, as tensors and plain values.
 
-    That is what hangs on the learner's attributes, also in lists, tuples and dicts: everything
-    with a `state_dict` of its own (modules, optimisers, schedulers), tensors, arrays, random
-    generators and numbers. A learner may have `state_dict` and `load_state_dict` instead.
+    That is what hangs on the learner's attributes, also in lists, tuples, dicts, deques and
+    objects of the plugin's own classes: everything with a `state_dict` of its own (modules,
+    optimisers, schedulers), tensors, arrays, random generators, numbers and texts. A learner
+    may have `state_dict` and `load_state_dict` instead.
     """
     if _has_own(learner):
         return copy.deepcopy(dict(learner.state_dict()))  # type: ignore[attr-defined]
-    state = {name: _saved(part) for name, part in _parts(learner)}
-    numbers = {k: v for k, v in vars(learner).items() if isinstance(v, _SCALARS)}
-    return {**state, **numbers}
+    return {part.name: _saved(part.value) for part in _parts(learner)}
 
 
 def load_state_dict(learner: Learner, state: dict[str, Any]) -> None:
@@ -35,11 +46,9 @@ def load_state_dict(learner: Learner, state: dict[str, Any]) -> None:
     if _has_own(learner):
         learner.load_state_dict(copy.deepcopy(state))  # type: ignore[attr-defined]
         return
-    for name, part in _parts(learner):
-        _put_back(part, state[name])
-    for name, value in state.items():
-        if isinstance(value, _SCALARS):
-            setattr(learner, name, value)
+    for part in list(_parts(learner)):
+        if part.name in state:  # else it came up later, and the state did without it
+            _put_back(part, state[part.name])
 
 
 def fits(learner: Learner, state: dict[str, Any]) -> bool:
@@ -49,9 +58,27 @@ def fits(learner: Learner, state: dict[str, Any]) -> bool:
     """
     own = state_dict(learner)
     return own.keys() == state.keys() and all(
-        not isinstance(value, torch.Tensor) or value.shape == state[name].shape
-        for name, value in own.items()
+        _alike(value, state[name]) for name, value in own.items()
     )
+
+
+def _alike(own: Any, saved: Any) -> bool:
+    if isinstance(own, torch.Tensor) and isinstance(saved, torch.Tensor):
+        return own.shape == saved.shape
+    if isinstance(own, _PLAIN):  # None may have become a number or a tensor, not an optimiser
+        return isinstance(saved, (*_PLAIN, torch.Tensor))
+    return type(own) is type(saved)
+
+
+def parameter_count(learner: Learner) -> int:
+    """Learnable numbers in the learner's modules and tensors, each counted once."""
+    found: dict[int, int] = {}
+    for _, value, _ in _parts(learner):
+        if isinstance(value, torch.nn.Module):
+            found |= {id(p): p.numel() for p in value.parameters()}
+        elif isinstance(value, torch.Tensor) and value.requires_grad:
+            found[id(value)] = value.numel()
+    return sum(found.values())
 
 
 def plain(value: Any) -> Any:
@@ -72,45 +99,59 @@ def arrays(value: Any) -> Any:
     return value
 
 
-def parameter_count(learner: Learner) -> int:
-    """Learnable numbers in the learner's modules and tensors, each counted once."""
-    found: dict[int, int] = {}
-    for _, part in _parts(learner):
-        if isinstance(part, torch.nn.Module):
-            found |= {id(p): p.numel() for p in part.parameters()}
-        elif isinstance(part, torch.Tensor) and part.requires_grad:
-            found[id(part)] = part.numel()
-    return sum(found.values())
+def _saved(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.detach().clone()
+    if isinstance(value, np.ndarray):
+        return plain(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, torch.Generator):
+        return value.get_state()
+    if isinstance(value, np.random.Generator):
+        return plain(value.bit_generator.state)
+    if isinstance(value, random.Random):
+        return value.getstate()
+    if isinstance(value, deque):
+        return list(value)
+    if isinstance(value, dict):
+        return copy.deepcopy(dict(value))
+    if isinstance(value, (*_PLAIN, list, tuple)):
+        return copy.deepcopy(value)
+    return copy.deepcopy(value.state_dict())
 
 
-def _saved(part: Any) -> Any:
-    if isinstance(part, torch.Tensor):
-        return part.detach().clone()
-    if isinstance(part, np.ndarray):
-        return plain(part)
-    if isinstance(part, torch.Generator):
-        return part.get_state()
-    if isinstance(part, np.random.Generator):
-        return plain(part.bit_generator.state)
-    if isinstance(part, random.Random):
-        return part.getstate()
-    return copy.deepcopy(part.state_dict())
-
-
-def _put_back(part: Any, saved: Any) -> None:
-    if isinstance(part, torch.Tensor):
+def _put_back(part: _Part, saved: Any) -> None:
+    value = part.value
+    if isinstance(saved, _PLAIN) and not isinstance(value, np.generic):
+        part.replace(saved)
+    elif isinstance(value, _PLAIN):
+        part.replace(saved.clone() if isinstance(saved, torch.Tensor) else copy.deepcopy(saved))
+    elif isinstance(value, torch.Tensor):
         with torch.no_grad():
-            part.copy_(saved)
-    elif isinstance(part, np.ndarray):
-        part[...] = arrays(saved)
-    elif isinstance(part, torch.Generator):
-        part.set_state(saved)
-    elif isinstance(part, np.random.Generator):
-        part.bit_generator.state = arrays(saved)
-    elif isinstance(part, random.Random):
-        part.setstate(saved)
+            value.copy_(saved)
+    elif isinstance(value, np.ndarray):
+        value[...] = arrays(saved)
+    elif isinstance(value, np.generic):
+        part.replace(type(value)(saved))
+    elif isinstance(value, torch.Generator):
+        value.set_state(saved)
+    elif isinstance(value, np.random.Generator):
+        value.bit_generator.state = arrays(saved)
+    elif isinstance(value, random.Random):
+        value.setstate(saved)
+    elif isinstance(value, list):
+        value[:] = copy.deepcopy(saved)
+    elif isinstance(value, dict):
+        value.clear()
+        value.update(copy.deepcopy(saved))
+    elif isinstance(value, deque):
+        value.clear()
+        value.extend(copy.deepcopy(saved))
+    elif isinstance(value, tuple):
+        part.replace(copy.deepcopy(saved))
     else:
-        part.load_state_dict(copy.deepcopy(saved))
+        value.load_state_dict(copy.deepcopy(saved))
 
 
 def _has_own(learner: Learner) -> bool:
@@ -118,23 +159,56 @@ def _has_own(learner: Learner) -> bool:
     return hasattr(learner, "state_dict") and not isinstance(learner, torch.nn.Module)
 
 
-def _parts(learner: Learner) -> Iterator[tuple[str, Any]]:
-    """Everything that has a state, with a name for it, each once."""
-    seen: set[int] = set()
+def _parts(learner: Learner) -> Iterator[_Part]:
+    """Everything that has a state, each once, with a name for it."""
+    seen: set[int] = {id(learner)}
 
-    def walk(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-        if id(value) in seen:
-            return
-        seen.add(id(value))
+    def walk(name: str, value: Any, replace: Callable[[Any], None]) -> Iterator[_Part]:
+        if not isinstance(value, _PLAIN):
+            if id(value) in seen:
+                return
+            seen.add(id(value))
         has_state = hasattr(value, "state_dict") and hasattr(value, "load_state_dict")
-        if has_state or isinstance(value, _OWN_KINDS):
-            yield name, value
+        if has_state or isinstance(value, (*_OWN_KINDS, np.generic)) or _is_plain(value):
+            yield _Part(name, value, replace)
         elif isinstance(value, dict):
-            for key, item in value.items():
-                yield from walk(f"{name}.{key}", item)
-        elif isinstance(value, list | tuple):
+            for key in list(value):
+                yield from walk(f"{name}.{key}", value[key], _item_setter(value, key))
+        elif isinstance(value, list | deque):
             for i, item in enumerate(value):
-                yield from walk(f"{name}.{i}", item)
+                yield from walk(f"{name}.{i}", item, _item_setter(value, i))
+        elif isinstance(value, tuple):  # its own items cannot be replaced, only what is in them
+            for i, item in enumerate(value):
+                yield from walk(f"{name}.{i}", item, lambda _: None)
+        elif hasattr(value, "__dict__") and _is_open(value):
+            yield from attributes(value, f"{name}.")
 
-    for name, value in vars(learner).items():
-        yield from walk(name, value)
+    def attributes(of: Any, prefix: str) -> Iterator[_Part]:
+        for key, value in list(vars(of).items()):
+            # A learner that is a module keeps its layers in hidden dicts; they are its own.
+            yield from walk(f"{prefix}{key}", value, _attribute_setter(of, key))
+
+    yield from attributes(learner, "")
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is, or holds, nothing but numbers and texts: it is saved as a whole."""
+    if isinstance(value, dict):
+        return all(isinstance(key, _PLAIN) and _is_plain(item) for key, item in value.items())
+    if isinstance(value, list | tuple | deque):
+        return all(map(_is_plain, value))
+    return type(value) in _PLAIN
+
+
+def _is_open(value: Any) -> bool:
+    """Whether an object's attributes are a state: those of the plugin's own classes are."""
+    kind = type(value)
+    return kind is not type and kind.__module__.partition(".")[0] not in _CLOSED
+
+
+def _item_setter(container: Any, key: Any) -> Callable[[Any], None]:
+    return lambda value: container.__setitem__(key, value)
+
+
+def _attribute_setter(of: Any, name: str) -> Callable[[Any], None]:
+    return lambda value: vars(of).__setitem__(name, value)

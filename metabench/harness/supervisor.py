@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 from collections.abc import Callable
@@ -90,10 +91,17 @@ class Supervisor:
                 failed = Failed("error", str(error), "")
             except ValueError as error:  # outputs that no harness code sent
                 failed = Failed("crashed", str(error), "")
-        result = self._result(found, failed, perf_counter() - started)
-        if result.status not in _RESUMABLE and not self.conditions.keep_checkpoints:
+        return self._result(found, failed, perf_counter() - started)
+
+    def discard_checkpoint(self, result: Result | None = None) -> None:
+        """Remove what training left, when its result is stored or it is to be done anew."""
+        done = result is None or result.status not in _RESUMABLE
+        if not done or (result is not None and self.conditions.keep_checkpoints):
+            return
+        with contextlib.suppress(OSError):  # a checkpoint too many does no harm
             self.checkpoint.unlink(missing_ok=True)
-        return result
+            for folder in list(self.checkpoint.parents)[:3]:
+                folder.rmdir()  # if it is empty
 
     def stop(self, why: str = "interrupted") -> None:
         """End the cell; its status will be `why`: "interrupted" or "timeout"."""
@@ -112,7 +120,8 @@ class Supervisor:
                 self.log, conditions.threads, conditions.allocator, conditions.grace, self.watch
             )
         limit = conditions.time_limit
-        timer = threading.Timer(limit or 0, self.stop, ("timeout",))
+        seconds = min(limit or 0, threading.TIMEOUT_MAX)
+        timer = threading.Timer(seconds, self.stop, ("timeout",))
         try:
             if limit is not None:
                 timer.start()
@@ -185,7 +194,14 @@ class Supervisor:
     def _result(self, found: _Found | None, failed: Failed | None, wall_s: float) -> Result:
         trained, conditions = self._trained, self.conditions
         measured = None if found is None else found.measured
-        waited = None if measured is None else measured.timing.waited
+        waited = [
+            share
+            for share in (
+                None if trained is None else trained.waited,
+                None if measured is None else measured.timing.waited,
+            )
+            if share is not None
+        ]
         return Result(
             status="ok" if failed is None else failed.status,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -201,7 +217,7 @@ class Supervisor:
                 trained,
                 conditions.threads,
                 conditions.allocator,
-                conditions.contended or (waited is not None and waited > _CONTENDED),
+                conditions.contended or max(waited, default=0.0) > _CONTENDED,
                 conditions.results,
             ),
             failure=None if failed is None else self._failure(failed),
@@ -214,7 +230,6 @@ class Supervisor:
         return Memory(
             kind="resident" if self.cell.device == "cpu" else "device",
             bare=trained.bare_memory,
-            meta_training=trained.peak_memory,
             adapt=None if measured is None else measured.adapt_memory,
             predict=None if measured is None else measured.predict_memory,
         )

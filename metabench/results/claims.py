@@ -7,7 +7,7 @@ import os
 import zlib
 from pathlib import Path
 
-from metabench.results.store import LOGS
+from metabench.results.store import LOGS, unwritable
 
 _FILE = "claims.lock"
 
@@ -20,13 +20,19 @@ class Claims:
 
     Args:
         root: the results folder.
+
+    Raises:
+        DataError: it cannot be written to.
     """
 
     def __init__(self, root: Path) -> None:
-        folder = root / LOGS
-        folder.mkdir(parents=True, exist_ok=True)
-        # Open for as long as any lock is held: closing it anywhere would give up all of them.
-        self._file = os.open(folder / _FILE, os.O_RDWR | os.O_CREAT, 0o644)
+        file = root / LOGS / _FILE
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            # Open for as long as any lock is held: closing it would give up all of them.
+            self._file = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise unwritable(file, error) from error
 
     def take(self, path: Path) -> bool:
         """Claim a cell by its path; False if another process has it."""

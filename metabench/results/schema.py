@@ -108,6 +108,7 @@ class MetaTraining(Struct, frozen=True, kw_only=True):
     selected_update: int
     best_validation: float | None = None
     resumed: int = 0  # how often it was broken off and gone on with
+    peak_memory: int | None = None  # bytes, of one update (of the whole `fit`); None: unknown
 
 
 class Timing(Struct, frozen=True, kw_only=True):
@@ -124,13 +125,12 @@ class Timing(Struct, frozen=True, kw_only=True):
 
 
 class Memory(Struct, frozen=True, kw_only=True):
-    """Peak memory of each phase in bytes; `None` where it was not measured."""
+    """Memory in bytes; `None` where it is not known. `MetaTraining` has that of training."""
 
     kind: str  # "resident": of the process, Python and torch included; "device": torch's allocator
     bare: int | None = None  # before the learner was built
-    meta_training: int | None = None
-    adapt: int | None = None  # to one task
-    predict: int | None = None  # of one task
+    adapt: int | None = None  # peak while one task is adapted to
+    predict: int | None = None  # and predicted
 
 
 class Environment(Struct, frozen=True, kw_only=True):

@@ -66,7 +66,7 @@ class Store:
             self.root.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=self.root).close()
         except OSError as error:
-            raise _unwritable(self.root, error) from error
+            raise unwritable(self.root, error) from error
         for pattern in (".*.tmp", "*/*/.*.tmp", f"{CHECKPOINTS}/*/*/.*.tmp"):
             remove_leftovers(self.root.glob(pattern))
 
@@ -80,7 +80,7 @@ class Store:
         try:
             write_atomically(file, encode(result))
         except OSError as error:
-            raise _unwritable(file, error) from error
+            raise unwritable(file, error) from error
         return file
 
     def load(self, path: Path) -> Result | None:
@@ -105,10 +105,14 @@ class Store:
         """
         file = self.root / path
         aside = file.with_name(file.name + DAMAGED)
+        number = 2
+        while aside.exists():
+            aside = file.with_name(f"{file.name}{DAMAGED}-{number}")
+            number += 1
         try:
             file.replace(aside)
         except OSError as error:
-            raise _unwritable(aside, error) from error
+            raise unwritable(aside, error) from error
         _log.warning("%s is damaged: kept as %s, its cell runs again", file, aside.name)
         return aside
 
@@ -132,7 +136,8 @@ class Store:
         return results, problems
 
 
-def _unwritable(file: Path, error: OSError) -> DataError:
+def unwritable(file: Path, error: OSError) -> DataError:
+    """The error for a results folder that does not take a file."""
     return DataError(
         f"cannot write {file}: {error.strerror}; free some space or choose another folder "
         "with --results"

@@ -58,7 +58,7 @@ def test_a_failure_comes_with_traceback_and_log(cli, tmp_path, monkeypatch, wher
     outcome = cli("why", f"results/{path}" if where == "above" else path.name)
     assert outcome.code == 0
     assert outcome.out.endswith(
-        f"reason: ValueError: broken\nlog: {tmp_path / 'results' / log}\n"
+        f"reason: ValueError: broken\nlog: {tmp_path / 'results' / log} (not there)\n"
         "Traceback ...\nValueError: broken\n"
     )
     assert "score" not in outcome.out

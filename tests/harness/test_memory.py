@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from harness.materials import task
+from harness.materials import plan, task
 
-from metabench import BatchedLearner, Support
+from metabench import BatchedLearner, Suite, Support
 from metabench.harness import memory
 from metabench.harness.measure import measure_peaks
+from metabench.harness.outer_loop import meta_train
 from metabench.harness.timing import Block
+from metabench.suites.material import Material
 
 GIB = 2**30
 BLOCK = Block(Support(torch.zeros(1, 5, 1, 8, 8), torch.zeros(1, 5)), torch.zeros(1, 15, 1, 8, 8))
@@ -105,3 +108,32 @@ def test_a_device_that_does_not_count_has_an_unknown_peak(monkeypatch) -> None:
     FakeDevice(monkeypatch, max_memory_allocated=refuse, memory_reserved=refuse)
     assert memory.peak("mps") is None
     assert memory.reserved("mps") == 0
+
+
+class Trains(Hungry):
+    def meta_step(self, episodes: Any) -> float:
+        self.eat("meta-training")
+        return 0.0
+
+
+@pytest.mark.parametrize(("phase", "extra"), [("meta-training", GIB), ("predict", 0)])
+def test_the_peak_of_meta_training_is_that_of_an_update_alone(phase: str, extra: int) -> None:
+    # Validation predicts too, with many tasks at once.
+    memory.reset_peak("cpu")
+    rest = memory.peak("cpu")
+    learner = Trains(phase)
+    training = meta_train(learner, validated(), plan(updates=10), lambda *_: None)
+    assert rest is not None
+    assert training.peak_memory is not None
+    assert abs(training.peak_memory - rest - extra) < 0.05 * GIB
+
+
+def validated() -> Material:
+    """Digits with a validation split."""
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (400, 8, 8), dtype=np.uint8), np.arange(400) % 20
+    splits = {"base": range(8), "validation": range(8, 13), "novel": range(13, 20)}
+    material = Suite.from_arrays(x, y, way=5, splits=splits, query=5).open().material
+    assert material is not None
+    assert material.validation is not None
+    return material

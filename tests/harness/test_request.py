@@ -118,7 +118,7 @@ def test_an_empty_shard_says_so(ask) -> None:
     ("values", "error"),
     [
         ({"suites": ["digit-5w1s"]}, "unknown suite 'digit-5w1s': did you mean 'digits-5w1s'?"),
-        ({"suites": ["omni*"]}, "unknown suite 'omni*': known: digits-5w1s, "),
+        ({"suites": ["none-such*"]}, "unknown suite 'none-such*': known: digits-5w1s, "),
         ({"algorithms": ["protonett"]}, "unknown algorithm 'protonett': did you mean 'protonet'?"),
         (
             {"algorithms": ["protonet[backbon=conv4]"]},

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import collections
 import io
 from typing import Any
 
@@ -120,3 +121,87 @@ def test_a_learner_that_is_a_module_itself_is_kept_with_its_optimiser() -> None:
     learner = Both(task())
     assert state.parameter_count(learner) == 64 * 5 + 5
     assert "optimizer" in state.state_dict(learner)
+
+
+class Bookkeeper(Trained):
+    """Keeps numbers in every sort of container, and in an object of its own."""
+
+    class Helper:
+        def __init__(self) -> None:
+            self.weight = torch.zeros(2)
+            self.seen = 0
+
+    def __init__(self, task: TaskSpec) -> None:
+        super().__init__(task)
+        self.stats = {"n": 0, "mean": 0.0}
+        self.history: list[float] = []
+        self.recent: collections.deque[float] = collections.deque(maxlen=2)
+        self.mixed = [torch.zeros(1), 0]
+        self.scalar = np.float32(0)
+        self.helper = self.Helper()
+        self.phase = "warm-up"
+        self.last: torch.Tensor | None = None
+
+    def step(self) -> None:
+        super().step()
+        self.stats["n"] += 1
+        self.stats["mean"] += 0.5
+        self.history.append(float(self.stats["n"]))
+        self.recent.append(float(self.stats["n"]))
+        self.mixed[0] += 1
+        self.mixed[1] += 1
+        self.scalar = self.scalar + np.float32(0.25)
+        self.helper.weight += 2
+        self.helper.seen += 1
+        self.phase = "trained"
+        self.last = torch.ones(3)
+
+    def everything(self) -> tuple[Any, ...]:
+        last = None if self.last is None else self.last.tolist()
+        return (
+            *(dict(self.stats), list(self.history), list(self.recent)),
+            *(self.mixed[0].item(), self.mixed[1], float(self.scalar), type(self.scalar)),
+            *(self.helper.weight.tolist(), self.helper.seen, self.phase, last),
+        )
+
+
+def saved_and_read(learner: Learner) -> dict[str, Any]:
+    buffer = io.BytesIO()
+    torch.save(state.state_dict(learner), buffer)
+    buffer.seek(0)
+    found: dict[str, Any] = torch.load(buffer, weights_only=True)
+    return found
+
+
+def test_numbers_in_containers_and_objects_are_state_too() -> None:
+    first = Bookkeeper(task())
+    for _ in range(3):
+        first.step()
+    saved = saved_and_read(first)
+    second = Bookkeeper(task())
+    assert state.fits(second, saved)
+    state.load_state_dict(second, saved)
+    assert second.everything() == first.everything()
+    first.step()
+    second.step()
+    assert second.everything() == first.everything()
+    assert second.recent.maxlen == 2
+
+
+def test_an_earlier_state_is_put_back_whatever_came_after() -> None:
+    learner = Bookkeeper(task())
+    before = learner.everything()
+    saved = state.state_dict(learner)
+    learner.step()
+    learner.more = torch.zeros(4)  # type: ignore[attr-defined]
+    state.load_state_dict(learner, saved)
+    assert learner.everything() == before
+
+
+def test_what_only_came_up_in_training_does_not_fit_a_new_learner() -> None:
+    learner = Bookkeeper(task())
+    learner.late = torch.zeros(4)  # type: ignore[attr-defined]
+    assert not state.fits(Bookkeeper(task()), saved_and_read(learner))
+    learner = Bookkeeper(task())
+    learner.last = torch.optim.SGD([learner.scale], lr=0.1)  # type: ignore[assignment]
+    assert not state.fits(Bookkeeper(task()), saved_and_read(learner))

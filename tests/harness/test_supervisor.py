@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+import subprocess
+import sys
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from metabench.api import Run
+from metabench.errors import DataError
+from metabench.files import others
+from metabench.harness.process import LearnerProcess
 from metabench.harness.request import Request
 from metabench.results.schema import Result
+from metabench.results.store import Store
 
 SENTINELS = str(Path(__file__).parents[1] / "sentinels" / "misbehaving.py")
 
@@ -73,12 +83,15 @@ def test_every_failure_costs_its_own_cell_and_is_named(tmp_path: Path) -> None:
         "segfaults": ("crashed", "killed by SIGSEGV"),
         "out-of-memory": ("oom", "OutOfMemoryError: out of memory"),
         "closes-pipes": ("crashed", "the learner process"),
+        "says-what-cannot-be-said": ("error", "RuntimeError: a lone \\udcff and so on"),
+        "has-no-words": ("error", "Mute"),
     }
     results = run(tmp_path, *expected)
     for name, (status, reason) in expected.items():
         failure = results[name].failure
         assert results[name].status == status, (name, failure)
         assert reason in (failure.reason if failure else ""), name
+        assert failure is None or len(failure.reason) < 600
     assert results["honest"].scores is not None
 
 
@@ -101,7 +114,7 @@ def test_a_time_limit_ends_a_learner_that_ignores_being_asked(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["leaves-child", "leaves-detached-child"])
+@pytest.mark.parametrize("name", ["leaves-child", "leaves-detached-child", "leaves-clean-child"])
 def test_children_of_a_learner_end_with_it(tmp_path: Path, name: str) -> None:
     result = run(tmp_path, name)[name]
     assert result.failure is not None
@@ -186,15 +199,100 @@ def test_patching_the_clock_changes_nothing(tmp_path: Path) -> None:
     assert min(result.timing.adapt_s) > 0
 
 
-def test_a_learner_process_does_not_outlive_its_supervisor(tmp_path: Path) -> None:
-    from metabench.harness.process import LearnerProcess
+def descendants(pid: int) -> list[int]:
+    """Every process below another, daemons that it has adopted included."""
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    found, look = [], [pid]
+    while look:
+        parent = look.pop()
+        below = [child for child, of in parents.items() if of == parent]
+        found += below
+        look += below
+    return found
 
+
+@pytest.mark.parametrize("killed", ["supervisor", "guardian"])
+def test_a_learner_process_does_not_outlive_who_watches_it(tmp_path: Path, killed: str) -> None:
     process = LearnerProcess(tmp_path / "log", 1, {}, grace=30, watch=lambda progress: None)
-    pid = process._process.pid
-    # What the system does to the pipes of a supervisor that is killed:
-    os.close(process._lifeline)
-    process._channel.close()
+    guardian = process._process.pid
+    wait_for(lambda: len(descendants(guardian)) == 1)
+    (learner,) = descendants(guardian)
+    if killed == "guardian":
+        os.kill(guardian, signal.SIGKILL)
+    else:  # what the system does to the pipes of a supervisor that is killed
+        process._let_go()
+        process._channel.close()
     assert process._process.wait(30) != 0
-    assert gone(pid)
-    process._lifeline = os.open(os.devnull, os.O_RDONLY)
+    assert gone(learner)
     process.close()
+
+
+@pytest.mark.slow
+def test_a_stopped_learner_and_its_daemons_end_with_a_killed_supervisor(tmp_path: Path) -> None:
+    command = ("run", "-p", SENTINELS, "-s", "digits-5w1s", "-a", "stops-itself", "--threads", "1")
+    run = subprocess.Popen(
+        [sys.executable, "-m", "metabench", *command, "--results", str(tmp_path)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    log = tmp_path / "logs" / "digits-5w1s" / "stops-itself" / "default-s0-smoke-cpu.log"
+    wait_for(lambda: log.exists() and log.read_text().endswith("\n"))
+    pids = [int(word) for word in log.read_text().split()[1:]]
+    run.kill()
+    run.wait()
+    assert len(pids) == 2
+    assert all(map(gone, pids))
+
+
+@pytest.mark.slow
+def test_a_state_that_cannot_be_saved_costs_the_checkpoint_only(tmp_path: Path) -> None:
+    result = run(tmp_path, "cannot-be-saved", checkpoint_every=0.0)["cannot-be-saved"]
+    assert result.status == "ok"
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_cannot_be_removed_costs_no_result(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "digits-5w1s").touch()
+    assert run(tmp_path, "honest")["honest"].status == "ok"
+    assert len(Store(tmp_path).paths()) == 1
+
+
+@pytest.mark.slow
+def test_a_log_that_cannot_be_kept_costs_no_result(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "digits-5w1s").touch()
+    assert run(tmp_path, "honest")["honest"].status == "ok"
+
+
+def test_a_results_folder_with_something_in_the_way_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "logs").touch()
+    with pytest.raises(DataError, match=r"cannot write .*claims\.lock: .*--results"):
+        run(tmp_path, "honest")
+
+
+@pytest.mark.slow
+def test_cells_beside_another_run_are_contended(tmp_path: Path) -> None:
+    assert not was_contended(run(tmp_path / "a", "honest", jobs=1)["honest"])
+    code = "from metabench.harness.library import Library; Library(None); input()"
+    other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
+    try:
+        wait_for(lambda: bool(others(Path(tempfile.gettempdir()).glob(".metabench.*.tmp"))))
+        assert was_contended(run(tmp_path / "b", "honest", jobs=1)["honest"])
+    finally:
+        other.communicate(b"\n")
+
+
+def was_contended(result: Result) -> bool:
+    assert result.environment is not None
+    return result.environment.contended
+
+
+def wait_for(what: Callable[[], bool], seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)

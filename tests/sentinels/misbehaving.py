@@ -111,6 +111,48 @@ class LeavesDetachedChild(Honest):
         raise RuntimeError("left a child behind")
 
 
+class LeavesCleanChild(Honest):
+    """The child leaves the session and inherits no environment."""
+
+    def adapt(self, support):
+        child = subprocess.Popen(["sleep", "600"], env={}, start_new_session=True)
+        print("child", child.pid, flush=True)
+        raise RuntimeError("left a child behind")
+
+
+class StopsItself(Honest):
+    """Neither works nor ends, and none of its threads runs."""
+
+    def adapt(self, support):
+        child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+        print("child", child.pid, os.getpid(), flush=True)
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
+class SaysWhatCannotBeSaid(Honest):
+    def adapt(self, support):
+        raise RuntimeError("a lone \udcff " + "and so on " * 1000)
+
+
+class HasNoWords(Honest):
+    def adapt(self, support):
+        class Mute(Exception):
+            def __str__(self):
+                raise ValueError("no words")
+
+        raise Mute
+
+
+class CannotBeSaved(Honest):
+    def meta_step(self, episodes):
+        return 0.0
+
+    def state_dict(self):
+        raise RuntimeError("cannot be saved")
+
+    def load_state_dict(self, state): ...
+
+
 class PrintsWithoutEnd(Honest):
     """300 MB to stdout and to stderr before it does its work."""
 

@@ -1,0 +1,132 @@
+"""The parent of one learner process: when either it or the supervisor ends, so does all below.
+
+`python -I -S guardian.py LIFELINE GRACE COMMAND...` runs the command in a session of its own and
+ends as it ends. On SIGTERM the command gets SIGTERM, and GRACE seconds later SIGKILL. When the
+supervisor's end of the lifeline closes, everything is killed at once. What the command started
+and left behind, daemons included, is killed in any case: orphans come to this process (Linux).
+
+A thread of the learner process could not do this: a plugin may hold the interpreter's lock, or
+have stopped its process. It imports nothing of metabench, to be up in milliseconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import select
+import signal
+import sys
+import time
+
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
+_LINUX = sys.platform == "linux"
+
+
+def main() -> None:
+    """Run the command to its end, whichever that is."""
+    lifeline, grace, command = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]
+    if _LINUX:
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    wakeup, told = os.pipe()
+    for end in (wakeup, told):
+        os.set_blocking(end, False)
+    signal.set_wakeup_fd(told)
+    for number in (signal.SIGCHLD, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    child = _start(command)
+    # The command's own pipes must close when it closes them, or ends.
+    kept = sorted((lifeline, wakeup, told))
+    for above, below in zip([2, *kept], [*kept, 1024], strict=True):
+        os.closerange(above + 1, below)
+    deadline = None
+    while True:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        ready, _, _ = select.select([lifeline, wakeup], [], [], left)
+        signals = os.read(wakeup, 1024) if wakeup in ready else b""
+        if lifeline in ready or not ready:
+            _kill_descendants(child)
+        if signal.SIGTERM in signals and deadline is None:
+            deadline = time.monotonic() + grace
+            with contextlib.suppress(OSError):
+                os.killpg(child, signal.SIGTERM)
+        status = _reaped(child)
+        if status is not None:
+            _kill_descendants(child)
+            _end_like(status)
+
+
+def _start(command: list[str]) -> int:
+    child = os.fork()
+    if child:
+        return child
+    os.setsid()
+    if _LINUX:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    os.execv(command[0], command)
+
+
+def _reaped(child: int) -> int | None:
+    """The status of the command if it has ended; orphans that have are reaped too."""
+    status = None
+    with contextlib.suppress(ChildProcessError):
+        while (found := os.waitpid(-1, os.WNOHANG))[0]:
+            if found[0] == child:
+                status = found[1]
+    return status
+
+
+def _kill_descendants(child: int) -> None:
+    """Kill the command's group and all below this process, until nothing is left."""
+    with contextlib.suppress(OSError):
+        os.killpg(child, signal.SIGKILL)
+    for _ in range(1000):  # what is killed may have forked a moment before
+        alive = _descendants() if _LINUX else []
+        if not alive:
+            return
+        for pid in alive:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.002)
+        for pid in alive:
+            if pid != child:
+                with contextlib.suppress(OSError):
+                    os.waitpid(pid, os.WNOHANG)
+
+
+def _descendants() -> list[int]:
+    """Processes below this one that have not ended, by /proc."""
+    children: dict[int, list[int]] = {}
+    ended: set[int] = set()
+    for name in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208  pathlib takes long to import
+        with contextlib.suppress(OSError), open(f"/proc/{name}/stat") as file:  # noqa: PTH123
+            state, parent = file.read().rpartition(")")[2].split()[:2]
+            children.setdefault(int(parent), []).append(int(name))
+            if state == "Z":
+                ended.add(int(name))
+    found, look = [], [os.getpid()]
+    while look:
+        below = children.get(look.pop(), [])
+        found += below
+        look += below
+    return [pid for pid in found if pid not in ended]
+
+
+def _end_like(status: int) -> None:
+    """End by the same signal, or with the same exit code."""
+    if os.WIFSIGNALED(status):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        number = os.WTERMSIG(status)
+        if number != signal.SIGKILL:
+            signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        time.sleep(10)  # until it is delivered
+    os._exit(os.waitstatus_to_exitcode(status))
+
+
+if __name__ == "__main__":
+    main()
