@@ -23,20 +23,25 @@ check: $(VENV)/.installed-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The committed results and the leaderboard made from them; resumes where it stopped.
+# The committed results and the leaderboard made from them; resumes where it stopped. Omniglot is
+# looked for in the data root (METABENCH_DATA), else downloaded.
+define RUNS
+-s digits-5w1s -s digits-chunks -s sinusoid-5s -s "glyphs-5w*" --budget standard
+-s digits-5w5s -a chance -a pixel-1nn -a cnn-adam -a untrained -a "m*[inner_lr=0.2,inner_steps=3,adapt_steps=10]" --budget standard
+-s "omniglot-[52]*" -a chance -a pixel-1nn -a untrained -a pca-lr -a "protonet[train_way=30,train_shot=1]" --budget standard
+-s "omniglot-5w*" -a sgd -a cnn-adam -a pretrained -a "m*" -a "m*[backbone=conv4[bn=episode]]" --budget standard
+-s sinusoid-5s -s sinusoid-10s -a chance -a pretrained -a "m*" --budget paper --threads 1
+-s sinusoid-5s -a "maml[train_shot=10,tasks_per_step=25]" -a "maml[train_shot=10,tasks_per_step=25,adapt_steps=10]" --budget paper --threads 1
+-s "sinusoid-freq-*" -a chance -a pretrained -a "m*[train_shot=5]" --budget paper --threads 1
+endef
+export RUNS
+RUN := $(BIN)/metabench run --seeds $(SEEDS) --results results
+
 results: $(VENV)/.installed
-	$(BIN)/metabench run -s digits-5w1s -s digits-chunks -s sinusoid-5s -s "glyphs-5w*" \
-	    --budget standard --seeds $(SEEDS) --results results
-	$(BIN)/metabench run -s digits-5w5s -a chance -a pixel-1nn -a cnn-adam -a untrained \
-	    -a "m*[inner_lr=0.2,inner_steps=3,adapt_steps=10]" \
-	    --budget standard --seeds $(SEEDS) --results results
-	$(BIN)/metabench run -s sinusoid-5s -s sinusoid-10s -a chance -a pretrained -a "m*" \
-	    --budget paper --threads 1 --results results
-	$(BIN)/metabench run -s sinusoid-5s -a "maml[train_shot=10,tasks_per_step=25]" \
-	    -a "maml[train_shot=10,tasks_per_step=25,adapt_steps=10]" \
-	    --budget paper --threads 1 --results results
-	$(BIN)/metabench run -s "sinusoid-freq-*" -a chance -a pretrained -a "m*[train_shot=5]" \
-	    --budget paper --threads 1 --results results
+	@printf '%s\n' "$$RUNS" | while read -r run; do \
+	    eval "$(RUN) $$run --dry-run" | head -n 1 || exit; done
+	@printf '%s\n' "$$RUNS" | while read -r run; do \
+	    echo "$(RUN) $$run"; eval "$(RUN) $$run" </dev/null || exit; done
 	$(BIN)/metabench leaderboard --results results -o leaderboard.md
 
 $(VENV)/.installed: pyproject.toml

@@ -18,11 +18,30 @@ from cli.running import PLUGIN, digests, results
 KILLS = 30
 # Two algorithms, two suites, three seeds: twelve cells.
 RUN = (
-    *("run", "-p", "my.py", "-a", "centroid", "-a", "projected", "-s", "digits-5w*"),
+    *("run", "-p", "my.py", "-p", "patient.py", "-a", "centroid", "-a", "patient"),
+    *("-s", "digits-5w*"),
     *("--seeds", "3", "-j", "2", "--threads", "1", "--budget", "smoke", "--retry-failed"),
     *("--checkpoint-every", "0"),
 )
 TOKEN = "METABENCH_TEST_OF_KILLS"
+# Trains for a second or so, so that kills fall into it.
+PATIENT = """
+import time
+
+import metabench
+from my import Projected
+
+
+class Patient(Projected):
+    def meta_step(self, episodes):
+        time.sleep(0.05)
+        return super().meta_step(episodes)
+
+
+@metabench.hookimpl
+def metabench_algorithms():
+    yield metabench.Algorithm("patient", Patient, params={"dimension": 8}, budgets={"smoke": 20})
+"""
 
 
 def start(folder: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
@@ -57,6 +76,12 @@ def wait_until_gone(token: str) -> None:
         time.sleep(0.02)
 
 
+def broken_off(store: Path) -> int:
+    """How often training was gone on with from a checkpoint."""
+    trainings = [result.training for result in results(store).values()]
+    return sum(training.resumed for training in trainings if training is not None)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")
 def test_kill_at_random_moments_loses_nothing(tmp_path: Path) -> None:
@@ -65,6 +90,7 @@ def test_kill_at_random_moments_loses_nothing(tmp_path: Path) -> None:
     for made in (undisturbed, folder, temporary):
         made.mkdir()
         (made / "my.py").write_text(PLUGIN)
+        (made / "patient.py").write_text(PATIENT)
     assert start(undisturbed, {"TMPDIR": str(temporary)}).wait() == 0
     expected = digests(undisturbed / "results-smoke")
     assert len(expected) == 12
@@ -73,12 +99,13 @@ def test_kill_at_random_moments_loses_nothing(tmp_path: Path) -> None:
     environment = {TOKEN: token, "TMPDIR": str(temporary)}
     store = folder / "results-smoke"
     finished: dict[str, str] = {}
-    kills = 0
+    kills = resumed = 0
     process = start(folder, environment)
     while kills < KILLS:
         time.sleep(rng.uniform(0.1, 3.0))
         if process.poll() is not None:  # through before it was killed: all over again
             finished = {}
+            resumed += broken_off(store)
             shutil.rmtree(store)
             process = start(folder, environment)
             continue
@@ -99,6 +126,7 @@ def test_kill_at_random_moments_loses_nothing(tmp_path: Path) -> None:
         process = start(folder, environment)
     process.wait()
     assert start(folder, environment).wait() == 0
+    assert resumed + broken_off(store) > 0
     assert digests(store) == expected
     assert {result.status for result in results(store).values()} == {"ok"}
     assert [*store.rglob(".*.tmp"), *temporary.glob(".metabench*")] == []
