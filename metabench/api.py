@@ -172,6 +172,7 @@ def run(
     seeds: int = 1,
     budget: str = "smoke",
     device: str = "cpu",
+    train_on: str = "",
     results: str | Path = "",
     plugins: Sequence[str] = (),
     jobs: int = 1,
@@ -189,6 +190,7 @@ def run(
         seeds: how many seeds, from 0.
         budget: smoke, standard, paper, tasks=N or seconds=S.
         device: cpu, cuda, ... or auto.
+        train_on: meta-train on this suite's base data in place of the suite's own.
         results: the folder; default: results, or results-smoke for the smoke budget.
         plugins: modules or files that provide more, as for `-p`.
         jobs: cells side by side.
@@ -210,6 +212,7 @@ def run(
         seeds=seeds,
         budget=budget,
         device=device,
+        train_on=train_on,
         results=str(results),
         plugins=plugins,
         jobs=jobs,

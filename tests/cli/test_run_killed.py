@@ -24,7 +24,7 @@ RUN = (
     *("--checkpoint-every", "0"),
 )
 TOKEN = "METABENCH_TEST_OF_KILLS"
-# Trains for a second or so, so that kills fall into it.
+# Trains for some seconds, so that kills fall into it.
 PATIENT = """
 import time
 
@@ -40,7 +40,7 @@ class Patient(Projected):
 
 @metabench.hookimpl
 def metabench_algorithms():
-    yield metabench.Algorithm("patient", Patient, params={"dimension": 8}, budgets={"smoke": 20})
+    yield metabench.Algorithm("patient", Patient, params={"dimension": 8}, budgets={"smoke": 50})
 """
 
 
@@ -102,7 +102,7 @@ def test_kill_at_random_moments_loses_nothing(tmp_path: Path) -> None:
     kills = resumed = 0
     process = start(folder, environment)
     while kills < KILLS:
-        time.sleep(rng.uniform(0.1, 3.0))
+        time.sleep(rng.uniform(0.1, 5.0))
         if process.poll() is not None:  # through before it was killed: all over again
             finished = {}
             resumed += broken_off(store)

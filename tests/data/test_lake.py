@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from omniglot_data import ROOT, needs_omniglot
 from PIL import Image
 
+import metabench
 from metabench import Suite
-from metabench.data import lake
+from metabench.data import lake, omniglot
 from metabench.errors import DataError
 from metabench.suites.addressed import addressed_suite
 
@@ -100,3 +103,60 @@ def test_a_run_of_another_size_is_named(tmp_path, runs) -> None:
     write_runs(tmp_path / "more", runs=3, way=19)
     (tmp_path / "more" / "run03").rename(runs / "run03")
     assert "episode 2: 19 classes" in one_line(runs)
+
+
+def write_real_runs(folder: Path, runs: int) -> dict[str, str]:
+    """Runs made of Omniglot itself, 20 characters of one alphabet each, drawn by two people.
+
+    Returns the class of every training image.
+    """
+    class_of = {}
+    with zipfile.ZipFile(ROOT / "omniglot" / "images_evaluation.zip") as archive:
+        drawings: dict[str, dict[str, list[str]]] = {}
+        for path in sorted(archive.namelist()):
+            if path.endswith(".png"):
+                _, alphabet, character, _ = path.split("/")
+                drawings.setdefault(alphabet, {}).setdefault(character, []).append(path)
+        large = [alphabet for alphabet, characters in drawings.items() if len(characters) >= 20]
+        for run, alphabet in enumerate(large[:runs], 1):
+            lines = []
+            for k, character in enumerate(sorted(drawings[alphabet])[:20]):
+                training = f"run{run:02d}/training/class{k + 1:02d}.png"
+                item = f"run{run:02d}/test/item{(7 * k) % 20 + 1:02d}.png"
+                for path, drawer in ((training, 0), (item, 1)):
+                    (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                    content = archive.read(drawings[alphabet][character][drawer])
+                    (folder / path).write_bytes(content)
+                class_of[training] = f"{alphabet}/{character}/rot000"
+                lines.append(f"{item} {training}")
+            (folder / f"run{run:02d}" / "class_labels.txt").write_text("\n".join(sorted(lines)))
+    return class_of
+
+
+@needs_omniglot
+@pytest.mark.slow
+def test_runs_made_of_omniglot_are_its_own_images(tmp_path) -> None:
+    class_of = write_real_runs(tmp_path / "runs", runs=4)
+    suite = Suite.from_lake_runs(tmp_path / "runs", data_root=tmp_path)
+    opened, whole = suite.open(), omniglot.load_background(ROOT)
+    for name, real in class_of.items():
+        image = opened.dataset.images[opened.dataset.classes.index(name)]
+        first = whole.images_of[whole.classes.index(real)][0]
+        assert np.array_equal(image, whole.images[first])
+
+
+@needs_omniglot
+@pytest.mark.slow
+def test_what_trains_on_the_background_set_beats_pixels_on_such_runs(tmp_path) -> None:
+    write_real_runs(tmp_path / "runs", runs=12)
+    found = metabench.run(
+        f"lake:{tmp_path / 'runs'}",
+        ["pixel-1nn", "protonet", "chance"],
+        budget="tasks=150",
+        data_root=ROOT,
+        train_on="omniglot-background-20w1s",
+        results=tmp_path / "results",
+    )
+    score = {result.job.algorithm: float(result.per_episode().mean()) for result in found}
+    assert {result.suite.name for result in found} == {"omniglot-lake"}
+    assert score["chance"] < 0.1 < 0.15 < score["pixel-1nn"] < score["protonet"]
