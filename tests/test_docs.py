@@ -77,7 +77,7 @@ def test_commands_run(document: Path, folder: Path) -> None:
         assert words[0] == "metabench", f"do not know how to run: {command}"
         results = (
             []
-            if "--results" in words or words[1] not in ("status", "leaderboard")
+            if "--results" in words or words[1] not in ("status", "leaderboard", "compare")
             else ["--results", "results-smoke"]
         )
         assert main([*words[1:], *results]) == 0, command

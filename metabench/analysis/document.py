@@ -15,9 +15,11 @@ INTRODUCTION = (
     "Each table holds results on one suite, on the same frozen test episodes and with the same "
     "meta-training budget; rows compare within a table only. A score is the mean over test "
     "episodes, ± half its 95 % confidence interval, which covers other episodes and, where "
-    "several seeds were run, other seeds. Meta-training is the mean time per seed; adapt and "
-    "predict are median times for one task at a time. A dash is a value that is not known. "
-    "Derived from result files by `metabench leaderboard`."
+    "several seeds were run, other seeds. Rows of one tier are not told apart by paired tests "
+    "against the first of them (5 %, Holm); beside a rank stand those of 95 % of bootstrap draws. "
+    "Meta-training is the mean time per seed; adapt and predict are median times for one task at a "
+    "time; a star marks rows that no other beats in both score and adaptation time. A dash is a "
+    "value that is not known. Derived from result files by `metabench leaderboard`."
 )
 
 DIGITS_SHOWN = 12  # of a digest; `--json` has it in full
@@ -44,15 +46,25 @@ def facts(table: Table) -> str:
         f"{table.dataset}: {shape}; {METRICS[table.metric]} over {episodes}; "
         f"budget {table.budget}. Episodes {table.episodes_digest[:DIGITS_SHOWN]}."
     )
+    if table.detectable is not None:
+        shown = numbers.percent(table.detectable)
+        if table.metric == "mse":
+            shown = numbers.significant(table.detectable, 2)
+        unit = " points" if table.metric == "accuracy" else ""
+        text += f" Differences of {shown}{unit} are found in four of five cases."
     if not table.alone:
         text += " This suite has results on other episodes too, which do not compare with these."
     return text
+
+
+ALGORITHM = 2  # the column that names the algorithm
 
 
 def columns(table: Table) -> list[str]:
     """The names of the columns; the same ones in every table of a metric."""
     scores = ["accuracy (%)", "macro-F1 (%)"] if table.metric == "accuracy" else ["MSE"]
     return [
+        "tier",
         "rank",
         "algorithm",
         *scores,
@@ -88,12 +100,13 @@ def _cells(row: Row, table: Table) -> list[str]:
     classification = table.metric == "accuracy"
     show = numbers.accuracy if classification else numbers.error
     return [
-        numbers.count(row.rank),
+        numbers.count(row.tier),
+        _rank(row),
         row.address,
         show(row.score, row.ci95) if has_score else _without_score(row),
         *([numbers.percent(row.macro_f1)] if classification else []),
         numbers.duration(row.fit_s),
-        numbers.significant(row.adapt_ms),
+        numbers.significant(row.adapt_ms) + (" *" if row.pareto else ""),
         numbers.significant(row.predict_ms),
         numbers.significant(row.cold_ms),
         numbers.significant(row.episodes_per_s),
@@ -104,6 +117,15 @@ def _cells(row: Row, table: Table) -> list[str]:
         row.commit or numbers.UNKNOWN,
         "; ".join([*row.flags, *([row.reason] if row.reason else [])]),
     ]
+
+
+def _rank(row: Row) -> str:
+    """With its interval, where it has one that is wider: 2 (1-3)."""
+    text = numbers.count(row.rank)
+    if row.rank_interval is None or row.rank_interval == (row.rank, row.rank):
+        return text
+    low, high = row.rank_interval
+    return f"{text} ({low}-{high})"
 
 
 def _without_score(row: Row) -> str:

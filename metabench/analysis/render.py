@@ -41,7 +41,7 @@ def markdown(tables: Sequence[Table]) -> str:
     for table in tables:
         cells = [[_markdown_text(cell) for cell in row] for row in document.cells(table)]
         for row in cells:
-            row[1] = f"`{row[1]}`"
+            row[document.ALGORITHM] = f"`{row[document.ALGORITHM]}`"
         shown = pd.DataFrame(cells, columns=document.columns(table))
         align = ["right" if numeric else "left" for numeric in document.numeric(table)]
         parts += [
@@ -109,6 +109,7 @@ def _record(table: Table, row: Row) -> dict[str, Any]:
         "ci95_low": low,
         "ci95_high": high,
         "params": msgspec.json.encode(row.params).decode(),
+        "rank_interval": "-".join(map(str, row.rank_interval or ())),
         "flags": "; ".join(row.flags),
         "files": "; ".join(row.files),
     }

@@ -25,7 +25,7 @@ from metabench.analysis.aggregate import (
     rate,
     score_table,
 )
-from metabench.analysis.stats import Estimate, mean_ci
+from metabench.analysis.stats import Estimate, mean_ci, spreads
 from metabench.results.schema import Result, Status, Training
 
 
@@ -44,13 +44,16 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     rank: int | None = None  # 1 is best; rows of equal score share a rank
-    tier: int | None = None
+    tier: int | None = None  # rows of one are not told apart
+    rank_interval: tuple[int, int] | None = None  # the ranks of 95 % of bootstrap draws
     algorithm: str
     params: dict[str, Value]  # every parameter, resolved
     budget: str
     status: Status  # ok if any seed has a score
     score: float | None = None  # mean accuracy as a fraction, or mean squared error
     ci95: tuple[float, float] | None = None
+    sd_seeds: float | None = None  # between seeds, the same episodes; of several seeds
+    sd_episodes: float | None = None  # between episodes, the same seed
     macro_f1: float | None = None
     seeds: int  # that have a score
     episodes: int  # scored, per seed
@@ -69,6 +72,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     peak_mib: float | None = None  # memory of the phase that needs most, over seeds
     parameters: int | None = None  # learnable numbers
     device: str  # device type
+    pareto: bool | None = None  # no row is better in both score and adaptation time
     commit: str | None = None
     files: list[str]  # relative to the results folder
     provider: str  # the plugin that provides the algorithm
@@ -96,6 +100,7 @@ def build_row(cells: Sequence[Cell], timed_on: str | None) -> Row:
     ok = [r for r in results if r.status == "ok"]
     scores = score_table(ok)
     estimate = mean_ci(scores) if scores.size else None
+    spread = spreads(scores)
     alone = [r for r in ok if not contended(r) and machine(r) == timed_on]
     timings = [r.timing for r in alone if r.timing is not None]
     trained = [r.training for r in alone if r.training is not None]
@@ -108,6 +113,8 @@ def build_row(cells: Sequence[Cell], timed_on: str | None) -> Row:
         status=shown.status,
         score=finite(estimate.mean) if estimate else None,
         ci95=_interval(estimate),
+        sd_seeds=finite(spread.seeds),
+        sd_episodes=finite(spread.episodes),
         macro_f1=macro_f1(ok, scores.shape[1]),
         seeds=len(ok),
         episodes=scores.shape[1],

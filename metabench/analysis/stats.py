@@ -78,6 +78,28 @@ def mean_ci(scores: npt.ArrayLike, level: float = 0.95) -> Estimate:
     return Estimate(mean, mean - half, mean + half, variance**0.5, df)
 
 
+class Spreads(NamedTuple):
+    """Standard deviations of scores; NaN where there is nothing to compare."""
+
+    seeds: float  # of the means of seeds over endlessly many episodes
+    episodes: float  # of the scores of episodes, the mean over seeds of each seed's
+
+
+def spreads(scores: Scores) -> Spreads:
+    """How much scores [S, E] vary between seeds and between episodes.
+
+    More seeds help where the first is large against the second over the square root of E.
+    """
+    n_seeds, n_episodes = scores.shape
+    seeds = episodes = float("nan")
+    if n_episodes > 1 and n_seeds and np.isfinite(scores).all():
+        episodes = float(scores.var(axis=1, ddof=1).mean() ** 0.5)
+        if n_seeds > 1:
+            squares = mean_squares(scores)
+            seeds = max(0.0, (squares.seeds - squares.residual) / n_episodes) ** 0.5
+    return Spreads(seeds, episodes)
+
+
 def mean_squares(scores: Scores) -> MeanSquares:
     """The mean squares of scores [S, E], S and E at least 2."""
     n_seeds, n_episodes = scores.shape

@@ -13,9 +13,10 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from msgspec.structs import replace
 
-from metabench.analysis import flags
-from metabench.analysis.aggregate import contended, machine
+from metabench.analysis import flags, paired
+from metabench.analysis.aggregate import contended, machine, score_table
 from metabench.analysis.rows import Cell, Row, build_row, identity
+from metabench.analysis.stats import Scores
 from metabench.learner import Metric
 from metabench.results.schema import Result
 
@@ -36,6 +37,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     query: int  # per class
     suite_episodes: int  # in the whole suite
     scored_episodes: int  # of them, at most
+    detectable: float | None = None  # difference of neighbours found in four of five cases
     alone: bool  # no other table of this suite and budget, on other episodes
     commands: list[str]  # that make these results
     machines: list[str]  # where they were made; times are those of the first per device
@@ -65,8 +67,13 @@ def _table(cells: Sequence[Cell], alone: bool) -> Table:
     results = [cell.result for group in groups for cell in group]
     suite, budget = results[0].suite, results[0].job.budget
     machines = _machines(results)
-    rows = [build_row(group, machines.get(group[0].result.job.device)) for group in groups]
-    rows = _flag(_rank(rows, lower_is_better=suite.metric == "mse"), suite.metric, suite.way)
+    lower_is_better = suite.metric == "mse"
+    built = [
+        (build_row(group, machines.get(group[0].result.job.device)), _scores(group))
+        for group in groups
+    ]
+    rows, detectable = _compare(_rank(built, lower_is_better), lower_is_better)
+    rows = _flag(_pareto(rows, lower_is_better), suite.metric, suite.way)
     others = sorted({name for r in results if r.status == "ok" and (name := machine(r))})
     return Table(
         suite=suite.name,
@@ -80,28 +87,66 @@ def _table(cells: Sequence[Cell], alone: bool) -> Table:
         query=suite.query,
         suite_episodes=suite.episodes,
         scored_episodes=max(row.episodes for row in rows),
+        detectable=detectable,
         alone=alone,
         commands=_commands(rows, suite.address or suite.name, len({r.job.seed for r in results})),
         machines=list(dict.fromkeys([*filter(None, machines.values()), *others])),
     )
 
 
-def _rank(rows: Iterable[Row], lower_is_better: bool) -> list[Row]:
+Built = tuple[Row, Scores]  # a row and the scores [S, E] behind it
+
+
+def _scores(group: Sequence[Cell]) -> Scores:
+    return score_table([cell.result for cell in group if cell.result.status == "ok"])
+
+
+def _rank(rows: Iterable[Built], lower_is_better: bool) -> list[Built]:
     """Best first, then those without a score; equal scores share a rank."""
     sign = 1 if lower_is_better else -1
 
-    def order(row: Row) -> tuple[int, float, str, str, str]:
+    def order(built: Built) -> tuple[int, float, str, str, str]:
+        row = built[0]
         group = {"interrupted": 3, "not_applicable": 4}.get(row.status, 2)
         if row.status == "ok":
             group = 1 if row.score is None else 0
         return (group, sign * (row.score or 0.0), row.address, row.device, row.train_on or "")
 
     ordered = sorted(rows, key=order)
-    scores = [row.score for row in ordered]
+    scores = [row.score for row, _ in ordered]
     return [
-        row if row.score is None else replace(row, rank=scores.index(row.score) + 1)
-        for row in ordered
+        (row if row.score is None else replace(row, rank=scores.index(row.score) + 1), table)
+        for row, table in ordered
     ]
+
+
+def _compare(ranked: Sequence[Built], lower_is_better: bool) -> tuple[list[Row], float | None]:
+    """Tiers and rank intervals of the rows that have a score, on the episodes all of them have."""
+    scored = [(row, table) for row, table in ranked if row.score is not None]
+    rest = [row for row, _ in ranked if row.score is None]
+    if not scored:
+        return rest, None
+    episodes = min(table.shape[1] for _, table in scored)
+    tables = [table[:, :episodes] for _, table in scored]
+    intervals = paired.rank_intervals(tables, lower_is_better)
+    rows = [
+        replace(row, tier=tier, rank_interval=interval)
+        for (row, _), tier, interval in zip(scored, paired.tiers(tables), intervals, strict=True)
+    ]
+    return [*rows, *rest], paired.detectable(tables)
+
+
+def _pareto(rows: Sequence[Row], lower_is_better: bool) -> list[Row]:
+    """Mark rows that no other row beats in both score and adaptation time."""
+    sign = 1 if lower_is_better else -1
+    timed = [row for row in rows if row.score is not None and row.adapt_ms is not None]
+
+    def beaten(row: Row) -> bool:
+        mine = (sign * (row.score or 0.0), row.adapt_ms or 0.0)
+        others = [(sign * (other.score or 0.0), other.adapt_ms or 0.0) for other in timed]
+        return any(s <= mine[0] and t <= mine[1] and (s, t) != mine for s, t in others)
+
+    return [replace(row, pareto=not beaten(row)) if row in timed else row for row in rows]
 
 
 def _flag(rows: Sequence[Row], metric: Metric, way: int) -> list[Row]:

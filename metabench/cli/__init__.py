@@ -24,6 +24,10 @@ VERBS = {
     "run": ("metabench.cli.run:run", "Run cells and print the leaderboard."),
     "status": ("metabench.cli.status:status", "Show which cells are done, failed or missing."),
     "leaderboard": ("metabench.cli.leaderboard:leaderboard", "Print or check the leaderboard."),
+    "compare": (
+        "metabench.cli.compare:compare",
+        "Compare two algorithms by their stored results.",
+    ),
     "duel": ("metabench.cli.duel:duel", "Time two algorithms against each other."),
     "why": ("metabench.cli.why:why", "Tell everything that a result file knows."),
     "list": ("metabench.cli.catalogue:list_", "List algorithms, suites and backbones."),

@@ -89,7 +89,7 @@ def show(tables: Sequence[Table]) -> None:
         terminal.show(document.heading(table), *_narrow(columns, rows))
         for row in rows:
             if row[-1]:
-                click.echo(f"{row[1]}: {row[-1]}")
+                click.echo(f"{row[document.ALGORITHM]}: {row[-1]}")
         for line in (document.facts(table), document.measured_on(table), ""):
             click.echo(line)
     for flag, note in document.footnotes(tables):

@@ -297,7 +297,7 @@ def test_a_markdown_table_equals_that_of_tabulate_alone():
     (table,) = tables_of([make_result("a"), make_result("b", accuracy=0.2)])
     cells = document.cells(table)
     for row in cells:
-        row[1] = f"`{row[1]}`"
+        row[document.ALGORITHM] = f"`{row[document.ALGORITHM]}`"
     align = ["right" if numeric else "left" for numeric in document.numeric(table)]
     expected = tabulate(
         cells, document.columns(table), "pipe", colalign=align, disable_numparse=True

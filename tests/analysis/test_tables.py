@@ -171,3 +171,56 @@ def test_each_device_has_a_machine_of_its_own():
     )
     assert all(row.adapt_ms is not None for row in table.rows)
     assert len(table.machines) == 2
+
+
+def test_rows_have_tiers_and_rank_intervals_and_others_none():
+    suite = make_suite(episodes=200)
+    results = [
+        make_result("good", suite=suite, accuracy=0.9),
+        make_result("as-good", suite=suite, accuracy=0.9),
+        make_result("bad", suite=suite, accuracy=0.3),
+        make_result("broken", suite=suite, status="error"),
+    ]
+    (table,) = build_tables(Cell(None, result) for result in results)
+    tiers = {row.algorithm: row.tier for row in table.rows}
+    assert tiers == {"good": 1, "as-good": 1, "bad": 2, "broken": None}
+    ranks = {row.algorithm: row.rank_interval for row in table.rows}
+    assert (ranks["bad"], ranks["broken"]) == ((3, 3), None)
+    assert table.detectable is not None
+    assert 0 < table.detectable < 0.1
+
+
+def test_errors_have_tiers_with_the_lowest_first():
+    suite = make_suite("sinusoid-5s", way=1, metric="mse", episodes=50)
+    good, bad = [0.1, 0.2] * 25, [2.0, 3.0] * 25
+    results = [
+        make_result("bad", suite=suite, error=bad),
+        make_result("good", suite=suite, error=good),
+    ]
+    (table,) = build_tables(Cell(None, result) for result in results)
+    assert [(row.algorithm, row.tier) for row in table.rows] == [("good", 1), ("bad", 2)]
+
+
+def test_rows_that_none_beats_in_score_and_time_are_marked():
+    suite = make_suite(episodes=100)
+    results = [
+        make_result("best", suite=suite, accuracy=0.9, adapt_s=[0.010]),
+        make_result("quick", suite=suite, accuracy=0.7, adapt_s=[0.001]),
+        make_result("beaten", suite=suite, accuracy=0.5, adapt_s=[0.005]),
+        make_result("untimed", suite=suite, accuracy=0.99, adapt_s=[]),
+    ]
+    (table,) = build_tables(Cell(None, result) for result in results)
+    marks = {row.algorithm: row.pareto for row in table.rows}
+    assert marks == {"best": True, "quick": True, "beaten": False, "untimed": None}
+
+
+def test_spreads_between_seeds_and_episodes_are_told_apart():
+    suite = make_suite(episodes=4, query=2)  # ten queries
+    results = [
+        make_result(seed=0, suite=suite, correct=[8, 8, 6, 6]),
+        make_result(seed=1, suite=suite, correct=[6, 6, 4, 4]),
+    ]
+    (table,) = build_tables(Cell(None, result) for result in results)
+    (row,) = table.rows
+    assert row.sd_episodes == pytest.approx((0.04 / 3) ** 0.5)
+    assert row.sd_seeds == pytest.approx(0.02**0.5)  # of 0.7 and 0.5; the rest has no noise

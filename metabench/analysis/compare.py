@@ -1,0 +1,140 @@
+"""Which of two algorithms is better on a suite, by how much, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+import numpy as np
+
+from metabench import address
+from metabench.analysis.aggregate import score_table
+from metabench.analysis.paired import difference
+from metabench.analysis.rows import Cell
+from metabench.analysis.stats import Scores
+from metabench.errors import NothingToRun, UsageError, unknown
+from metabench.learner import Metric
+from metabench.results.schema import Result
+
+_SHOWN = 10  # episodes
+
+
+class EpisodePair(msgspec.Struct, frozen=True):
+    """One episode and the score of each algorithm on it, mean over seeds."""
+
+    episode: int  # in manifest order, from 0
+    a: float
+    b: float
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """Scores are fractions or mean squared errors; None is unknown.
+
+    Attributes:
+        difference: mean of A minus mean of B.
+        p: two-sided, of no difference.
+        better: probability that A is better by more than the margin.
+        equivalent: that the two are within the margin.
+        worse: that A is worse by more than it.
+        most_different: the episodes that differ most, largest difference first.
+    """
+
+    suite: str
+    budget: str
+    metric: Metric
+    a: str
+    b: str
+    score_a: float
+    score_b: float
+    seeds_a: int
+    seeds_b: int
+    episodes: int
+    difference: float
+    ci95: tuple[float, float] | None
+    p: float | None
+    margin: float
+    better: float | None
+    equivalent: float | None
+    worse: float | None
+    most_different: list[EpisodePair]
+
+
+def compare(
+    cells: Iterable[Cell], suite: str, a: str, b: str, budget: str | None, margin: float
+) -> Comparison:
+    """Compare two algorithms by their stored results.
+
+    Args:
+        cells: results.
+        suite: its name.
+        a: an algorithm as tables write it, `name[param=value]`.
+        b: the other.
+        budget: of both; None: the only one there is.
+        margin: differences up to this are as good as none; a fraction or a squared error.
+
+    Raises:
+        NothingToRun: the suite has no results.
+        UsageError: an algorithm has no score, there are several budgets, or episodes differ.
+    """
+    results = [cell.result for cell in cells if cell.result.suite.name == suite]
+    results = [r for r in results if r.status == "ok" and budget in (None, r.job.budget)]
+    if not results:
+        raise NothingToRun(f"no scores on {suite}" + (f" with budget {budget}" if budget else ""))
+    found_a, found_b = (_of(results, text) for text in (a, b))
+    budgets = sorted({r.job.budget for r in found_a} & {r.job.budget for r in found_b})
+    if len(budgets) != 1:
+        there = ", ".join(budgets) or "none"
+        raise UsageError(f"{a} and {b} have these budgets in common: {there}; give --budget")
+    ours, theirs = ([r for r in side if r.job.budget == budgets[0]] for side in (found_a, found_b))
+    if len({r.suite.episodes_digest for r in [*ours, *theirs]}) > 1:
+        raise UsageError(f"results on {suite} are of different episodes: run the older ones again")
+    tables = score_table(ours), score_table(theirs)
+    episodes = min(table.shape[1] for table in tables)
+    one, other = (table[:, :episodes] for table in tables)
+    return _compare(ours[0], theirs[0], one, other, margin)
+
+
+def _of(results: Sequence[Result], text: str) -> list[Result]:
+    """The results of one algorithm, each seed once: the newest."""
+    name, given = address.parse(text)
+    wanted = address.write(name, given)
+    written: dict[str, dict[tuple[str, int, str], Result]] = {}
+    for result in sorted(results, key=lambda r: r.created):
+        job = result.job
+        key = (job.budget, job.seed, job.device)
+        written.setdefault(address.write(job.algorithm, job.chosen), {})[key] = result
+    if wanted not in written:
+        raise unknown("algorithm", wanted, written, "These have scores on the suite.")
+    return list(written[wanted].values())
+
+
+def _compare(ours: Result, theirs: Result, a: Scores, b: Scores, margin: float) -> Comparison:
+    found = difference(a, b)
+    sign = -1 if ours.suite.metric == "mse" else 1
+    ahead = difference(sign * a, sign * b)  # positive where A is better
+    better, not_worse = ahead.probability_above(margin), ahead.probability_above(-margin)
+    known = bool(np.isfinite(found.se))
+    by_episode = a.mean(axis=0), b.mean(axis=0)
+    order = np.argsort(-np.abs(by_episode[0] - by_episode[1]), kind="stable")[:_SHOWN]
+    return Comparison(
+        suite=ours.suite.name,
+        budget=ours.job.budget,
+        metric=ours.suite.metric,
+        a=address.write(ours.job.algorithm, ours.job.chosen),
+        b=address.write(theirs.job.algorithm, theirs.job.chosen),
+        score_a=float(a.mean()),
+        score_b=float(b.mean()),
+        seeds_a=len(a),
+        seeds_b=len(b),
+        episodes=a.shape[1],
+        difference=found.mean,
+        ci95=(found.lo, found.hi) if known else None,
+        p=found.p if known else None,
+        margin=margin,
+        better=better if known else None,
+        equivalent=not_worse - better if known else None,
+        worse=1 - not_worse if known else None,
+        most_different=[
+            EpisodePair(int(k), float(by_episode[0][k]), float(by_episode[1][k])) for k in order
+        ],
+    )

@@ -1,0 +1,165 @@
+"""Two algorithms on the same episodes: the difference of their means, paired.
+
+Both see the same episodes, so that what is hard about an episode is hard for both and drops out
+of the difference. Their seeds have nothing to do with each other.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import stdtr, stdtrit
+
+from metabench.analysis.stats import Scores, mean_squares
+
+
+class Difference(NamedTuple):
+    """Mean of A minus mean of B, with its symmetric t interval; NaN where it cannot be known."""
+
+    mean: float
+    lo: float
+    hi: float
+    se: float
+    df: float
+    p: float  # two-sided, of no difference
+
+    def probability_above(self, margin: float) -> float:
+        """The probability that the true difference is larger than a margin.
+
+        That is the t distribution around the estimate, which is the posterior under a flat prior.
+        """
+        if not np.isfinite(self.se):
+            return float("nan")
+        if self.se == 0:
+            return float(self.mean > margin)
+        return float(stdtr(self.df, (self.mean - margin) / self.se))
+
+
+def difference(a: Scores, b: Scores, level: float = 0.95) -> Difference:
+    """The paired difference of two score tables over the same episodes.
+
+    One seed each: the paired t interval over episodes, which speaks of these two trained
+    learners. With several, the variance of the seeds' means is added, so that the interval
+    speaks of the methods: with d_e the difference of the means over seeds in episode e ::
+
+        Var = Var_e(d_e) / E + sigma_A^2 / S_A + sigma_B^2 / S_B
+        sigma^2 = max(0, (MSA - MSC) / E)     of each table with several seeds
+
+    with Satterthwaite's degrees of freedom. An algorithm with one seed adds nothing: it is taken
+    as the one learner that it is, which is right for deterministic ones.
+
+    Args:
+        a: [S_A, E] scores.
+        b: [S_B, E] scores of the same episodes.
+        level: of confidence.
+
+    References:
+        Satterthwaite (1946), Biometrics Bulletin 2, 110-114; as in `stats.mean_ci`.
+    """
+    episodes = a.shape[1]
+    by_episode = a.mean(axis=0) - b.mean(axis=0)
+    mean = float(by_episode.mean()) if episodes else float("nan")
+    if episodes < 2 or not np.isfinite(by_episode).all():
+        nan = float("nan")
+        return Difference(mean, nan, nan, nan, nan, nan)
+    terms = [(float(by_episode.var(ddof=1)) / episodes, episodes - 1.0)]
+    for table in (a, b):
+        seeds = len(table)
+        if seeds > 1:
+            squares = mean_squares(table)
+            between = max(0.0, squares.seeds - squares.residual) / (seeds * episodes)
+            terms.append((between, seeds - 1.0))
+    variance = sum(term for term, _ in terms)
+    if variance == 0:
+        return Difference(mean, mean, mean, 0.0, terms[0][1], float(mean == 0))
+    df = variance**2 / sum(term**2 / df for term, df in terms)
+    se = variance**0.5
+    half = float(stdtrit(df, 0.5 + level / 2)) * se
+    p = 2 * float(stdtr(df, -abs(mean) / se))
+    return Difference(mean, mean - half, mean + half, se, df, p)
+
+
+def holm(p_values: list[float]) -> list[float]:
+    """Holm's adjusted p-values: all of them hold at once.
+
+    References:
+        Holm (1979), Scandinavian Journal of Statistics 6, 65-70.
+    """
+    order = np.argsort(p_values)
+    adjusted = np.empty(len(p_values))
+    largest = 0.0
+    for position, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - position) * p_values[i]))
+        adjusted[i] = largest
+    return [float(p) for p in adjusted]
+
+
+def tiers(tables: list[Scores], alpha: float = 0.05) -> list[int]:
+    """The tier of each row, rows sorted best first.
+
+    The first row that is in none opens a tier and stays its anchor: those below it join, in order,
+    until one differs from the anchor, where the next tier opens. The differences of all rows from
+    one anchor down are tested together, by Holm. A fixed anchor keeps rows apart that a chain of
+    small steps would join.
+
+    Args:
+        tables: [S, E] scores of each row, over the same episodes.
+        alpha: level of each anchor's tests.
+    """
+    found: list[int] = []
+    while len(found) < len(tables):
+        anchor, below = tables[len(found)], tables[len(found) + 1 :]
+        tests = [difference(anchor, table).p for table in below]
+        unknown = [p if np.isfinite(p) else 1.0 for p in tests]
+        differs = [p < alpha for p in holm(unknown)] if unknown else []
+        joined = differs.index(True) if True in differs else len(differs)
+        found += [max(found, default=0) + 1] * (1 + joined)
+    return found
+
+
+def rank_intervals(
+    tables: list[Scores], lower_is_better: bool, level: float = 0.95, draws: int = 1000
+) -> list[tuple[int, int]]:
+    """For each row the ranks that it has in the middle 95 % of bootstrap draws.
+
+    Episodes are drawn anew for all rows together, seeds for each row by itself.
+
+    Args:
+        tables: [S, E] scores of each row, over the same episodes.
+        lower_is_better: for errors.
+        level: how much of the draws an interval holds.
+        draws: of the bootstrap.
+
+    References:
+        Owen (2007), The pigeonhole bootstrap, Annals of Applied Statistics 1, 386-411.
+    """
+    rng = np.random.Generator(np.random.Philox(0))
+    episodes = tables[0].shape[1]
+    weights = rng.multinomial(episodes, np.full(episodes, 1 / episodes), size=draws) / episodes
+    means = np.empty((len(tables), draws))
+    for row, table in enumerate(tables):
+        seeds = len(table)
+        of_seeds = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws) / seeds
+        means[row] = (of_seeds * (weights @ table.T)).sum(axis=1)
+    sign = 1 if lower_is_better else -1
+    # The best rank that a draw allows: ties share it.
+    ranks = 1 + (sign * means[:, None] > sign * means[None]).sum(axis=1)
+    low, high = np.quantile(ranks, (0.5 - level / 2, 0.5 + level / 2), axis=1, method="nearest")
+    return [(int(lo), int(hi)) for lo, hi in zip(low, high, strict=True)]
+
+
+def detectable(tables: list[Scores], alpha: float = 0.05, power: float = 0.8) -> float | None:
+    """The difference between neighbouring rows that such a suite finds in four of five cases.
+
+    The median over neighbours of (t_{1 - alpha/2} + t_{power}) standard errors; None of less than
+    two rows.
+    """
+    found = []
+    for neighbours in pairwise(tables):
+        pair = difference(*neighbours)
+        if np.isfinite(pair.se) and pair.se > 0:
+            quantiles = stdtrit(pair.df, 1 - alpha / 2) + stdtrit(pair.df, power)
+            found.append(float(quantiles) * pair.se)
+    return float(np.median(found)) if found else None

@@ -1,0 +1,84 @@
+"""`metabench compare A B -s SUITE`: which of two algorithms is better, and how sure that is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from metabench.cli.options import Common, common_options, json_option, no_results
+from metabench.errors import UsageError
+
+if TYPE_CHECKING:
+    from metabench.analysis.compare import Comparison
+
+
+@click.command()
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@click.option("-s", "--suite", required=True, metavar="SUITE", help="Name of one suite.")
+@click.option("--budget", metavar="BUDGET", help="Where there are several: smoke, standard, ...")
+@click.option(
+    "--margin",
+    type=float,
+    default=0.005,
+    show_default=True,
+    help="As good as equal: a fraction of accuracy, or a squared error.",
+)
+@common_options("results")
+@json_option
+def compare(
+    a: str, b: str, suite: str, budget: str | None, margin: float, as_json: bool, common: Common
+) -> None:
+    """Compare two algorithms on the episodes that both have run, by their stored results.
+
+    The difference is paired by episode and, with several seeds, covers seeds too.
+    """
+    from metabench.analysis.compare import compare as of
+    from metabench.analysis.leaderboard import read
+
+    if not margin >= 0:
+        raise UsageError(f"margin={margin:g}: ask for at least 0")
+    cells, problems = read(common.results)
+    common.warn(problems)
+    if not cells:
+        raise no_results(common)
+    found = of(cells, suite, a, b, budget, margin)
+    if as_json:
+        import msgspec
+
+        content = {"schema": 1, "comparison": found}
+        click.echo(msgspec.json.format(msgspec.json.encode(content), indent=2).decode())
+    else:
+        _print(found)
+
+
+def _print(found: Comparison) -> None:
+    from metabench.analysis import numbers
+    from metabench.cli.tables import plain
+
+    accuracy = found.metric == "accuracy"
+    scale, unit = (100, " points") if accuracy else (1, "")
+    click.echo(f"{found.suite}, {found.budget}: {found.episodes:,} episodes, paired")
+    for name, text, score, seeds in (
+        ("A", found.a, found.score_a, found.seeds_a),
+        ("B", found.b, found.score_b, found.seeds_b),
+    ):
+        shown = numbers.score(score, found.metric)
+        click.echo(f"{name}: {text}, {shown}, {seeds} seed{'s' * (seeds != 1)}")
+    line = f"A - B: {scale * found.difference:+.3f}{unit}"
+    if found.ci95 is not None:
+        low, high = (scale * bound for bound in found.ci95)
+        line += f", 95 % CI {low:+.3f} to {high:+.3f}, p = {found.p:.2g}"
+    click.echo(line)
+    if found.better is not None and found.equivalent is not None and found.worse is not None:
+        margin = f"{scale * found.margin:g}{unit}"
+        click.echo(
+            f"A is better {found.better:.1%}, equal within {margin} {found.equivalent:.1%}, "
+            f"worse {found.worse:.1%}"
+        )
+    show = numbers.percent if accuracy else numbers.significant
+    rows = [(str(pair.episode), show(pair.a), show(pair.b)) for pair in found.most_different]
+    click.echo("the episodes that differ most:")
+    for text in plain(("episode", "A", "B"), rows):
+        click.echo(f"  {text}")

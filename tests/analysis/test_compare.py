@@ -1,0 +1,85 @@
+"""Two algorithms by their stored results: the paired difference and what it is worth."""
+
+from __future__ import annotations
+
+import pytest
+from results_factory import make_result, make_suite
+from scipy import stats
+
+from metabench.analysis.compare import compare
+from metabench.analysis.rows import Cell
+from metabench.errors import NothingToRun, UsageError
+
+SUITE = make_suite(episodes=6, query=2)  # ten queries
+
+
+def compared(*results, a="good", b="bad", suite="digits-5w1s", budget=None, margin=0.005):
+    return compare([Cell(None, result) for result in results], suite, a, b, budget, margin)
+
+
+GOOD = make_result("good", suite=SUITE, correct=[9, 8, 9, 7, 8, 9])
+BAD = make_result("bad", suite=SUITE, correct=[7, 8, 8, 1, 6, 8])
+
+
+def test_the_difference_is_paired_by_episode() -> None:
+    found = compared(GOOD, BAD)
+    known = stats.ttest_rel([0.9, 0.8, 0.9, 0.7, 0.8, 0.9], [0.7, 0.8, 0.8, 0.1, 0.6, 0.8])
+    assert found.difference == pytest.approx(50 / 60 - 38 / 60)
+    assert found.p == pytest.approx(known.pvalue)
+    assert found.ci95 == pytest.approx(tuple(known.confidence_interval()))
+    assert (found.episodes, found.seeds_a, found.seeds_b) == (6, 1, 1)
+
+
+def test_the_three_probabilities_are_one_together_and_mirror_each_other() -> None:
+    found, mirrored = compared(GOOD, BAD), compared(GOOD, BAD, a="bad", b="good")
+    assert found.better + found.equivalent + found.worse == pytest.approx(1)
+    assert found.better > 0.9
+    assert mirrored.worse == pytest.approx(found.better)
+    assert compared(GOOD, BAD, margin=10.0).equivalent == pytest.approx(1)
+
+
+def test_lower_errors_are_better() -> None:
+    suite = make_suite("sinusoid-5s", way=1, metric="mse", episodes=4)
+    low = make_result("good", suite=suite, error=[0.1, 0.2, 0.1, 0.3])
+    high = make_result("bad", suite=suite, error=[1.1, 1.3, 0.9, 1.2])
+    found = compared(low, high, suite="sinusoid-5s")
+    assert found.difference < 0
+    assert found.better > 0.99
+
+
+def test_the_episodes_that_differ_most_stand_first() -> None:
+    first, second, *_ = compared(GOOD, BAD).most_different
+    assert (first.episode, first.a, first.b) == (3, 0.7, 0.1)
+    assert second.episode == 0
+
+
+def test_the_newest_result_of_a_seed_counts() -> None:
+    older = make_result("good", suite=SUITE, correct=[0] * 6, created="2025-01-01T00:00:00Z")
+    assert compared(older, GOOD, BAD).score_a == compared(GOOD, BAD).score_a
+
+
+def test_parameters_are_part_of_the_name() -> None:
+    other = make_result("good", suite=SUITE, correct=[5] * 6, chosen={"lr": 0.1})
+    assert compared(GOOD, BAD, other, a="good[lr=0.1]").score_a == pytest.approx(0.5)
+
+
+def test_one_episode_has_a_difference_and_no_more() -> None:
+    suite = make_suite(episodes=1)
+    results = (make_result(name, suite=suite, correct=[9]) for name in ("good", "bad"))
+    found = compared(*results)
+    assert (found.ci95, found.p, found.better) == (None, None, None)
+
+
+def test_what_cannot_be_compared_says_why() -> None:
+    with pytest.raises(NothingToRun, match="no scores on nothing"):
+        compared(GOOD, BAD, suite="nothing")
+    with pytest.raises(NothingToRun, match="no scores on digits-5w1s with budget paper"):
+        compared(GOOD, BAD, budget="paper")
+    with pytest.raises(UsageError, match="unknown algorithm 'goood': did you mean 'good'"):
+        compared(GOOD, BAD, a="goood")
+    paper = make_result("bad", suite=SUITE, correct=[1] * 6, budget="paper")
+    with pytest.raises(UsageError, match="in common: none; give --budget"):
+        compared(GOOD, paper)
+    other = make_suite(episodes=6, query=2, manifest="other")
+    with pytest.raises(UsageError, match="of different episodes"):
+        compared(GOOD, make_result("bad", suite=other, correct=[1] * 6))

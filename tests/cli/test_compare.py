@@ -1,0 +1,61 @@
+"""`metabench compare`: a few lines to read, or JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from results_factory import make_result, make_suite, store_results
+
+
+@pytest.fixture
+def stored(cli) -> None:
+    suite = make_suite(episodes=6, query=2)
+    results = [
+        make_result("good", suite=suite, correct=[9, 8, 9, 7, 8, 9]),
+        make_result("bad", suite=suite, correct=[7, 8, 8, 1, 6, 8]),
+    ]
+    store_results(Path("results"), results)
+
+
+@pytest.mark.usefixtures("stored")
+def test_the_difference_is_told_with_its_interval(cli) -> None:
+    lines = cli("compare", "good", "bad", "-s", "digits-5w1s").out.splitlines()
+    assert lines[:3] == [
+        "digits-5w1s, smoke: 6 episodes, paired",
+        "A: good, 83.33%, 1 seed",
+        "B: bad, 63.33%, 1 seed",
+    ]
+    assert lines[3].startswith("A - B: +20.000 points, 95 % CI ")
+    assert lines[4].startswith("A is better 9")
+    assert lines[7].split() == ["3", "70.00", "10.00"]
+
+
+@pytest.mark.usefixtures("stored")
+def test_json_has_fractions(cli) -> None:
+    content = json.loads(cli("compare", "good", "bad", "-s", "digits-5w1s", "--json").out)
+    assert content["schema"] == 1
+    assert content["comparison"]["difference"] == pytest.approx(0.2)
+
+
+@pytest.mark.usefixtures("stored")
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("good", "worse", "-s", "digits-5w1s"), 2, "unknown algorithm 'worse'"),
+        (("good", "bad", "-s", "digits-5w5s"), 4, "no scores on digits-5w5s"),
+        (("good", "bad", "-s", "digits-5w1s", "--margin", "-1"), 2, "margin=-1: ask for at"),
+    ],
+)
+def test_mistakes_are_one_line(cli, arguments, code, message) -> None:
+    outcome = cli("compare", *arguments)
+    assert (outcome.code, outcome.out) == (code, "")
+    (line,) = outcome.err.splitlines()
+    assert message in line
+
+
+def test_without_results_it_says_how_to_make_some(cli) -> None:
+    outcome = cli("compare", "good", "bad", "-s", "digits-5w1s")
+    assert outcome.code == 4
+    assert "make some with: metabench run" in outcome.err
