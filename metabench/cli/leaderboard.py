@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from difflib import unified_diff
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,11 @@ DRIFT = 1  # exit code of --check
 @click.option(
     "--check", is_flag=True, help="Exit 1 unless FILE (leaderboard.md) is what -o would write."
 )
+@click.option(
+    "--diff",
+    metavar="REV|DIR",
+    help="What changed since a git revision, or from another results folder.",
+)
 @click.option("--published", is_flag=True, help="Our rows beside the papers' numbers.")
 @common_options("results", "plugins")
 @json_option
@@ -47,6 +53,7 @@ def leaderboard(
     format_: str | None,
     output: Path | None,
     check: bool,
+    diff: str | None,
     published: bool,
     as_json: bool,
     common: Common,
@@ -60,6 +67,9 @@ def leaderboard(
     wanted = "json" if as_json else format_
     cells = _cells(common, suites, budget)
     tables = build_tables(cells)
+    if diff is not None:
+        _diff(common, diff, suites, budget, tables)
+        return 0
     if published:
         _published(tables, as_json)
         return 0
@@ -146,12 +156,34 @@ def _write(common: Common, file: Path, text: str) -> None:
 
 
 def _check(common: Common, file: Path, text: str) -> int:
+    """Whether a file is as it would be written; what differs is printed."""
     if file.is_file() and file.read_bytes() == text.encode():
         return 0
+    if file.is_file():
+        old = file.read_text(encoding="utf-8", errors="replace").splitlines()
+        new = text.splitlines()
+        for line in unified_diff(old, new, str(file), "its results", n=0, lineterm=""):
+            click.echo(line)
     what = "differs from its results" if file.exists() else "does not exist"
     results = f" --results {common.results}" if common.results_given else ""
     click.echo(f"{file} {what}; make it with: metabench leaderboard{results} -o {file}", err=True)
     return DRIFT
+
+
+def _diff(
+    common: Common, old: str, suites: Sequence[str], budget: str | None, tables: Sequence[Table]
+) -> None:
+    """Print what changed between other results and these."""
+    from metabench.analysis import changes
+    from metabench.analysis.leaderboard import read, select
+    from metabench.analysis.tables import build_tables
+    from metabench.cli.revisions import results_at
+
+    with results_at(old, common.results) as folder:
+        cells, problems = read(folder)
+        common.warn(problems)
+        before = build_tables(select(cells, suites, budget))
+    click.echo(changes.markdown(changes.changes(before, tables), old), nl=False)
 
 
 def _published(tables: Sequence[Table], as_json: bool) -> None:

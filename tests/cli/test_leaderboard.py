@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -134,9 +136,12 @@ class TestWithResults:
         file = Path("leaderboard.md")
         edited = file.read_text(encoding="utf-8").replace("protonet", "mine")
         file.write_text(edited, encoding="utf-8")
-        code, _, err = cli("leaderboard", "--check")
+        code, out, err = cli("leaderboard", "--check")
         assert code == 1
         assert "metabench leaderboard -o leaderboard.md" in err
+        changed = [line for line in out.splitlines() if "`mine`" in line or "`protonet`" in line]
+        assert {line[0] for line in changed} == {"-", "+"}
+        assert len(out.splitlines()) < 20
         assert file.read_text(encoding="utf-8") == edited
 
     def test_check_without_a_file_says_how_to_make_it(self, cli):
@@ -191,3 +196,31 @@ def test_suites_of_no_paper_are_said_to_be_so(cli, tmp_path) -> None:
     outcome = cli("leaderboard", "--published")
     assert (outcome.code, outcome.out) == (4, "")
     assert "no paper's number is known" in outcome.err
+
+
+def test_what_changed_is_told_from_a_folder_and_from_a_revision(cli, tmp_path) -> None:
+    def git(*arguments: str) -> None:
+        settings = ["-c", "user.name=n", "-c", "user.email=e@x"]
+        subprocess.run(["git", *settings, *arguments], check=True, capture_output=True)
+
+    suite = make_suite(episodes=4, query=2)
+    store_results(tmp_path / "results", [make_result(suite=suite, correct=[8, 8, 9, 9])])
+    git("init", "-q")
+    git("add", "results")
+    git("commit", "-q", "-m", "before")
+    shutil.copytree(tmp_path / "results", tmp_path / "older")
+    store_results(tmp_path / "results", [make_result(suite=suite, correct=[9, 9, 9, 9])])
+    for before in ("HEAD", "older"):
+        outcome = cli("leaderboard", "--diff", before)
+        assert outcome.code == 0
+        assert outcome.out.startswith(f"Rows that differ from {before}: 1.\n")
+        assert "| +5.00 |" in outcome.out
+    assert cli("leaderboard", "--diff", "results").out == "No score differs from results.\n"
+
+
+def test_a_revision_that_does_not_exist_is_one_line(cli, tmp_path) -> None:
+    store_results(tmp_path / "results", [make_result()])
+    outcome = cli("leaderboard", "--diff", "no-such-revision")
+    assert (outcome.code, outcome.out) == (2, "")
+    (line,) = outcome.err.splitlines()
+    assert "--diff no-such-revision: no such folder, and git has no results there" in line
