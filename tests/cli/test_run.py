@@ -163,8 +163,9 @@ class TestAgain:
         after = digests(stored)
         assert after[PROJECTED] == before[PROJECTED]
         assert after[CENTROID] != before[CENTROID]
+        # The third cell was not run again, and may have been contended by anything.
         environments = [r.environment for r in results(stored).values()]
-        assert [e.contended for e in environments if e] == [True, True, False]
+        assert [e.contended for e in environments if e][:2] == [True, True]
 
 
 def plan(again, names: tuple[str, ...], *flags: str) -> list[tuple[str, str]]:

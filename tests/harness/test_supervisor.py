@@ -17,7 +17,7 @@ import pytest
 
 from metabench.api import Run
 from metabench.errors import DataError
-from metabench.files import others
+from metabench.harness.library import Library
 from metabench.harness.process import LearnerProcess
 from metabench.harness.request import Request
 from metabench.results.schema import Result
@@ -275,15 +275,19 @@ def test_a_results_folder_with_something_in_the_way_is_one_line(tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_cells_beside_another_run_are_contended(tmp_path: Path) -> None:
-    assert not was_contended(run(tmp_path / "a", "honest", jobs=1)["honest"])
+def test_cells_beside_another_run_are_contended(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where no other test runs anything
+    library = Library(None)
+    assert library.alone()
     code = "from metabench.harness.library import Library; Library(None); input()"
-    other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, env=environment)
     try:
-        wait_for(lambda: bool(others(Path(tempfile.gettempdir()).glob(".metabench.*.tmp"))))
-        assert was_contended(run(tmp_path / "b", "honest", jobs=1)["honest"])
+        wait_for(lambda: not library.alone())
+        assert was_contended(run(tmp_path / "results", "honest", jobs=1)["honest"])
     finally:
         other.communicate(b"\n")
+    library.close()
 
 
 def was_contended(result: Result) -> bool:
