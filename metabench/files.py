@@ -15,7 +15,9 @@ _LONGEST = 80  # characters of the name that a temporary file is for
 
 def temporary_name(name: str) -> str:
     """A new hidden name that says which process made it."""
-    return f".{name[:_LONGEST]}.{_owner(os.getpid())}-{secrets.token_hex(4)}.tmp"
+    pid = os.getpid()
+    owner = f"{_host()}-{pid}-{_started(pid)}"
+    return f".{name[:_LONGEST]}.{owner}-{secrets.token_hex(4)}.tmp"
 
 
 def write_atomically(file: Path, data: bytes) -> None:
@@ -43,8 +45,8 @@ def remove_leftovers(found: Iterable[Path]) -> None:
     Processes of other machines are not known here: what they made is left.
     """
     for path in found:
-        pid = _made_by(path)
-        if pid is None or _lives(pid):
+        owner = _made_by(path)
+        if owner is None or _lives(*owner):
             continue
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -54,29 +56,41 @@ def remove_leftovers(found: Iterable[Path]) -> None:
 
 def others(found: Iterable[Path]) -> list[Path]:
     """Those files and folders of `temporary_name` that other processes are still at."""
-    owners = ((path, _made_by(path)) for path in found)
-    return [path for path, pid in owners if pid not in (None, os.getpid()) and _lives(pid)]
+    owners = [(path, _made_by(path)) for path in found]
+    return [
+        path
+        for path, owner in owners
+        if owner is not None and owner[0] != os.getpid() and _lives(*owner)
+    ]
 
 
-def _made_by(path: Path) -> int | None:
-    """The process of this machine that made a file of `temporary_name`."""
-    match = re.fullmatch(r"\..*\.(.*)-(\d+)-[0-9a-f]{8}\.tmp", path.name)
-    return int(match[2]) if match is not None and match[1] == _host() else None
+def _made_by(path: Path) -> tuple[int, int] | None:
+    """The process of this machine that made a file of `temporary_name`, and its start."""
+    match = re.fullmatch(r"\..*\.(.*)-(\d+)-(\d+)-[0-9a-f]{8}\.tmp", path.name)
+    return (int(match[2]), int(match[3])) if match is not None and match[1] == _host() else None
 
 
-def _owner(pid: int) -> str:
-    return f"{_host()}-{pid}"
+def _started(pid: int) -> int:
+    """When a process began, in ticks since the system did; 0 where that is not told.
+
+    Numbers of processes come again, after a restart soon.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[19])
+    except (OSError, IndexError, ValueError):
+        return 0
 
 
 def _host() -> str:
     return re.sub(r"[^A-Za-z0-9-]", "_", platform.node()) or "here"
 
 
-def _lives(pid: int) -> bool:
+def _lives(pid: int, started: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except OSError:  # another user's
-        return True
-    return True
+        pass
+    return _started(pid) in (0, started)

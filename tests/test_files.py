@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from metabench.files import remove_leftovers, temporary_name, write_atomically
+from metabench.files import others, remove_leftovers, temporary_name, write_atomically
 
 
 def left_by_a_dead_process(folder: Path, name: str) -> Path:
@@ -22,13 +22,25 @@ def left_by_a_dead_process(folder: Path, name: str) -> Path:
 def test_what_a_dead_process_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
     dead = left_by_a_dead_process(tmp_path, "result.json")
     ours = tmp_path / temporary_name("result.json")
-    elsewhere = tmp_path / ".result.json.another-machine-1-0123abcd.tmp"
+    elsewhere = tmp_path / ".result.json.another-machine-1-2-0123abcd.tmp"
     other = tmp_path / "result.json.tmp"
     for file in (ours, elsewhere, other):
         file.write_bytes(b"")
     remove_leftovers(tmp_path.iterdir())
     assert sorted(tmp_path.iterdir()) == sorted([ours, elsewhere, other])
     assert not dead.exists()
+    assert others(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="/proc tells when one began")
+def test_a_number_that_a_new_process_has_got_is_no_excuse(tmp_path: Path) -> None:
+    host, pid, started = temporary_name("x").split(".")[2].rsplit("-", 3)[:3]
+    assert int(pid) == os.getpid()
+    earlier = tmp_path / f".x.{host}-{os.getppid()}-{int(started) - 1}-0123abcd.tmp"
+    earlier.touch()
+    assert others([earlier]) == []
+    remove_leftovers([earlier])
+    assert not earlier.exists()
 
 
 def test_a_folder_is_removed_with_what_is_in_it(tmp_path: Path) -> None:

@@ -100,5 +100,5 @@ def _moved(change: Change) -> str:
     old, new = change.old, change.new
     if old is None or new is None or old.score is None or new.score is None:
         return numbers.UNKNOWN
-    scale = 100 if change.metric == "accuracy" else 1
-    return f"{scale * (new.score - old.score):+.2f}"
+    moved = new.score - old.score
+    return f"{100 * moved:+.2f}" if change.metric == "accuracy" else f"{moved:+.2g}"

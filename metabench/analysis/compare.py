@@ -86,8 +86,14 @@ def compare(
         there = ", ".join(budgets) or "none"
         raise UsageError(f"{a} and {b} have these budgets in common: {there}; give --budget")
     ours, theirs = ([r for r in side if r.job.budget == budgets[0]] for side in (found_a, found_b))
-    if len({r.suite.episodes_digest for r in [*ours, *theirs]}) > 1:
-        raise UsageError(f"results on {suite} are of different episodes: run the older ones again")
+    for what, digests in (
+        ("episodes", {r.suite.episodes_digest for r in [*ours, *theirs]}),
+        ("images", {r.suite.pixels_digest for r in [*ours, *theirs]}),
+    ):
+        if len(digests) > 1:
+            raise UsageError(
+                f"results on {suite} are of different {what}: run the older ones again"
+            )
     tables = score_table(ours), score_table(theirs)
     episodes = min(table.shape[1] for table in tables)
     one, other = (table[:, :episodes] for table in tables)
@@ -98,14 +104,19 @@ def _of(results: Sequence[Result], text: str) -> list[Result]:
     """The results of one algorithm, each seed once: the newest."""
     name, given = address.parse(text)
     wanted = address.write(name, given)
-    written: dict[str, dict[tuple[str, int, str], Result]] = {}
+    written: dict[str, list[Result]] = {}
     for result in sorted(results, key=lambda r: r.created):
-        job = result.job
-        key = (job.budget, job.seed, job.device)
-        written.setdefault(address.write(job.algorithm, job.chosen), {})[key] = result
+        written.setdefault(address.write(result.job.algorithm, result.job.chosen), []).append(
+            result
+        )
     if wanted not in written:
         raise unknown("algorithm", wanted, written, "These have scores on the suite.")
-    return list(written[wanted].values())
+    found = written[wanted]
+    own = [r for r in found if r.suite.train_on is None] or found
+    kinds = sorted({f"{r.job.device}, trained on {r.suite.train_on or 'its own'}" for r in own})
+    if len(kinds) > 1:  # no table mixes them either
+        raise UsageError(f"{wanted} has several sorts of results ({'; '.join(kinds)}): keep one")
+    return list({(r.job.budget, r.job.seed): r for r in own}.values())
 
 
 def _compare(ours: Result, theirs: Result, a: Scores, b: Scores, margin: float) -> Comparison:

@@ -166,10 +166,10 @@ def _cells(pair: Pair) -> list[str]:
 
 
 def _published_score(number: Published, mse: bool) -> str:
-    """With as many digits as papers give: 98.8, 98.70 ± 0.40, 0.67, 1.13 ± 0.18."""
+    """With the digits that papers give: 98.8, 99.47, 98.70 ± 0.40, 0.67, 1.13 ± 0.18."""
     scale = 1 if mse else 100
     if number.half_ci95 is None:
-        return f"{scale * number.score:.{2 if mse else 1}f}"
+        return f"{scale * number.score:.6g}"
     return f"{scale * number.score:.2f} ± {scale * number.half_ci95:.2f}"
 
 

@@ -103,7 +103,8 @@ def build_row(cells: Sequence[Cell], timed_on: str | None) -> Row:
     spread = spreads(scores)
     alone = [r for r in ok if not contended(r) and machine(r) == timed_on]
     timings = [r.timing for r in alone if r.timing is not None]
-    trained = [r.training for r in alone if r.training is not None]
+    # What was broken off has times of several processes, perhaps of several machines.
+    trained = [r.training for r in alone if r.training is not None and not r.training.resumed]
     shown = ok[0] if ok else min(results, key=_gravity)
     job = shown.job
     return Row(

@@ -66,10 +66,13 @@ def _print(found: Comparison) -> None:
     ):
         shown = numbers.score(score, found.metric)
         click.echo(f"{name}: {text}, {shown}, {seeds} seed{'s' * (seeds != 1)}")
-    line = f"A - B: {scale * found.difference:+.3f}{unit}"
+    form = "+.3f" if accuracy else "+.3g"
+    line = f"A - B: {scale * found.difference:{form}}{unit}"
     if found.ci95 is not None:
         low, high = (scale * bound for bound in found.ci95)
-        line += f", 95 % CI {low:+.3f} to {high:+.3f}, p = {found.p:.2g}"
+        line += f", 95 % CI {low:{form}} to {high:{form}}, p = {found.p:.2g}"
+    if not accuracy:
+        line += " (lower is better)"
     click.echo(line)
     if found.better is not None and found.equivalent is not None and found.worse is not None:
         margin = f"{scale * found.margin:g}{unit}"

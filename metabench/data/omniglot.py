@@ -93,7 +93,10 @@ def read(sources: Mapping[str, Path]) -> Dataset:
     for name, source in sources.items():
         found: dict[str, list[tuple[str, bytes]]] = {}
         for path, content in _contents(source):
-            alphabet, character, drawing = Path(path).parts[-3:]
+            parts = Path(path).parts
+            if len(parts) != 4 or parts[0] != name:  # what archivers add of their own
+                continue
+            _, alphabet, character, drawing = parts
             found.setdefault(f"{alphabet}/{character}", []).append((drawing, content))
         if len(found) != CHARACTERS[name]:
             raise DataError(
@@ -149,7 +152,10 @@ def _contents(source: Path) -> Iterator[tuple[str, bytes]]:
     """Path and content of every image of an archive or a folder."""
     if source.is_dir():
         for file in _files(source):
-            yield file.relative_to(source.parent).as_posix(), file.read_bytes()
+            try:
+                yield file.relative_to(source.parent).as_posix(), file.read_bytes()
+            except OSError as error:
+                raise DataError(f"cannot read {file}: {error.strerror}") from error
         return
     try:
         with zipfile.ZipFile(source) as archive:

@@ -133,14 +133,15 @@ def run_duel(
 def _round(cells: Sequence[Cell], library: Library, conditions: Conditions, first: int) -> Round:
     sides = Side(), Side()
     order = (first, 1 - first)
+    overdue = threading.Event()
     with ExitStack() as stack:
         processes: dict[int, LearnerProcess] = {}
         for side in order:  # the second starts when the first is trained, not to disturb it
-            processes[side] = _start(side, conditions, stack)
+            processes[side] = _start(side, conditions, stack, overdue)
             try:
                 sides[side].training_s = _train(cells[side], library, conditions, processes[side])
             except LearnerFailed as error:
-                raise _failed(cells[side], error) from None
+                raise _failed(cells[side], error, overdue) from None
         for turn in range(_TURNS):
             for side in order if turn % 2 == 0 else order[::-1]:
                 opened = library.open(cells[side].suite)
@@ -148,11 +149,18 @@ def _round(cells: Sequence[Cell], library: Library, conditions: Conditions, firs
                 try:
                     sides[side].measured.append(processes[side].measure(asked))
                 except LearnerFailed as error:
-                    raise _failed(cells[side], error) from None
+                    raise _failed(cells[side], error, overdue) from None
     return sides
 
 
-def _start(side: int, conditions: Conditions, stack: ExitStack) -> LearnerProcess:
+def _time_out(process: LearnerProcess, overdue: threading.Event) -> None:
+    overdue.set()
+    process.stop()
+
+
+def _start(
+    side: int, conditions: Conditions, stack: ExitStack, overdue: threading.Event
+) -> LearnerProcess:
     log = conditions.results / f"{'ab'[side]}.log"
     process = LearnerProcess(
         log, conditions.threads, conditions.allocator, conditions.grace, lambda progress: None
@@ -160,7 +168,8 @@ def _start(side: int, conditions: Conditions, stack: ExitStack) -> LearnerProces
     stack.callback(process.close)
     stack.callback(process.finish)  # runs before close
     if conditions.time_limit is not None:
-        timer = threading.Timer(min(conditions.time_limit, threading.TIMEOUT_MAX), process.stop)
+        seconds = min(conditions.time_limit, threading.TIMEOUT_MAX)
+        timer = threading.Timer(seconds, _time_out, (process, overdue))
         timer.start()
         stack.callback(timer.cancel)
     return process
@@ -181,5 +190,7 @@ def _train(
     return None if trained.training is None else trained.training.seconds
 
 
-def _failed(cell: Cell, error: LearnerFailed) -> SideFailed:
+def _failed(cell: Cell, error: LearnerFailed, overdue: threading.Event) -> SideFailed:
+    if overdue.is_set():
+        return SideFailed(f"{cell}: over the time limit", "")
     return SideFailed(f"{cell}: {error.failed.reason}", error.failed.traceback)

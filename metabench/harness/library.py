@@ -67,6 +67,7 @@ class Library:
                     folder.mkdir(parents=True)
                     material.save(folder)
                 except OSError as error:
+                    shutil.rmtree(folder, ignore_errors=True)
                     raise DataError(
                         f"cannot write {folder}: {error.strerror or error}; free some space there, "
                         "or set TMPDIR to another folder"

@@ -141,6 +141,9 @@ class _OuterLoop:
 
     def _content(self) -> dict[str, Any]:
         """Everything that the rest of training depends on."""
+        lost = state.unsaved(self.learner)
+        if lost:
+            raise UsageError(f"the state of {lost[0]} cannot be saved, it is an iterator")
         return {
             "update": self.update,
             "seconds": self.seconds,

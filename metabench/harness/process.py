@@ -184,7 +184,8 @@ class LearnerProcess:
         if code is None:
             why = "the learner process closed its connection"
         elif code < 0:
-            why = f"the learner process was killed by {signal.Signals(-code).name}"
+            names = {number.value: number.name for number in signal.Signals}
+            why = f"the learner process was killed by {names.get(-code, f'signal {-code}')}"
         else:
             why = f"the learner process ended with exit code {code}"
         return Failed(status="crashed", reason=why, traceback="")

@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 
 from msgspec.structs import replace
 
+from metabench.errors import DataError
 from metabench.harness.cell import Cell
 from metabench.harness.conditions import Conditions
 from metabench.harness.library import Library
@@ -21,7 +22,7 @@ from metabench.harness.supervisor import Supervisor
 from metabench.plugins import Plugins
 from metabench.results.claims import Claims
 from metabench.results.schema import Result
-from metabench.results.store import Store
+from metabench.results.store import CHECKPOINTS, Store
 
 T = TypeVar("T")
 
@@ -91,6 +92,7 @@ class Runner:
             return found
         finally:
             claims.close()
+            self.store.remove_empty(CHECKPOINTS)
 
     def _run_all(
         self, todo: Sequence[Planned], jobs: int, run_one: Callable[[Planned], T]
@@ -132,10 +134,17 @@ class Runner:
 
     def _done_meanwhile(self, planned: Planned) -> Result | None:
         """What another run has stored since this one was planned."""
-        if planned.state == "damaged":
+        cell = planned.cell
+        try:
+            result = self.store.load(cell.path)
+        except DataError:
             return None
-        result = self.store.load(planned.cell.path)
         if result is None or result == planned.stored or result.status == "interrupted":
+            return None
+        opened = self.library.open(cell.suite)
+        theirs = (result.job.code, result.suite.episodes_digest, result.suite.pixels_digest)
+        ours = (cell.configured.code, opened.episodes.digest, opened.dataset.pixels)
+        if theirs != ours:  # the other run has other code or data
             return None
         self.watcher.started(planned.cell)
         self.watcher.finished(planned.cell, result)
@@ -143,7 +152,9 @@ class Runner:
 
     def _run_one(self, planned: Planned) -> Result:
         cell = planned.cell
-        if planned.state == "damaged":
+        try:
+            self.store.load(cell.path)
+        except DataError:
             self.store.set_aside(cell.path)
         self.watcher.started(cell)
         supervisor = Supervisor(

@@ -15,7 +15,10 @@ import torch
 from metabench.learner import Learner
 
 _PLAIN = (bool, int, float, str, type(None))
-_OWN_KINDS = (torch.Tensor, np.ndarray, torch.Generator, np.random.Generator, random.Random)
+_OWN_KINDS = (
+    *(torch.Tensor, np.ndarray, random.Random),
+    *(torch.Generator, np.random.Generator, np.random.RandomState),
+)
 # Objects of these packages that have no `state_dict` are not looked into.
 _CLOSED = frozenset({"torch", "numpy", "metabench", "builtins", *sys.stdlib_module_names})
 
@@ -31,8 +34,8 @@ class _Part(NamedTuple):
 def state_dict(learner: Learner) -> dict[str, Any]:
     """Everything the next `meta_step` needs, copied, as tensors and plain values.
 
-    That is what hangs on the learner's attributes, also in lists, tuples, dicts, deques and
-    objects of the plugin's own classes: everything with a `state_dict` of its own (modules,
+    That is what hangs on the learner's attributes, also in lists, tuples, dicts, sets, deques
+    and objects of the plugin's own classes: everything with a `state_dict` of its own (modules,
     optimisers, schedulers), tensors, arrays, random generators, numbers and texts. A learner
     may have `state_dict` and `load_state_dict` instead.
     """
@@ -68,6 +71,13 @@ def _alike(own: Any, saved: Any) -> bool:
     if isinstance(own, _PLAIN):  # None may have become a number or a tensor, not an optimiser
         return isinstance(saved, (*_PLAIN, torch.Tensor))
     return type(own) is type(saved)
+
+
+def unsaved(learner: Learner) -> list[str]:
+    """Attributes that change as they are used and whose state cannot be had: iterators."""
+    if _has_own(learner):
+        return []
+    return [name for name, value in vars(learner).items() if isinstance(value, Iterator)]
 
 
 def parameter_count(learner: Learner) -> int:
@@ -110,9 +120,11 @@ def _saved(value: Any) -> Any:
         return value.get_state()
     if isinstance(value, np.random.Generator):
         return plain(value.bit_generator.state)
+    if isinstance(value, np.random.RandomState):
+        return plain(value.get_state(legacy=False))
     if isinstance(value, random.Random):
         return value.getstate()
-    if isinstance(value, deque):
+    if isinstance(value, deque | set):
         return list(value)
     if isinstance(value, dict):
         return copy.deepcopy(dict(value))
@@ -138,8 +150,13 @@ def _put_back(part: _Part, saved: Any) -> None:
         value.set_state(saved)
     elif isinstance(value, np.random.Generator):
         value.bit_generator.state = arrays(saved)
+    elif isinstance(value, np.random.RandomState):
+        value.set_state(arrays(saved))
     elif isinstance(value, random.Random):
         value.setstate(saved)
+    elif isinstance(value, set):
+        value.clear()
+        value.update(saved)
     elif isinstance(value, list):
         value[:] = copy.deepcopy(saved)
     elif isinstance(value, dict):
@@ -195,7 +212,7 @@ def _is_plain(value: Any) -> bool:
     """Whether a value is, or holds, nothing but numbers and texts: it is saved as a whole."""
     if isinstance(value, dict):
         return all(isinstance(key, _PLAIN) and _is_plain(item) for key, item in value.items())
-    if isinstance(value, list | tuple | deque):
+    if isinstance(value, list | tuple | deque | set):
         return all(map(_is_plain, value))
     return type(value) in _PLAIN
 

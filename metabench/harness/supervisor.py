@@ -100,8 +100,6 @@ class Supervisor:
             return
         with contextlib.suppress(OSError):  # a checkpoint too many does no harm
             self.checkpoint.unlink(missing_ok=True)
-            for folder in list(self.checkpoint.parents)[:3]:
-                folder.rmdir()  # if it is empty
 
     def stop(self, why: str = "interrupted") -> None:
         """End the cell; its status will be `why`: "interrupted" or "timeout"."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import re
@@ -115,6 +116,13 @@ class Store:
             raise unwritable(aside, error) from error
         _log.warning("%s is damaged: kept as %s, its cell runs again", file, aside.name)
         return aside
+
+    def remove_empty(self, name: str) -> None:
+        """Remove a folder in the results folder, and those in it, as far as they are empty."""
+        top = self.root / name
+        for folder in [*sorted(top.rglob("*"), reverse=True), top]:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
     def paths(self) -> list[Path]:
         """Every result file, relative to the folder, in a fixed order."""

@@ -78,18 +78,19 @@ class WithinGroup:
     def pools(self, dataset: Dataset) -> dict[str, Pool]:
         from dataclasses import replace
 
-        return {
+        pools = {
             split: replace(pool, **self._grouped(pool))
             for split, pool in BySplit().pools(dataset).items()
         }
+        return {split: pool for split, pool in pools.items() if pool.names}
 
     def _grouped(self, pool: Pool) -> dict[str, Any]:
         import numpy as np
 
         members: dict[str, list[int]] = {}
         for entry, name in enumerate(pool.names):
-            first, _, *rest = name.split("/")
-            members.setdefault("/".join([first, *rest]), []).append(entry)
+            first, *rest = name.split("/")
+            members.setdefault("/".join([first, *rest[1:]]), []).append(entry)
         kept = [group for group in members.values() if len(group) >= self.fewest]
         entries = [entry for group in kept for entry in group]
         ends = np.cumsum([len(group) for group in kept])

@@ -83,3 +83,15 @@ def test_what_cannot_be_compared_says_why() -> None:
     other = make_suite(episodes=6, query=2, manifest="other")
     with pytest.raises(UsageError, match="of different episodes"):
         compared(GOOD, make_result("bad", suite=other, correct=[1] * 6))
+    other = make_suite(episodes=6, query=2, pixels="other")
+    with pytest.raises(UsageError, match="of different images"):
+        compared(GOOD, make_result("bad", suite=other, correct=[1] * 6))
+
+
+def test_what_no_table_mixes_is_not_mixed_here() -> None:
+    elsewhere = make_suite(episodes=6, query=2, train_on="glyphs-5w1s")
+    newer = make_result("good", suite=elsewhere, correct=[0] * 6, created="2027-01-01T00:00:00Z")
+    assert compared(GOOD, BAD, newer).score_a == compared(GOOD, BAD).score_a
+    device = make_result("good", suite=SUITE, correct=[0] * 6, device="cuda")
+    with pytest.raises(UsageError, match="several sorts of results"):
+        compared(GOOD, BAD, device)

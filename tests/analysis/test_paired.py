@@ -133,6 +133,18 @@ def test_a_seed_that_is_off_widens_the_ranks() -> None:
     assert (low, high) == (1, 2)
 
 
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_equal_methods_seldom_get_ranks_apart(seeds: int) -> None:
+    rng = np.random.default_rng(11)
+    apart = 0
+    for _ in range(200):
+        hard = rng.normal(0, 0.1, 100)
+        pair = [table(rng, 0.7, seeds, 100, hard, sd_seed=0.03) for _ in range(2)]
+        one, other = rank_intervals(pair, lower_is_better=False)
+        apart += one != other
+    assert apart / 200 < 0.08
+
+
 def test_the_detectable_difference_is_found_in_four_of_five_cases() -> None:
     rng = np.random.default_rng(10)
     a, b = table(rng, 0.8, 1, 200), table(rng, 0.8, 1, 200)

@@ -70,7 +70,9 @@ def test_normalisation_that_differs_is_said() -> None:
 def test_rows_trained_otherwise_than_the_number_are_not_the_same() -> None:
     suite = make_suite("sinusoid-freq-10s", way=1, shot=10, metric="mse", episodes=4)
     training = Training(way=1, shot=5, query=10, tasks_per_step=4)
-    row = make_result("maml", suite=suite, error=[0.7, 0.9, 0.8, 0.8], training=training)
+    chosen = {"first_order": False}
+    error = [0.7, 0.9, 0.8, 0.8]
+    row = make_result("maml", suite=suite, error=error, training=training, chosen=chosen)
     (five,) = pairs_of(row, method="MAML, trained with 5 shots")
     (ten,) = pairs_of(row, method="MAML, trained with 10 shots")
     assert five.score == pytest.approx(0.8)
@@ -80,6 +82,12 @@ def test_rows_trained_otherwise_than_the_number_are_not_the_same() -> None:
 def test_numbers_without_a_row_of_ours_are_listed_too() -> None:
     (pair,) = pairs_of(make_result(suite=OMNIGLOT), method="Reptile")
     assert (pair.address, pair.score, pair.difference) == (None, None, None)
+
+
+def test_published_numbers_keep_their_digits() -> None:
+    text = markdown(compare(tables_of(make_result(suite=OMNIGLOT)), load_published()))
+    assert "| MAML++ | 99.47 |" in text
+    assert "| Matching networks | 98.1 |" in text
 
 
 def test_the_document_marks_what_was_not_checked() -> None:

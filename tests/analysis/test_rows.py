@@ -7,6 +7,7 @@ from statistics import mean, median
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from results_factory import make_environment, make_result, make_suite
 
 from metabench.analysis.aggregate import machine
@@ -83,6 +84,14 @@ def test_times_are_medians_over_the_samples_of_all_seeds():
     assert row.adapt_p95_ms == pytest.approx(1000 * np.quantile([0.001, 0.009, 0.003], 0.95))
     assert row.updates_per_s == pytest.approx((50 + 50) / (10 + 20))
     assert row.tasks_per_s == pytest.approx((200 + 200) / (10 + 20))
+
+
+def test_training_that_was_broken_off_has_no_time():
+    whole, resumed = make_result(seed=0, fit_s=10), make_result(seed=1, fit_s=99)
+    training = replace(resumed.training, resumed=1)
+    row = row_of(whole, replace(resumed, training=training))
+    assert row.fit_s == pytest.approx(10)
+    assert row.updates_per_s == pytest.approx(5)
 
 
 def test_throughput_is_the_median_over_blocks_whatever_their_size():

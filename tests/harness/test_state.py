@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import collections
 import io
+import itertools
 from typing import Any
 
 import numpy as np
@@ -141,6 +142,9 @@ class Bookkeeper(Trained):
         self.helper = self.Helper()
         self.phase = "warm-up"
         self.last: torch.Tensor | None = None
+        self.seen = {0}
+        self.drawn = 0.0
+        self.legacy = np.random.RandomState(0)
 
     def step(self) -> None:
         super().step()
@@ -155,6 +159,8 @@ class Bookkeeper(Trained):
         self.helper.seen += 1
         self.phase = "trained"
         self.last = torch.ones(3)
+        self.seen.add(len(self.seen))
+        self.drawn = float(self.legacy.rand())
 
     def everything(self) -> tuple[Any, ...]:
         last = None if self.last is None else self.last.tolist()
@@ -162,6 +168,7 @@ class Bookkeeper(Trained):
             *(dict(self.stats), list(self.history), list(self.recent)),
             *(self.mixed[0].item(), self.mixed[1], float(self.scalar), type(self.scalar)),
             *(self.helper.weight.tolist(), self.helper.seen, self.phase, last),
+            *(set(self.seen), self.drawn),
         )
 
 
@@ -205,3 +212,10 @@ def test_what_only_came_up_in_training_does_not_fit_a_new_learner() -> None:
     learner = Bookkeeper(task())
     learner.last = torch.optim.SGD([learner.scale], lr=0.1)  # type: ignore[assignment]
     assert not state.fits(Bookkeeper(task()), saved_and_read(learner))
+
+
+def test_what_cannot_be_saved_is_known() -> None:
+    learner = Bookkeeper(task())
+    assert state.unsaved(learner) == []
+    learner.numbers = itertools.count()  # type: ignore[attr-defined]
+    assert state.unsaved(learner) == ["numbers"]
