@@ -20,7 +20,7 @@ _WINDOW = 5  # samples behind each of the medians that end the warm-up
 _AGREE = 0.05  # how close they are then
 _STEADY = 0.05  # IQR / median at which sampling ends
 _ENOUGH, _MOST = 20, 1000  # samples
-_LEAST = 5  # samples, also where they take longer than the time there is
+_LEAST = 3  # samples, also where they take longer than the time there is
 
 
 class Block(NamedTuple):
@@ -76,7 +76,7 @@ def warm_up(run: Run, seconds: float) -> int:
 def sample(run: Run, seconds: float) -> list[Phases]:
     """Run until the spread is small: 20 samples with IQR / median <= 5 % in every phase.
 
-    It ends too when the time is over, but not before five samples.
+    It ends too when the time is over, but not before three samples.
     """
     found: list[Phases] = []
     start = now()
