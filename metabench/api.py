@@ -121,6 +121,8 @@ class Run:
 
     def estimate(self) -> Estimate:
         """How long the cells that are to be run may take."""
+        if not any(planned.todo for planned in self.planned):
+            return Estimate(0.0, 0)  # without reading what is stored
         stored = (result for _, result in self.store.read()[0])
         return estimate(self.planned, stored, self.request.jobs)
 

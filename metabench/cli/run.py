@@ -13,6 +13,7 @@ from metabench.errors import NothingToRun
 
 if TYPE_CHECKING:
     from metabench.api import Run
+    from metabench.harness.estimate import Estimate
 
 GOOD, SOME_FAILED = 0, 1
 
@@ -101,8 +102,10 @@ def _run(prepared: Run, common: Common) -> int:
 
     todo = sum(p.todo for p in prepared.planned)
     folder = prepared.store.root
-    if todo and not common.quiet and prepared.estimate().seconds:
-        click.echo(f"metabench: {_todo(prepared)}", err=True)
+    if todo and not common.quiet:
+        expected = prepared.estimate()
+        if expected.seconds:
+            click.echo(f"metabench: {_todo(prepared, expected)}", err=True)
     try:
         with progress(todo, quiet=common.quiet) as watcher:
             prepared.run(watcher)
@@ -171,20 +174,17 @@ def _print_plan(prepared: Run) -> None:
         for p in prepared.planned
     ]
     columns = ("suite", "algorithm", "seed", "budget", "state", "plan")
-    show(f"{_todo(prepared)}, into {prepared.store.root}/", columns, rows)
+    show(f"{_todo(prepared, prepared.estimate())}, into {prepared.store.root}/", columns, rows)
 
 
-def _todo(prepared: Run) -> str:
+def _todo(prepared: Run, expected: Estimate) -> str:
     """How much there is to do, and how long that may take."""
     from metabench.cli.progress import duration
 
     todo = sum(p.todo for p in prepared.planned)
     text = f"{len(prepared.planned)} cells, {todo} to run"
-    if not todo:
-        return text
-    found = prepared.estimate()
-    if found.seconds:
-        text += f", about {duration(found.seconds)} by earlier results"
-    if found.unknown:
-        text += f", {found.unknown} never run before"
+    if expected.seconds:
+        text += f", about {duration(expected.seconds)} by earlier results"
+    if expected.unknown:
+        text += f", {expected.unknown} never run before"
     return text

@@ -17,7 +17,7 @@ from metabench.harness.cell import Cell
 from metabench.harness.conditions import Conditions
 from metabench.harness.library import Library
 from metabench.harness.messages import Progress
-from metabench.harness.plan import Planned
+from metabench.harness.plan import Planned, Policy, plan
 from metabench.harness.supervisor import Supervisor
 from metabench.plugins import Plugins
 from metabench.results.claims import Claims
@@ -134,17 +134,9 @@ class Runner:
 
     def _done_meanwhile(self, planned: Planned) -> Result | None:
         """What another run has stored since this one was planned."""
-        cell = planned.cell
-        try:
-            result = self.store.load(cell.path)
-        except DataError:
-            return None
-        if result is None or result == planned.stored or result.status == "interrupted":
-            return None
-        opened = self.library.open(cell.suite)
-        theirs = (result.job.code, result.suite.episodes_digest, result.suite.pixels_digest)
-        ours = (cell.configured.code, opened.episodes.digest, opened.dataset.pixels)
-        if theirs != ours:  # the other run has other code or data
+        (now,) = plan([planned.cell], self.store, self.library.open, Policy())
+        result = now.stored
+        if result is None or result == planned.stored or now.state not in ("done", "failed"):
             return None
         self.watcher.started(planned.cell)
         self.watcher.finished(planned.cell, result)
