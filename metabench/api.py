@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,12 +102,15 @@ class Run:
         try:
             # Data is a matter of suites: one cell of each is looked at.
             for cell in {cell.suite.name: cell for cell in self.cells}.values():
-                self.library.open(cell.suite)
+                self.library.open(cell.suite).check_blocks(request.blocks)
                 if cell.train_on is not None:
                     _check_training(cell.train_on, cell.suite, self.library)
                 check_unseen(cell, self.library)
             self.planned: list[Planned] = plan(
-                self.cells, self.store, self.library.open, policy or Policy()
+                self.cells,
+                self.store,
+                self.library.open,
+                replace(policy or Policy(), blocks=request.blocks),
             )
         except BaseException:
             self.library.close()
@@ -146,6 +149,7 @@ class Run:
             checkpoint_every=request.checkpoint_every,
             keep_checkpoints=request.keep_checkpoints,
             contended=request.jobs > 1,
+            blocks=request.blocks,
         )
         runner = Runner(self.store, self.library, self.plugins, conditions, watcher or _Silent())
         return runner.run(self.planned, request.jobs)

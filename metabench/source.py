@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(__file__).parent
 # What a learner process runs besides the plugin; the command line and the tables are not in it.
-CORE = ("learner.py", "address.py", "nets", "suites", "data", "results/scores.py", "harness")
+CORE = (
+    *("learner.py", "address.py", "nets", "suites", "data", "harness"),
+    *("results/scores.py", "results/calibration.py"),
+)
 # Files in it that decide which cells are run, when and how safely, but not what comes out.
 APART = frozenset(
     f"harness/{name}.py"

@@ -41,6 +41,7 @@ GOOD, SOME_FAILED = 0, 1
 @click.option(
     "--keep-checkpoints", is_flag=True, default=None, help="Keep those of finished cells."
 )
+@click.option("--blocks", type=int, help="Of episodes; a baseline has three.  [default: 1]")
 @click.option("--config", type=Path, metavar="FILE", help="Read options from a TOML file.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @click.option("--force", is_flag=True, help="Run finished cells again.")

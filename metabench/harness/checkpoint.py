@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from metabench.errors import DataError
 from metabench.files import write_atomically
+from metabench.harness import state
 from metabench.harness.clock import now
 from metabench.harness.messages import Checkpoint
 from metabench.harness.state import arrays, plain
+from metabench.learner import Learner
 
 _FORMAT = 1
 
@@ -33,6 +36,7 @@ class Keeper:
         self._file, self._of = Path(checkpoint.file), checkpoint
         self._written = now()
         self._gave_up = self._checked = False
+        self.frozen = checkpoint.frozen
 
     def due(self, done: bool, seconds: float) -> bool:
         """Whether it is time to write one.
@@ -61,22 +65,34 @@ class Keeper:
             _log.warning("no checkpoint is kept: %s", str(error).partition("\n")[0])
         self._written = now()
 
-    def load(self) -> dict[str, Any] | None:
-        """The checkpoint of this very cell and code; None if there is none that can be read."""
+    def load(self, learner: Learner) -> dict[str, Any] | None:
+        """The checkpoint of this very cell and code, if it fits the learner; else None.
+
+        Raises:
+            DataError: it cannot be had, and there is to be no training without.
+        """
+        content, problem = self._read()
+        if content is not None and not state.fits(learner, content["learner"]):
+            content, problem = None, "does not fit the learner as it is built"
+        if content is None and self.frozen:
+            raise DataError(f"checkpoint {self._file} {problem}, and nothing is to be trained")
+        if content is None and self._file.exists():
+            _log.warning("checkpoint %s %s: training anew", self._file, problem)
+        return content
+
+    def _read(self) -> tuple[dict[str, Any] | None, str]:
+        """What is in the file, or None and what is wrong with it."""
         if not self._file.exists():
-            return None
+            return None, "is not there"
         try:
             content = torch.load(self._file, weights_only=True, map_location="cpu")
         except Exception as error:  # cut off, damaged, or not ours
-            _log.warning("checkpoint %s cannot be read: %s", self._file, error)
-            return None
-        if not isinstance(content, dict) or (content.get("format"), content.get("of")) != (
-            _FORMAT,
-            self._of.identity,
-        ):
-            _log.warning("checkpoint %s is of other code or data: training anew", self._file)
-            return None
-        return content
+            return None, f"cannot be read ({str(error).partition(chr(10))[0]})"
+        if not isinstance(content, dict) or content.get("format") != _FORMAT:
+            return None, "is of another version"
+        if content["of"] != self._of.identity and not self.frozen:
+            return None, "is of other code or data"
+        return content, ""
 
 
 def generators(device: str) -> dict[str, Any]:

@@ -24,6 +24,9 @@ class Conditions:
         keep_checkpoints: also those of cells that are done.
         grace: seconds between SIGTERM and SIGKILL.
         contended: cells run side by side.
+        blocks: of test episodes that are scored.
+        timed: measure times and memory of adapt and predict.
+        frozen: take learners from their checkpoints whatever the code is now; train none.
     """
 
     doors: Doors
@@ -36,3 +39,6 @@ class Conditions:
     keep_checkpoints: bool = False
     grace: float = 5.0
     contended: bool = False
+    blocks: int = 1
+    timed: bool = True
+    frozen: bool = False

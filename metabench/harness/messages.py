@@ -66,6 +66,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     identity: str  # of the cell and its code; training under another identity is not gone on with
     every: float  # seconds
     keep: bool  # also when the cell is done
+    frozen: bool = False  # the learner is taken from it whatever its identity; nothing is trained
 
 
 class Start(msgspec.Struct, frozen=True, tag=True):

@@ -3,12 +3,12 @@ for every algorithm."""
 
 from __future__ import annotations
 
-import logging
 import math
 from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 from torch import from_numpy
 
 from metabench.data.dataset import Indices, truth
@@ -31,9 +31,6 @@ _IMAGES_AT_ONCE = 1024  # bounds the memory of a validation batch
 _DRAWN_AT_ONCE = 64  # drawing episodes in blocks is quicker; it does not change them
 
 
-_log = logging.getLogger(__name__)
-
-
 def meta_trained(learner: Learner) -> bool:
     """Whether the learner has a way to be meta-trained."""
     return hasattr(learner, "fit") or hasattr(learner, "meta_step")
@@ -53,25 +50,33 @@ def meta_train(
         material: base and validation examples.
         plan: budget and training episodes.
         report: told how far training is.
-        keeper: keeps checkpoints of learners with `meta_step`; `fit` starts anew.
+        keeper: keeps checkpoints; of learners with `fit` only when it is done.
 
     Raises:
         UsageError: the learner defines both ways.
-        DataError: it needs training episodes, and they cannot be drawn.
+        DataError: it needs training episodes, and they cannot be drawn; or nothing is to be
+            trained, and there is no checkpoint of finished training.
     """
     if hasattr(learner, "fit") and hasattr(learner, "meta_step"):
         raise UsageError(f"{type(learner).__name__} defines both fit and meta_step: keep one")
     if hasattr(learner, "fit"):
-        return _fit(learner, material, plan, report)
+        return _fit(learner, material, plan, report, keeper)
     return _OuterLoop(learner, material, plan, report, keeper).run()
 
 
-def _fit(learner: Any, material: Material, plan: Plan, report: Report) -> MetaTraining:
+def _fit(
+    learner: Any, material: Material, plan: Plan, report: Report, keeper: Keeper | None
+) -> MetaTraining:
+    kept = None if keeper is None else keeper.load(learner)
+    if kept is not None:
+        state.load_state_dict(learner, kept["learner"])
+        training = msgspec.convert(kept["training"], MetaTraining)
+        return replace(training, resumed=training.resumed + 1)
     meter = Meter(plan, report)
     memory.reset_peak(learner.task.device)
     learner.fit(Base(material, meter, learner.task.device))
     synchronize(learner.task.device)
-    return MetaTraining(
+    training = MetaTraining(
         updates=meter.updates,
         tasks=meter.tasks,
         images=meter.images,
@@ -81,6 +86,18 @@ def _fit(learner: Any, material: Material, plan: Plan, report: Report) -> MetaTr
         selected_update=meter.updates,
         peak_memory=memory.peak(learner.task.device),
     )
+    if keeper is not None and keeper.due(done=True, seconds=training.seconds):
+        keeper.save(
+            lambda: {"learner": _state_of(learner), "training": msgspec.to_builtins(training)}
+        )
+    return training
+
+
+def _state_of(learner: Learner) -> dict[str, Any]:
+    lost = state.unsaved(learner)
+    if lost:
+        raise UsageError(f"the state of {lost[0]} cannot be saved")
+    return state.state_dict(learner)
 
 
 class _OuterLoop:
@@ -114,6 +131,11 @@ class _OuterLoop:
 
     def run(self) -> MetaTraining:
         self._resume()
+        if self.keeper is not None and self.keeper.frozen and self._fraction() < 1:
+            raise DataError(
+                f"the checkpoint holds {self.update} updates, which are not all, and nothing is "
+                "to be trained"
+            )
         while self._fraction() < 1:
             self._step()
             fraction = min(self._fraction(), 1.0)
@@ -141,9 +163,6 @@ class _OuterLoop:
 
     def _content(self) -> dict[str, Any]:
         """Everything that the rest of training depends on."""
-        lost = state.unsaved(self.learner)
-        if lost:
-            raise UsageError(f"the state of {lost[0]} cannot be saved, it is an iterator")
         return {
             "update": self.update,
             "seconds": self.seconds,
@@ -152,17 +171,14 @@ class _OuterLoop:
             "best": self.best,
             "points": self.points,
             "resumed": self.resumed,
-            "learner": state.state_dict(self.learner),
+            "learner": _state_of(self.learner),
             "generators": generators(self.learner.task.device),
         }
 
     def _resume(self) -> None:
         """Go on from the checkpoint, if there is one that fits the learner."""
-        content = None if self.keeper is None else self.keeper.load()
+        content = None if self.keeper is None else self.keeper.load(self.learner)
         if content is None:
-            return
-        if not state.fits(self.learner, content["learner"]):
-            _log.warning("the checkpoint does not fit the learner as it is built: training anew")
             return
         state.load_state_dict(self.learner, content["learner"])
         self.update, self.seconds = content["update"], content["seconds"]

@@ -16,10 +16,14 @@ from metabench.results.store import Store
 from metabench.suites.opened import OpenSuite
 from metabench.suites.suite import Suite
 
-State = Literal["new", "done", "stale", "failed", "interrupted", "changed", "damaged", "forced"]
+State = Literal[
+    "new", "done", "stale", "failed", "interrupted", "changed", "partial", "damaged", "forced"
+]
 
 # What `run` does about each state, unless told otherwise.
-RUNS: frozenset[State] = frozenset({"new", "stale", "interrupted", "changed", "damaged", "forced"})
+RUNS: frozenset[State] = frozenset(
+    {"new", "stale", "interrupted", "changed", "partial", "damaged", "forced"}
+)
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,8 @@ class Planned:
     Attributes:
         cell: what to run.
         state: "new": no file; "done"; "stale": made by other code; "failed"; "interrupted";
-            "changed": other episodes or images; "damaged": unreadable; "forced".
+            "changed": other episodes or images; "partial": fewer blocks of episodes than asked
+            for; "damaged": unreadable; "forced".
         todo: whether this run runs it.
         stored: the result there is.
     """
@@ -42,11 +47,19 @@ class Planned:
 
 @dataclass(frozen=True)
 class Policy:
-    """Which finished cells to run again."""
+    """Which finished cells to run again.
+
+    Attributes:
+        force: all.
+        retry_failed: failed ones too.
+        keep_stale: not those that other code made.
+        blocks: those that have scored fewer blocks of episodes.
+    """
 
     force: bool = False
     retry_failed: bool = False
     keep_stale: bool = False
+    blocks: int = 1
 
 
 def cells(
@@ -129,6 +142,8 @@ def _state(
         return "stale"
     if stored.status == "not_applicable" and _may_apply_now(cell, stored):
         return "stale"
+    if stored.status == "ok" and len(stored.blocks) + 1 < policy.blocks:
+        return "partial"
     return "failed" if stored.status in FAILED else "done"
 
 

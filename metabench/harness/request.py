@@ -49,6 +49,7 @@ class Request:
         plugins: further plugins, as for `-p`.
         plugins_dirs: folders of plugins.
         allocator: start learner processes with the allocator settings.
+        blocks: of test episodes to score; the gate may need more than the first.
     """
 
     suites: Sequence[str | Suite] = EMBEDDED
@@ -69,6 +70,7 @@ class Request:
     plugins: Sequence[str] = ()
     plugins_dirs: Sequence[str] = ()
     allocator: bool = True
+    blocks: int = 1
 
     @property
     def results_folder(self) -> Path:
@@ -106,6 +108,7 @@ _MOST_THREADS = 1024
 _LEAST = {
     "seeds": 1,
     "jobs": 1,
+    "blocks": 1,
     "threads": 0,
     "time_limit": 0,
     "memory_limit": 0,

@@ -134,7 +134,8 @@ class Runner:
 
     def _done_meanwhile(self, planned: Planned) -> Result | None:
         """What another run has stored since this one was planned."""
-        (now,) = plan([planned.cell], self.store, self.library.open, Policy())
+        policy = Policy(blocks=self.conditions.blocks)
+        (now,) = plan([planned.cell], self.store, self.library.open, policy)
         result = now.stored
         if result is None or result == planned.stored or now.state not in ("done", "failed"):
             return None

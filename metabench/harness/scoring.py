@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from metabench.errors import UsageError
 from metabench.harness.messages import Batch, Outputs
 from metabench.harness.orders import batch, tasks_per_batch
+from metabench.results.calibration import CalibrationTally
 from metabench.results.schema import Scores
 from metabench.results.scores import (
     correct_counts,
@@ -58,12 +59,14 @@ class _Classes:
         self.way = way
         self.correct: list[int] = []
         self.f1: list[float] = []
+        self.calibration = CalibrationTally()
         self.nonfinite = 0
 
     def add(self, logits: Any, truth: Any) -> None:
         predicted = predicted_classes(logits)
         self.correct += correct_counts(predicted, truth).tolist()
         self.f1 += np.round(macro_f1(predicted, truth, self.way), 6).tolist()
+        self.calibration.add(logits, truth)
         self.nonfinite += int((~np.isfinite(logits)).sum())
 
     def scores(self, queries: int, digest: str) -> Scores:
@@ -72,6 +75,7 @@ class _Classes:
             correct=self.correct,
             f1=self.f1,
             nonfinite=self.nonfinite,
+            calibration=self.calibration.result(),
             outputs_digest=digest,
         )
 

@@ -74,10 +74,18 @@ def _alike(own: Any, saved: Any) -> bool:
 
 
 def unsaved(learner: Learner) -> list[str]:
-    """Attributes that change as they are used and whose state cannot be had: iterators."""
+    """Attributes whose state cannot be had: iterators, and objects of C extensions."""
     if _has_own(learner):
         return []
-    return [name for name, value in vars(learner).items() if isinstance(value, Iterator)]
+    return [name for name, value in vars(learner).items() if _is_opaque(value)]
+
+
+def _is_opaque(value: Any) -> bool:
+    if isinstance(value, Iterator):
+        return True
+    known = bool(getattr(value, "__dict__", {})) or hasattr(value, "state_dict")
+    walked = isinstance(value, (*_OWN_KINDS, tuple, list, dict, set, deque))
+    return not known and not walked and _is_open(value)
 
 
 def parameter_count(learner: Learner) -> int:

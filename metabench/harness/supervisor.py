@@ -22,7 +22,16 @@ from metabench.harness.environment import environment
 from metabench.harness.messages import Checkpoint, Failed, Measured, Progress, Start, Trained
 from metabench.harness.process import LearnerFailed, LearnerProcess
 from metabench.harness.scoring import score
-from metabench.results.schema import Failure, Job, Memory, Result, Scores, Status, SuiteFacts
+from metabench.results.schema import (
+    Block,
+    Failure,
+    Job,
+    Memory,
+    Result,
+    Scores,
+    Status,
+    SuiteFacts,
+)
 from metabench.results.store import CHECKPOINTS, LOGS
 from metabench.suites.material import Material
 from metabench.suites.opened import OpenSuite
@@ -40,8 +49,9 @@ _LAST_WORDS = 4096  # bytes of the log
 class _Found(NamedTuple):
     """What a cell that went well has given."""
 
-    measured: Measured
+    measured: Measured | None
     scores: Scores
+    blocks: list[Block]
 
 
 class Supervisor:
@@ -125,12 +135,18 @@ class Supervisor:
                 timer.start()
             self._trained = process.train(start)
             episodes = budget.scored(self.cell.suite.episodes)
-            # First, because the first test episode is the cold one.
-            order = orders.measure(self.opened, episodes, budget.timing_seconds)
-            measured = process.measure(order)
+            measured = None
+            if conditions.timed:  # first, because the first test episode is the cold one
+                order = orders.measure(self.opened, episodes, budget.timing_seconds)
+                measured = process.measure(order)
             scores = score(process, self.opened, episodes)
+            further = map(self.opened.at, range(1, conditions.blocks))
+            blocks = [
+                Block(episodes_digest=block.episodes.digest, scores=score(process, block, episodes))
+                for block in further
+            ]
             process.finish()
-            return _Found(measured, scores)
+            return _Found(measured, scores, blocks)
         finally:
             timer.cancel()
             process.close()
@@ -168,6 +184,7 @@ class Supervisor:
             identity=self._identity(start),
             every=conditions.checkpoint_every,
             keep=conditions.keep_checkpoints,
+            frozen=conditions.frozen,
         )
         return msgspec.structs.replace(start, checkpoint=checkpoint)
 
@@ -207,6 +224,7 @@ class Supervisor:
             suite=suite_facts(self.cell, self.opened, self.train_on_digest),
             job=self._job(),
             scores=None if found is None else found.scores,
+            blocks=[] if found is None else found.blocks,
             parameters=None if trained is None else trained.parameters,
             training=None if trained is None else trained.training,
             timing=None if measured is None else measured.timing,

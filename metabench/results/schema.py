@@ -70,6 +70,14 @@ class Job(Struct, frozen=True, kw_only=True):
     training: Training | None = None
 
 
+class Calibration(Struct, frozen=True, kw_only=True):
+    """How far probabilities can be believed, over all queries; see `results.calibration`."""
+
+    nll: float  # negative log-likelihood, nats per query
+    brier: float  # 0 to 2
+    ece: float  # expected calibration error, 0 to 1
+
+
 class Scores(Struct, frozen=True, kw_only=True):
     """Per-episode scores, in manifest order."""
 
@@ -78,6 +86,7 @@ class Scores(Struct, frozen=True, kw_only=True):
     f1: list[float] | None = None  # macro-F1 per episode (metric accuracy)
     error: list[float] | None = None  # mean squared error per episode (metric mse)
     nonfinite: int = 0  # outputs that were NaN or infinite
+    calibration: Calibration | None = None  # metric accuracy, all logits finite
     outputs_digest: str  # SHA-256 of all outputs, float32, in manifest order
     tasks_per_batch: int = 0  # adapted to at once
     halved: bool = False  # memory did not suffice for twice as many
@@ -87,6 +96,13 @@ class Scores(Struct, frozen=True, kw_only=True):
         if self.correct is not None:
             return np.asarray(self.correct, dtype=np.float64) / self.queries
         return np.asarray(self.error, dtype=np.float64)
+
+
+class Block(Struct, frozen=True, kw_only=True):
+    """Scores on a further frozen block of episodes, for the gate."""
+
+    episodes_digest: str  # SHA-256 of the block's manifest
+    scores: Scores
 
 
 class CurvePoint(Struct, frozen=True, kw_only=True):
@@ -170,6 +186,7 @@ class Result(Struct, frozen=True, kw_only=True):
     suite: SuiteFacts
     job: Job
     scores: Scores | None = None
+    blocks: list[Block] = []  # blocks 1, 2, ...; `scores` are of block 0
     parameters: int | None = None  # learnable numbers in the learner
     training: MetaTraining | None = None
     timing: Timing | None = None

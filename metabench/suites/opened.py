@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from metabench.data.dataset import Dataset, Indices, Targets, truth
@@ -16,10 +16,18 @@ from metabench.suites.suite import Suite
 
 @dataclass(frozen=True, eq=False)
 class OpenSuite:
-    """A suite with its dataset read: what a cell works on."""
+    """A suite with its dataset read: what a cell works on.
+
+    Attributes:
+        suite: the suite.
+        dataset: its dataset.
+        block: which of its frozen blocks of test episodes; the leaderboard scores block 0, the
+            gate may need further ones.
+    """
 
     suite: Suite
     dataset: Dataset
+    block: int = 0
 
     @cached_property
     def pools(self) -> dict[str, Pool]:
@@ -50,6 +58,7 @@ class OpenSuite:
         """The frozen test episodes; blocks 1, 2, ... are further ones for the gate."""
         s = self.suite
         if isinstance(s.protocol, Listed):
+            self.check_blocks(block + 1)
             return s.protocol.manifest(self.dataset)
         key = stream(self.dataset.content, s.protocol.name, "novel", s.way, s.shot, s.query, None)
         first = block * s.episodes
@@ -59,8 +68,25 @@ class OpenSuite:
 
     @cached_property
     def episodes(self) -> Manifest:
-        """Block 0, the episodes that the leaderboard scores."""
-        return self.manifest()
+        """The test episodes of this block."""
+        return self.manifest(self.block)
+
+    def at(self, block: int) -> OpenSuite:
+        """The same suite at another block of episodes."""
+        return self if block == self.block else replace(self, block=block)
+
+    def check_blocks(self, blocks: int) -> None:
+        """Raise an error if there are not as many blocks of episodes.
+
+        Raises:
+            DataError: the suite lists its episodes, or has too few functions.
+        """
+        if not isinstance(self.suite.protocol, Listed):
+            self._check_turns(blocks * self.suite.episodes)
+        elif blocks > 1:
+            raise DataError(
+                f"suite {self.suite.name} lists its episodes: it has 1 block of them, not {blocks}"
+            )
 
     def _check_turns(self, episodes: int) -> None:
         """Raise a DataError if functions would have to come twice: they would count twice."""

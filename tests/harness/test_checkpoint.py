@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 from harness.materials import digits_material, plan, task
+from sklearn.neighbors import KDTree
 
-from metabench import Episodes, Learner, Support, class_means
+from metabench import DataError, Episodes, Learner, Support, class_means
 from metabench.harness.checkpoint import Keeper
 from metabench.harness.messages import Checkpoint
 from metabench.harness.outer_loop import meta_train
@@ -59,8 +60,14 @@ class Random(Learner):
         return -torch.cdist(query_x.flatten(1) * self.weight, state)
 
 
-def keeper(folder: Path, every: float = 0.0, identity: str = "cell", keep: bool = False) -> Keeper:
-    return Keeper(Checkpoint(str(folder / "cell.pt"), identity, every, keep))
+def keeper(
+    folder: Path,
+    every: float = 0.0,
+    identity: str = "cell",
+    keep: bool = False,
+    frozen: bool = False,
+) -> Keeper:
+    return Keeper(Checkpoint(str(folder / "cell.pt"), identity, every, keep, frozen))
 
 
 def train(
@@ -163,7 +170,7 @@ class Evil:
 def test_a_checkpoint_runs_no_code(tmp_path: Path, monkeypatch, caplog) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"format": 1, "of": "cell", "learner": Evil()}, tmp_path / "cell.pt")
-    assert keeper(tmp_path).load() is None
+    assert keeper(tmp_path).load(Random(task(way=3))) is None
     assert not (tmp_path / "touched").exists()
 
 
@@ -212,3 +219,63 @@ def test_a_short_training_writes_none_unless_it_is_to_be_kept(tmp_path: Path) ->
     assert not (tmp_path / "cell.pt").exists()
     train(Random, keeper(tmp_path, every=1000, keep=True))
     assert (tmp_path / "cell.pt").exists()
+
+
+class Fitted(Random):
+    """Has `fit` in place of `meta_step`, and a generator's state is part of what comes out."""
+
+    meta_step = property()  # type: ignore[assignment]  # not there, for hasattr
+
+    def fit(self, base: Any) -> None:
+        for x, _ in base.batches(10):
+            self.weight.data += x.mean() * torch.rand(64, generator=self.own)
+
+
+def test_what_was_fitted_is_not_fitted_again(tmp_path: Path) -> None:
+    fitted, first = train(Fitted, keeper(tmp_path, keep=True))
+    again, second = train(Fitted, keeper(tmp_path, keep=True))
+    assert first is not None
+    assert second is not None
+    assert (first.resumed, second.resumed) == (0, 1)
+    assert second.seconds == first.seconds
+    assert equal(state_dict(fitted), state_dict(again))
+
+
+def test_what_took_no_time_to_fit_is_not_kept(tmp_path: Path) -> None:
+    train(Fitted, keeper(tmp_path, every=30.0))
+    assert not (tmp_path / "cell.pt").exists()
+
+
+def test_a_fitted_learner_whose_state_cannot_be_had_is_fitted_again(tmp_path: Path, caplog) -> None:
+    class Tree(Fitted):
+        def fit(self, base: Any) -> None:
+            self.tree = KDTree(np.zeros((3, 2)))
+
+    train(Tree, keeper(tmp_path, keep=True))
+    assert "the state of tree cannot be saved" in caplog.text
+    assert not (tmp_path / "cell.pt").exists()
+
+
+@pytest.mark.parametrize("build", [Random, Fitted])
+def test_a_frozen_learner_is_taken_from_other_code_and_not_trained(
+    build: Callable[[Any], Learner], tmp_path: Path
+) -> None:
+    trained, _ = train(build, keeper(tmp_path, keep=True))
+    frozen, training = train(build, keeper(tmp_path, identity="other code", frozen=True))
+    assert training is not None
+    assert training.resumed == 1
+    assert equal(state_dict(trained), state_dict(frozen))
+
+
+@pytest.mark.parametrize("build", [Random, Fitted])
+def test_a_frozen_learner_needs_its_checkpoint(
+    build: Callable[[Any], Learner], tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=r"cell.pt is not there, and nothing is to be trained"):
+        train(build, keeper(tmp_path, frozen=True))
+
+
+def test_a_frozen_learner_must_be_trained_to_the_end(tmp_path: Path) -> None:
+    train(Random, keeper(tmp_path), killed_after=2)
+    with pytest.raises(DataError, match="holds 2 updates, which are not all"):
+        train(Random, keeper(tmp_path, frozen=True))

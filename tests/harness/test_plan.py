@@ -13,7 +13,7 @@ from metabench.harness.budget import Budget
 from metabench.harness.cell import Cell, configure
 from metabench.harness.plan import Planned, Policy, cells, plan, shard
 from metabench.learner import Algorithm
-from metabench.results.schema import Failure, Result, Status
+from metabench.results.schema import Block, Failure, Result, Status
 from metabench.results.store import Store
 from metabench.suites.catalogue import SUITES
 from metabench.suites.suite import Suite
@@ -71,7 +71,7 @@ def look_up(cell: Cell, tmp_path: Path):
     """Store a result for the cell, then plan with a policy."""
     opened = open_digits()
 
-    def look(result: Result | None, **policy: bool) -> Planned:
+    def look(result: Result | None, **policy: int) -> Planned:
         store = Store(tmp_path)
         if result is not None:
             store.write(cell.path, result)
@@ -163,3 +163,16 @@ def test_suites_are_opened_only_where_there_is_something_to_compare(
 
     (planned,) = plan([cell], Store(tmp_path), refuse, Policy())
     assert planned.state == "new"
+
+
+def test_a_cell_with_fewer_blocks_than_asked_for_is_run_again(look_up) -> None:
+    scores = stored().scores
+    assert scores is not None
+    further = msgspec.structs.replace(
+        stored(), blocks=[Block(episodes_digest="b", scores=scores)] * 2
+    )
+    assert look_up(stored(), blocks=3).state == "partial"
+    assert look_up(stored(), blocks=3).todo
+    assert look_up(further, blocks=3).state == "done"
+    assert look_up(further).state == "done"
+    assert look_up(stored("error"), blocks=3).state == "failed"
