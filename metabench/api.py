@@ -84,19 +84,25 @@ class Run:
     Use it as a context manager; leaving it removes temporary files.
 
     Args:
-        request: what to run.
+        request: what to run, and how.
         policy: which finished cells to run again.
+        cells: to be run in place of those that the request names.
 
     Raises:
         UsageError: a name, parameter or number is wrong.
         DataError: a suite's data is missing or too small.
     """
 
-    def __init__(self, request: Request, policy: Policy | None = None) -> None:
+    def __init__(
+        self,
+        request: Request,
+        policy: Policy | None = None,
+        cells: Sequence[Cell] | None = None,
+    ) -> None:
         self.request = request
         self.doors = Doors.from_env(request.plugins_dirs, request.plugins)
         self.plugins: Plugins = load_plugins(self.doors)
-        self.cells = request_cells(request, self.plugins)
+        self.cells = request_cells(request, self.plugins) if cells is None else list(cells)
         self.store = Store(request.results_folder)
         self.library = Library(request.data_root or None)
         try:
@@ -129,8 +135,15 @@ class Run:
         stored = (result for _, result in self.store.read()[0])
         return estimate(self.planned, stored, self.request.jobs)
 
-    def run(self, watcher: Watcher | None = None) -> list[Result]:
+    def run(
+        self, watcher: Watcher | None = None, *, timed: bool = True, frozen: bool = False
+    ) -> list[Result]:
         """Run what is to be run; returns the results of these cells.
+
+        Args:
+            watcher: told what happens.
+            timed: measure times and memory at test.
+            frozen: take learners from their checkpoints, whatever the code is now.
 
         Raises:
             KeyboardInterrupt: the user asked to stop; finished cells are stored.
@@ -150,6 +163,8 @@ class Run:
             keep_checkpoints=request.keep_checkpoints,
             contended=request.jobs > 1,
             blocks=request.blocks,
+            timed=timed,
+            frozen=frozen,
         )
         runner = Runner(self.store, self.library, self.plugins, conditions, watcher or _Silent())
         return runner.run(self.planned, request.jobs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from statistics import fmean, median
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,13 @@ def macro_f1(results: Sequence[Result], episodes: int) -> float | None:
     """Mean macro-F1 over seeds and their first `episodes` episodes."""
     per_seed = [r.scores.f1 for r in results if r.scores is not None and r.scores.f1 is not None]
     return mean(value for f1 in per_seed for value in f1[:episodes])
+
+
+def calibration(results: Sequence[Result], name: Literal["nll", "brier", "ece"]) -> float | None:
+    """The mean over seeds of one figure of calibration; None unless all of them have it."""
+    found = [None if r.scores is None else r.scores.calibration for r in results]
+    known = [one for one in found if one is not None]
+    return mean(getattr(one, name) for one in known) if len(known) == len(found) else None
 
 
 def mean(values: Iterable[float]) -> float | None:

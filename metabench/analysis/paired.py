@@ -6,13 +6,13 @@ of the difference. Their seeds have nothing to do with each other.
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from metabench.analysis.stats import Scores, mean_squares
+from metabench.analysis.stats import Scores
 
 
 class Difference(NamedTuple):
@@ -44,13 +44,13 @@ def difference(a: Scores, b: Scores, level: float = 0.95) -> Difference:
     learners. With several, the variance of the seeds' means is added, so that the interval
     speaks of the methods: with d_e the difference of the means over seeds in episode e ::
 
-        Var = Var_e(d_e) / E + sigma_A^2 / S_A + sigma_B^2 / S_B
-        sigma^2 = max(0, (MSA - MSC) / E)     of each table with several seeds
+        Var = Var_e(d_e) / E + Var_s(mean of seed s of A) / S_A + the same of B
 
-    with Satterthwaite's degrees of freedom, those of the seeds for the last two terms. With two
-    or three seeds of which each is much off the others the interval is somewhat too short, as
-    that of `stats.mean_ci` is. An algorithm with one seed adds nothing: it is taken as the one
-    learner that it is, which is right for deterministic ones only.
+    with Satterthwaite's degrees of freedom, those of the seeds for the last two terms. What
+    episodes do to a seed's mean is in both kinds of term. Taking it out again, as a component of
+    variance, would leave zero where seeds happen to agree, and then equal methods are told apart
+    too often (benchmarks/simulate.py). An algorithm with one seed adds nothing: it is taken as
+    the one learner that it is, which is right for deterministic ones only.
 
     Args:
         a: [S_A, E] scores.
@@ -79,15 +79,14 @@ def difference(a: Scores, b: Scores, level: float = 0.95) -> Difference:
 
 
 def between_seeds(table: Scores) -> tuple[float, float]:
-    """The part of the variance of the mean of [S, E] scores that is the seeds', and its df.
+    """The variance of the mean of [S, E] scores by that of its seeds' means, and its df.
 
     Zero for one seed.
     """
-    seeds, episodes = table.shape
-    if seeds < 2 or episodes < 2 or not np.isfinite(table).all():
+    seeds = len(table)
+    if seeds < 2 or not np.isfinite(table).all():
         return 0.0, 1.0
-    squares = mean_squares(table)
-    return max(0.0, squares.seeds - squares.residual) / (seeds * episodes), seeds - 1.0
+    return float(table.mean(axis=1).var(ddof=1)) / seeds, seeds - 1.0
 
 
 def holm(p_values: list[float]) -> list[float]:
@@ -109,22 +108,26 @@ def tiers(tables: list[Scores], alpha: float = 0.05) -> list[int]:
     """The tier of each row, rows sorted best first.
 
     The first row that is in none opens a tier and stays its anchor: those below it join, in order,
-    until one differs from the anchor, where the next tier opens. The differences of all rows from
-    one anchor down are tested together, by Holm. A fixed anchor keeps rows apart that a chain of
-    small steps would join.
+    until one differs from the anchor, where the next tier opens. A fixed anchor keeps rows apart
+    that a chain of small steps would join. The differences of all pairs of rows are tested
+    together, by Holm: an anchor is the best of what the data made best, so that tests against it
+    alone would be of chosen pairs.
 
     Args:
         tables: [S, E] scores of each row, over the same episodes.
-        alpha: level of each anchor's tests.
+        alpha: the probability that any two equal rows are told apart.
     """
+    rows = range(len(tables))
+    pairs = list(combinations(rows, 2))
+    tests = [difference(tables[i], tables[j]).p for i, j in pairs]
+    known = [p if np.isfinite(p) else 1.0 for p in tests]
+    apart = {pair for pair, p in zip(pairs, holm(known), strict=True) if p < alpha}
     found: list[int] = []
-    while len(found) < len(tables):
-        anchor, below = tables[len(found)], tables[len(found) + 1 :]
-        tests = [difference(anchor, table).p for table in below]
-        unknown = [p if np.isfinite(p) else 1.0 for p in tests]
-        differs = [p < alpha for p in holm(unknown)] if unknown else []
-        joined = differs.index(True) if True in differs else len(differs)
-        found += [max(found, default=0) + 1] * (1 + joined)
+    anchor = 0
+    for row in rows:
+        if (anchor, row) in apart:
+            anchor = row
+        found.append(found[anchor] if anchor < row else max(found, default=0) + 1)
     return found
 
 

@@ -12,6 +12,7 @@ from metabench import address
 from metabench.address import Value
 from metabench.analysis import flags
 from metabench.analysis.aggregate import (
+    calibration,
     commits,
     contended,
     episodes_per_s,
@@ -55,6 +56,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     sd_seeds: float | None = None  # between seeds, the same episodes; of several seeds
     sd_episodes: float | None = None  # between episodes, the same seed
     macro_f1: float | None = None
+    nll: float | None = None  # negative log-likelihood in nats, mean over seeds
+    brier: float | None = None  # 0 to 2
+    ece: float | None = None  # expected calibration error, 0 to 1
     seeds: int  # that have a score
     episodes: int  # scored, per seed
     inductive: bool | None = None
@@ -117,6 +121,9 @@ def build_row(cells: Sequence[Cell], timed_on: str | None) -> Row:
         sd_seeds=finite(spread.seeds),
         sd_episodes=finite(spread.episodes),
         macro_f1=macro_f1(ok, scores.shape[1]),
+        nll=calibration(ok, "nll"),
+        brier=calibration(ok, "brier"),
+        ece=calibration(ok, "ece"),
         seeds=len(ok),
         episodes=scores.shape[1],
         flags=flags.of_cells(results, timed_on),

@@ -28,6 +28,7 @@ VERBS = {
         "metabench.cli.compare:compare",
         "Compare two algorithms by their stored results.",
     ),
+    "gate": ("metabench.cli.gate:gate", "Test that accuracy is what a baseline says."),
     "duel": ("metabench.cli.duel:duel", "Time two algorithms against each other."),
     "why": ("metabench.cli.why:why", "Tell everything that a result file knows."),
     "list": ("metabench.cli.catalogue:list_", "List algorithms, suites and backbones."),

@@ -45,6 +45,7 @@ DRIFT = 1  # exit code of --check
     help="What changed since a git revision, or from another results folder.",
 )
 @click.option("--published", is_flag=True, help="Our rows beside the papers' numbers.")
+@click.option("--calibration", is_flag=True, help="How far probabilities can be believed.")
 @common_options("results", "plugins")
 @json_option
 def leaderboard(
@@ -55,6 +56,7 @@ def leaderboard(
     check: bool,
     diff: str | None,
     published: bool,
+    calibration: bool,
     as_json: bool,
     common: Common,
 ) -> int:
@@ -72,6 +74,11 @@ def leaderboard(
         return 0
     if published:
         _published(tables, as_json)
+        return 0
+    if calibration and not as_json:
+        from metabench.analysis.calibration import markdown
+
+        click.echo(markdown(tables), nl=False)
         return 0
     if check:
         file = output or DEFAULT_FILE

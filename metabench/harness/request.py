@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,7 @@ class Request:
         plugins_dirs: folders of plugins.
         allocator: start learner processes with the allocator settings.
         blocks: of test episodes to score; the gate may need more than the first.
+        margins: of the gate, for algorithms by name or address.
     """
 
     suites: Sequence[str | Suite] = EMBEDDED
@@ -71,6 +72,7 @@ class Request:
     plugins_dirs: Sequence[str] = ()
     allocator: bool = True
     blocks: int = 1
+    margins: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def results_folder(self) -> Path:
@@ -94,7 +96,7 @@ def read_config(file: Path) -> dict[str, Any]:
         raise UsageError(f"cannot read {file}: {error.strerror}") from None
     except ValueError as error:  # not UTF-8, or not TOML
         raise UsageError(f"{file} is not valid TOML: {error}") from None
-    known = {field.name: field.default for field in fields(Request)}
+    known = {f.name: {} if f.default is MISSING else f.default for f in fields(Request)}
     for key, value in values.items():
         if key not in known:
             raise unknown(f"key in {file}", key, known)
@@ -117,6 +119,7 @@ _LEAST = {
 
 _SHOWN = {
     tuple: 'a list of strings, like ["a", "b"]',
+    dict: 'a table of strings, like {maml = "1pp"}',
     str: "a string in quotes",
     int: "a whole number",
     float: "a number",
@@ -128,6 +131,8 @@ def _like(value: Any, default: Any) -> bool:
     """Whether a value of the file has the type of a default."""
     if isinstance(default, tuple):
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    if isinstance(default, dict):
+        return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
     if isinstance(default, bool) or isinstance(value, bool):
         return isinstance(default, bool) and isinstance(value, bool)
     return isinstance(value, (int, float) if isinstance(default, float) else type(default))

@@ -1,0 +1,100 @@
+"""What the gate holds new results against: stored ones, the seeds of one case together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from metabench import address
+from metabench.analysis.gate import LOOKS
+from metabench.errors import DataError, NothingToRun
+from metabench.harness.cell import Cell
+from metabench.results.schema import Result
+from metabench.results.store import Store
+
+Stored = tuple[Path, Result]
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One algorithm on one suite: what the baseline has of it.
+
+    Attributes:
+        stored: its results by seed, and their files in the baseline.
+        cells: the same cells as the code is now.
+        error: why there are none.
+    """
+
+    stored: Sequence[Stored]
+    cells: Sequence[Cell] = ()
+    error: str = ""
+
+    @property
+    def old(self) -> list[Result]:
+        """The baseline's results, by seed."""
+        return [result for _, result in self.stored]
+
+    @property
+    def looks(self) -> int:
+        """How many there can be: one for each block that all seeds have."""
+        return min(LOOKS, 1 + min(len(result.blocks) for result in self.old))
+
+
+def select(
+    baseline: Path, suites: Sequence[str], algorithms: Sequence[str]
+) -> tuple[list[Stored], list[Path]]:
+    """The baseline's results of these suites and algorithms.
+
+    Returns:
+        Those that have scores, and the files of those that failed.
+
+    Raises:
+        NothingToRun: there are none.
+        DataError: a file cannot be read: a cell would go untested without a word.
+    """
+    stored, problems = Store(baseline).read()
+    if problems:
+        raise DataError(f"{problems[0].partition(';')[0]}; make this baseline again")
+    found = [
+        (path, result)
+        for path, result in stored
+        if (not suites or any(fnmatchcase(result.suite.name, name) for name in suites))
+        and (not algorithms or any(_is_named(result, name) for name in algorithms))
+    ]
+    scored = [(path, result) for path, result in found if result.status == "ok"]
+    if not scored:
+        asked = " ".join([*(f"-s {name}" for name in suites), *(f"-a {n}" for n in algorithms)])
+        raise NothingToRun(
+            f"no scores in baseline '{baseline}'"
+            + (
+                f" for {asked}"
+                if asked
+                else f"; make some with: metabench run --blocks 3 --seeds 3 --results {baseline}"
+            )
+        )
+    without = [path for path, r in found if r.status not in ("ok", "not_applicable")]
+    return scored, without
+
+
+def _is_named(result: Result, name: str) -> bool:
+    """A name or glob means every set of parameters, an address just one."""
+    if "[" in name:
+        return address.write(*address.parse(name)) == address_of(result)
+    return fnmatchcase(result.job.algorithm, name)
+
+
+def address_of(result: Result) -> str:
+    """A result's algorithm as users write it."""
+    return address.write(result.job.algorithm, result.job.chosen)
+
+
+def grouped(stored: Sequence[Stored]) -> list[list[Stored]]:
+    """The seeds of one case together, in order."""
+    groups: dict[tuple[object, ...], list[Stored]] = {}
+    for path, result in stored:
+        suite, job = result.suite, result.job
+        key = (suite.name, suite.episodes_digest, suite.train_on, address_of(result))
+        groups.setdefault((*key, job.budget, job.device), []).append((path, result))
+    return [sorted(group, key=lambda one: one[1].job.seed) for group in groups.values()]

@@ -1,0 +1,82 @@
+"""What the gate has found, in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from metabench.analysis import numbers
+from metabench.analysis.outcome import Gated
+from metabench.learner import Metric
+
+COLUMNS = (
+    *("verdict", "suite", "algorithm", "seeds x episodes"),
+    *("baseline", "now", "difference", "interval", "margin", ""),
+)
+
+
+def counts(found: Sequence[Gated]) -> str:
+    """2 pass, 1 fail"""
+    of_each = Counter(gated.verdict for gated in found)
+    return ", ".join(f"{n} {verdict}" for verdict, n in sorted(of_each.items()))
+
+
+def row(gated: Gated) -> tuple[str, ...]:
+    """One line of the table, in the order of `COLUMNS`."""
+    names = (gated.verdict, gated.suite, gated.algorithm)
+    if gated.baseline is None or gated.now is None:
+        return (*names, *[numbers.UNKNOWN] * (len(COLUMNS) - len(names) - 1), "")
+    show = numbers.percent if gated.metric == "accuracy" else _error
+    return (
+        *names,
+        f"{gated.seeds} x {gated.episodes:,}",
+        show(gated.baseline),
+        show(gated.now),
+        difference(gated.difference, gated.metric),
+        interval(gated),
+        numbers.UNKNOWN if gated.margin is None else show(gated.margin),
+        gated.reason,
+    )
+
+
+def difference(value: float | None, metric: Metric) -> str:
+    """+0.13 points of accuracy, or +0.0021 of squared error."""
+    if value is None:
+        return numbers.UNKNOWN
+    value += 0.0  # no negative zero
+    return f"{100 * value:+.2f}" if metric == "accuracy" else f"{value:+.2g}"
+
+
+def interval(gated: Gated) -> str:
+    """-0.61 .. +0.12"""
+    if gated.ci is None:
+        return numbers.UNKNOWN
+    return " .. ".join(difference(bound, gated.metric) for bound in gated.ci)
+
+
+def explain(gated: Gated, baseline: Path) -> Iterator[str]:
+    """Why it is not a plain pass, what differs, and which episodes flipped."""
+    if gated.verdict == "pass":
+        return
+    yield f"{gated.verdict}: {gated.suite} {gated.algorithm}: {gated.reason}"
+    if gated.difference is not None and gated.level is not None:
+        unit = " points" if gated.metric == "accuracy" else " of MSE"
+        yield (
+            f"  difference {difference(gated.difference, gated.metric)}{unit}, {gated.level:.2%} "
+            f"interval {interval(gated)}, after look {gated.looks} at {gated.episodes:,} episodes"
+        )
+        yield f"  differs: {'; '.join(gated.differs) or 'nothing that is recorded'}"
+    if gated.flipped:
+        show = numbers.percent if gated.metric == "accuracy" else _error
+        shown = [
+            f"{flip.episode}{f' of block {flip.block}' if flip.block else ''} "
+            f"({show(flip.baseline)} -> {show(flip.now)})"
+            for flip in gated.flipped
+        ]
+        yield f"  episodes that differ most: {', '.join(shown)}"
+    yield f"  baseline: {', '.join(str(baseline / file) for file in gated.files)}"
+
+
+def _error(value: float) -> str:
+    return numbers.significant(value, 4)

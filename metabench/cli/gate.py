@@ -1,0 +1,114 @@
+"""`metabench gate --baseline DIR`: is every algorithm still as good as the baseline says?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from metabench.cli.options import Common, common_options, json_option
+
+if TYPE_CHECKING:
+    from metabench.analysis.outcome import Gated
+    from metabench.harness.request import Request
+
+PASSED, FAILED, INCONCLUSIVE = 0, 1, 3
+# What `bench.toml` says about these is for `run`; the baseline decides them here.
+_OF_BASELINE = frozenset({"suites", "algorithms", "seeds", "budget", "device", "train_on"})
+_OF_RUN = frozenset({"shard", "results", "blocks", "keep_checkpoints"})
+
+
+@click.command()
+@click.option("--baseline", type=Path, required=True, metavar="DIR", help="Its results folder.")
+@click.option("-s", "--suite", "suites", multiple=True, metavar="SUITE", help="Name or glob.")
+@click.option(
+    "-a", "--algorithm", "algorithms", multiple=True, metavar="ALGO", help="Name, glob, address."
+)
+@click.option("--margin", metavar="0.5pp", help="Loss to put up with: points, or 5% of the score.")
+@click.option("--frozen", is_flag=True, help="Train nothing: use the baseline's checkpoints.")
+@click.option("-j", "--jobs", type=int, help="Cells side by side.  [default: 1]")
+@click.option("--threads", type=int, help="Of each process.  [default: the baseline's]")
+@click.option("--time-limit", type=float, metavar="SECONDS", help="For each cell.")
+@click.option("--memory-limit", type=float, metavar="MIB", help="For each learner process.")
+@click.option("--config", type=Path, metavar="FILE", help="Read options from a TOML file.")
+@common_options("results", "data_root", "plugins")
+@json_option
+def gate(
+    common: Common,
+    baseline: Path,
+    suites: Sequence[str],
+    algorithms: Sequence[str],
+    margin: str | None,
+    frozen: bool,
+    config: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> int:
+    """Run a baseline's cells again and compare scores, episode by episode.
+
+    Exit code 0: nothing is worse than the margin allows; 1: something is, or failed; 3: the
+    episodes of the baseline do not tell. The baseline is left as it is; new results are kept if
+    --results is given. Make a baseline with: metabench run --blocks 3 --seeds 3 --results DIR.
+    """
+    from metabench.analysis.margins import Margins
+    from metabench.cli.progress import progress
+    from metabench.gate import Gate
+
+    request = _request(common, config, options)
+    found: list[Gated]
+    asked = Gate(
+        baseline,
+        suites,
+        algorithms,
+        Margins.parse(margin, request.margins),
+        frozen,
+        request,
+    )
+    found = asked.run(lambda cells: progress(cells, common.quiet), common.warn)
+    if as_json:
+        import msgspec
+
+        content = {"schema": 1, "gated": found}
+        click.echo(msgspec.json.format(msgspec.json.encode(content), indent=2).decode())
+    else:
+        _print(found, baseline)
+    return exit_code(found)
+
+
+def exit_code(found: Sequence[Gated]) -> int:
+    """1 if anything failed, else 3 if anything is inconclusive, else 0."""
+    verdicts = {gated.verdict for gated in found}
+    if verdicts & {"fail", "error"}:
+        return FAILED
+    return INCONCLUSIVE if "inconclusive" in verdicts else PASSED
+
+
+def _request(common: Common, config: Path | None, options: dict[str, Any]) -> Request:
+    from metabench.harness.request import CONFIG, Request, read_config
+
+    request = Request()
+    if config is not None or CONFIG.exists():
+        values = read_config(config or CONFIG)
+        ours = {k: v for k, v in values.items() if k not in _OF_BASELINE | _OF_RUN}
+        request = request.updated(ours)
+    request = request.updated({k: v for k, v in options.items() if v is not None})
+    return replace(
+        request,
+        results=str(common.results) if common.results_given else "",
+        data_root=common.data_root or request.data_root,
+        plugins=(*request.plugins, *common.doors.plugins),
+        plugins_dirs=(*request.plugins_dirs, *common.doors.plugins_dirs),
+    )
+
+
+def _print(found: Sequence[Gated], baseline: Path) -> None:
+    from metabench.analysis import gate_text
+    from metabench.cli.tables import show
+
+    show(f"gate: {gate_text.counts(found)}", gate_text.COLUMNS, [gate_text.row(g) for g in found])
+    for gated in found:
+        for line in gate_text.explain(gated, baseline):
+            click.echo(line)

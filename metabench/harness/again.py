@@ -1,0 +1,58 @@
+"""From a stored result back to the cell that it is of, as the code is now."""
+
+from __future__ import annotations
+
+from metabench import address
+from metabench.errors import DataError
+from metabench.harness.budget import Budget
+from metabench.harness.cell import Cell
+from metabench.harness.library import Library
+from metabench.harness.request import find_algorithms, find_device, find_suite
+from metabench.plugins import Plugins
+from metabench.results.schema import Result
+
+
+def cell_of(result: Result, plugins: Plugins, data_root: str | None) -> Cell:
+    """The cell of a result: the same suite, parameters, seed, budget and type of device.
+
+    Every parameter is given, so that a default that has changed since changes nothing.
+
+    Raises:
+        UsageError: suite, algorithm, a parameter or the device does not exist now.
+        DataError: the suite's data cannot be read.
+    """
+    job = result.job
+    suite = find_suite(result.suite.address or result.suite.name, plugins, data_root)
+    given = address.write(job.algorithm, {**job.params, **job.chosen})
+    (configured,) = find_algorithms([given], plugins, suite.kind)
+    train_on = result.suite.train_on
+    return Cell(
+        suite=suite,
+        configured=configured,
+        seed=job.seed,
+        budget=Budget.parse(job.budget),
+        device=find_device(job.device),
+        train_on=None if train_on is None else find_suite(train_on, plugins, data_root),
+    )
+
+
+def check_same_data(result: Result, cell: Cell, library: Library) -> None:
+    """Refuse to compare a result with a cell that would see other examples.
+
+    Raises:
+        DataError: episodes, images or what is trained on have changed, or cannot be read.
+    """
+    opened = library.open(cell.suite)
+    stored = [result.suite.episodes_digest, *(b.episodes_digest for b in result.blocks)]
+    found = [opened.at(block).episodes.digest for block in range(len(stored))]
+    trained_on = None
+    if cell.train_on is not None:
+        material = library.open(cell.train_on).material
+        trained_on = None if material is None else material.digest
+    for what, one, other in (
+        ("episodes", stored, found),
+        ("images", result.suite.pixels_digest, opened.dataset.pixels),
+        ("training data", result.suite.train_on_digest, trained_on),
+    ):
+        if one != other:
+            raise DataError(f"the {what} of {cell.suite.name} are not those of the stored result")

@@ -1,0 +1,242 @@
+"""`metabench gate`: what it says, what it leaves alone, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from cli.running import Outcome, results, run_in
+
+PLUGIN = """
+import torch
+
+import metabench
+
+
+class Centroid(metabench.Learner):
+    noise, lr = 0.0, 0.1
+
+    def adapt(self, support):
+        return metabench.class_means(support)
+
+    def predict(self, centroids, query_x):
+        x = query_x.flatten(1)
+        noise = torch.randn(x.shape, generator=self.task.generator())
+        return -torch.cdist(x + self.noise * noise, centroids)
+
+
+class Scaled(Centroid):
+    def __init__(self, task):
+        super().__init__(task)
+        self.scale = torch.ones(64) + 0.1 * torch.randn(64, generator=task.generator())
+
+    def meta_step(self, episodes):
+        self.scale += self.lr * episodes.support.x.flatten(2).mean(dim=(0, 1))
+        return 0.0
+
+    def adapt(self, support):
+        x = support.x.flatten(1) * self.scale
+        return metabench.class_means(metabench.Support(x, support.y))
+
+    def predict(self, centroids, query_x):
+        return super().predict(centroids, query_x.flatten(1) * self.scale)
+
+
+@metabench.hookimpl
+def metabench_algorithms():
+    yield metabench.Algorithm("centroid", build=Centroid, deterministic=True)
+    yield metabench.Algorithm("scaled", build=Scaled, budgets={"smoke": 5})
+"""
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a plugin and a baseline of its two algorithms."""
+    folder = tmp_path_factory.mktemp("gate")
+    (folder / "my.py").write_text(PLUGIN)
+    made = run_in(
+        folder,
+        *("run", "-p", "my.py", "-s", "digits-5w1s", "-a", "centroid", "-a", "scaled"),
+        *("--seeds", 3, "--blocks", 3, "--results", "base", "--keep-checkpoints"),
+    )
+    assert made.code == 0, made.err
+    for result in results(folder / "base").values():
+        assert len(result.blocks) == 2
+        digests = [result.suite.episodes_digest, *(b.episodes_digest for b in result.blocks)]
+        assert len(set(digests)) == 3
+    return folder
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    """A copy, to change the plugin or the baseline in."""
+    shutil.copytree(made, tmp_path / "here")
+    return tmp_path / "here"
+
+
+def edit(folder: Path, old: str, new: str) -> None:
+    file = folder / "my.py"
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+
+
+def gate(folder: Path, *args: object) -> Outcome:
+    before = tree(folder / "base")
+    outcome = run_in(folder, "gate", "--baseline", "base", "-p", "my.py", *args)
+    assert tree(folder / "base") == before
+    return outcome
+
+
+def gated(folder: Path, *args: object) -> dict[str, dict[str, object]]:
+    found = json.loads(gate(folder, "--json", *args).out)
+    assert found["schema"] == 1
+    return {one["algorithm"]: one for one in found["gated"]}
+
+
+def test_unchanged_code_passes_at_once(folder: Path) -> None:
+    outcome = gate(folder)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.startswith("gate: 2 pass\n")
+    assert outcome.out.count("all outputs are equal") == 2
+    assert "4 cells" not in outcome.out
+    assert len(outcome.err.splitlines()) == 4  # of one look: 1 + 3 seeds
+    assert {p.name for p in folder.iterdir()} == {"my.py", "base"}
+
+
+def test_what_has_become_worse_fails_and_says_how(folder: Path) -> None:
+    edit(folder, "noise, lr = 0.0", "noise, lr = 1.0")
+    outcome = gate(folder, "-a", "centroid")
+    assert outcome.code == 1
+    title, columns, row, *said = outcome.out.splitlines()
+    assert title == "gate: 1 fail"
+    assert columns.split()[:3] == ["verdict", "suite", "algorithm"]
+    assert row.split()[:6] == ["fail", "digits-5w1s", "centroid", "1", "x", "100"]
+    text = "\n".join(said)
+    assert "fail: digits-5w1s centroid: worse than the margin allows" in text
+    assert "difference -" in text
+    assert "96.67% interval" in text
+    assert "differs: code " in text
+    assert "episodes that differ most: " in text
+    assert "base/digits-5w1s/centroid/default-s0-smoke-cpu.json" in text
+
+
+@pytest.mark.slow
+def test_episodes_are_bought_until_they_tell(folder: Path) -> None:
+    edit(folder, "noise, lr = 0.0", "noise, lr = 0.05")
+    found = gated(folder, "-a", "centroid", "--margin", "0.3pp")["centroid"]
+    assert (found["verdict"], found["looks"], found["episodes"]) == ("pass", 3, 300)
+    assert found["equal"] is False
+    outcome = gate(folder, "-a", "centroid", "--margin", "0.1pp")
+    assert outcome.code == 3
+    assert "inconclusive: digits-5w1s centroid: the episodes do not tell" in outcome.out
+
+
+def test_too_few_episodes_are_inconclusive(folder: Path) -> None:
+    edit(folder, "noise, lr = 0.0", "noise, lr = 0.05")
+    for file in (folder / "base").glob("*/centroid/*.json"):
+        lines = file.read_text().splitlines()
+        kept = ['  "blocks": [],' if line.startswith('  "blocks"') else line for line in lines]
+        file.write_text("\n".join(kept) + "\n")
+    outcome = gate(folder, "-a", "cent*", "--margin", "0.01pp")
+    assert outcome.code == 3
+    assert "90.00% interval" in outcome.out
+    assert "after look 1 at 100 episodes" in outcome.out
+
+
+def test_what_is_meta_trained_needs_three_seeds(folder: Path) -> None:
+    edit(folder, "0.0, 0.1", "0.0, 0.2")
+    (folder / "base/digits-5w1s/scaled/default-s2-smoke-cpu.json").unlink()
+    outcome = gate(folder, "-a", "scaled")
+    assert outcome.code == 3
+    assert "needs 3 seeds, the baseline has 2" in outcome.out
+    assert len(outcome.err.splitlines()) == 2  # no further episodes are bought
+
+
+def test_a_frozen_learner_is_not_trained(folder: Path) -> None:
+    edit(folder, "0.0, 0.1", "0.0, 5.0")
+    assert gated(folder, "-a", "scaled")["scaled"]["equal"] is False
+    assert gated(folder, "--frozen")["scaled"]["equal"] is True
+    shutil.rmtree(folder / "base/checkpoints")
+    outcome = gate(folder, "--frozen")
+    assert outcome.code == 1
+    assert outcome.out.startswith("gate: 1 error, 1 pass\n")  # centroid needs none
+    assert "error: digits-5w1s scaled: no base/checkpoints/digits-5w1s/scaled/" in outcome.out
+    assert "--keep-checkpoints" in outcome.out
+
+
+def test_what_fails_or_is_not_there_any_more_costs_its_own_case(folder: Path) -> None:
+    edit(folder, "return 0.0", "raise ZeroDivisionError('oh')")
+    outcome = gate(folder)
+    assert outcome.code == 1
+    assert outcome.out.startswith("gate: 1 error, 1 pass\n")
+    assert "error: digits-5w1s scaled: error: ZeroDivisionError: oh" in outcome.out
+    edit(folder, 'yield metabench.Algorithm("scaled"', 'yield metabench.Algorithm("scalded"')
+    outcome = gate(folder)
+    assert outcome.code == 1
+    assert "unknown algorithm 'scaled': did you mean 'scalded'?" in outcome.out
+
+
+def test_other_episodes_do_not_compare(folder: Path) -> None:
+    (file,) = (folder / "base").glob("*/centroid/*.json")
+    digest = results(folder / "base")[str(file.relative_to(folder / "base"))].suite.episodes_digest
+    file.write_text(file.read_text().replace(digest, digest[::-1]))
+    outcome = gate(folder, "-a", "centroid")
+    assert outcome.code == 1
+    assert "the episodes of digits-5w1s are not those of the stored result" in outcome.out
+
+
+def test_margins_come_from_bench_toml(folder: Path) -> None:
+    edit(folder, "noise, lr = 0.0", "noise, lr = 1.0")
+    (folder / "bench.toml").write_text('suites = ["glyphs-5w1s"]\n[margins]\ncentroid = "90pp"\n')
+    found = gated(folder, "-a", "centroid")["centroid"]
+    assert (found["margin"], found["verdict"]) == (0.9, "pass")
+    assert found["reason"] == "worse, but within the margin"
+    (folder / "bench.toml").write_text('[margins]\ncentroid = "90 apples"\n')
+    outcome = gate(folder)
+    assert outcome.code == 2
+    assert "margin '90 apples': write" in outcome.err
+
+
+def test_results_are_kept_if_asked_for_and_never_in_the_baseline(folder: Path) -> None:
+    assert gate(folder, "-a", "centroid", "--results", "new").code == 0
+    assert list(results(folder / "new")) == ["digits-5w1s/centroid/default-s0-smoke-cpu.json"]
+    outcome = gate(folder, "--results", "base")
+    assert outcome.code == 2
+    assert "that is the baseline" in outcome.err
+    assert gate(folder, "--frozen", "--results", "new").code == 2
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (("-a", "maml"), 4, "no scores in baseline 'base' for -a maml"),
+        (("-s", "glyphs-*"), 4, "no scores in baseline 'base' for -s glyphs-*"),
+        (("--margin", "half"), 2, "margin 'half': write"),
+        (("--threads", "-1"), 2, "threads=-1: ask for at least 0"),
+    ],
+)
+def test_mistakes_are_one_line(made: Path, args: tuple[str, ...], code: int, said: str) -> None:
+    outcome = gate(made, *args)
+    assert outcome.code == code
+    (line,) = outcome.err.splitlines()
+    assert said in line
+
+
+def test_no_baseline_is_one_line_with_what_to_do(tmp_path: Path) -> None:
+    outcome = run_in(tmp_path, "gate", "--baseline", "nowhere")
+    assert outcome.code == 4
+    assert "run --blocks 3 --seeds 3 --results nowhere" in outcome.err
+
+
+def test_a_damaged_baseline_is_not_passed_over(folder: Path) -> None:
+    (file,) = (folder / "base").glob("*/centroid/*.json")
+    file.write_text(file.read_text()[:100])
+    outcome = gate(folder)
+    assert outcome.code == 2
+    assert "make this baseline again" in outcome.err
