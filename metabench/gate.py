@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from metabench.analysis.baseline import Case, Stored, grouped, select
+from metabench.analysis.baseline import Case, Stored, grouped
 from metabench.analysis.gate import LOOKS
 from metabench.analysis.margins import Margins
 from metabench.analysis.outcome import Gated, failed, outcome
@@ -31,17 +31,15 @@ class Gate:
     """What to gate, and how.
 
     Attributes:
-        baseline: a results folder; it is read only.
-        suites: names or globs; none: all in the baseline.
-        algorithms: likewise, or addresses.
+        baseline: a results folder; it is only read.
+        stored: those of its results that are gated, as `analysis.baseline.select` gives them.
         margins: how much worse each may be.
         frozen: learners come from the baseline's checkpoints, and only their evaluation is gated.
         request: how to run; its suites, algorithms, seeds and budget are the baseline's.
     """
 
     baseline: Path
-    suites: Sequence[str] = ()
-    algorithms: Sequence[str] = ()
+    stored: Sequence[Stored]
     margins: Margins = field(default_factory=Margins)
     frozen: bool = False
     request: Request = field(default_factory=Request)
@@ -58,16 +56,13 @@ class Gate:
             warn: given warnings about plugins.
 
         Raises:
-            NothingToRun: the baseline has no such results.
-            DataError: a file of the baseline cannot be read, or results cannot be written.
+            DataError: results cannot be written.
             UsageError: a number is wrong, or results would go into the baseline.
         """
         check_numbers(self.request)
-        scored, without = select(self.baseline, self.suites, self.algorithms)
-        warn([f"{self.baseline / path}: no score, so it is not gated" for path in without])
         plugins = load_plugins(Doors.from_env(self.request.plugins_dirs, self.request.plugins))
         warn(plugins.warnings)
-        cases = self._cases(grouped(scored), plugins)
+        cases = self._cases(grouped(self.stored), plugins)
         found = {id(case): failed(case, case.error) for case in cases if case.error}
         with self._scratch() as scratch:
             for look in range(LOOKS):

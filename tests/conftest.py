@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["pytester"]
+
 # Tests run side by side; threads that wait by spinning would slow each other down.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 

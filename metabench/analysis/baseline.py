@@ -60,7 +60,7 @@ def select(
     found = [
         (path, result)
         for path, result in stored
-        if (not suites or any(fnmatchcase(result.suite.name, name) for name in suites))
+        if (not suites or any(_is_on(result, name) for name in suites))
         and (not algorithms or any(_is_named(result, name) for name in algorithms))
     ]
     scored = [(path, result) for path, result in found if result.status == "ok"]
@@ -78,11 +78,15 @@ def select(
     return scored, without
 
 
+def _is_on(result: Result, name: str) -> bool:
+    return fnmatchcase(result.suite.name, name) or result.suite.address == name
+
+
 def _is_named(result: Result, name: str) -> bool:
-    """A name or glob means every set of parameters, an address just one."""
-    if "[" in name:
-        return address.write(*address.parse(name)) == address_of(result)
-    return fnmatchcase(result.job.algorithm, name)
+    """A name means the default parameters, as it does for `run`; a glob sees the whole address."""
+    if any(char in name for char in "*?"):
+        return fnmatchcase(address_of(result), name.replace("[", "[[]"))
+    return address.write(*address.parse(name)) == address_of(result)
 
 
 def address_of(result: Result) -> str:

@@ -53,20 +53,16 @@ def gate(
     episodes of the baseline do not tell. The baseline is left as it is; new results are kept if
     --results is given. Make a baseline with: metabench run --blocks 3 --seeds 3 --results DIR.
     """
+    from metabench.analysis.baseline import select
     from metabench.analysis.margins import Margins
     from metabench.cli.progress import progress
     from metabench.gate import Gate
 
     request = _request(common, config, options)
-    found: list[Gated]
-    asked = Gate(
-        baseline,
-        suites,
-        algorithms,
-        Margins.parse(margin, request.margins),
-        frozen,
-        request,
-    )
+    margins = Margins.parse(margin, request.margins)
+    stored, without = select(baseline, suites, algorithms)
+    common.warn([f"{baseline / path}: no score, so it is not gated" for path in without])
+    asked = Gate(baseline, stored, margins, frozen, request)
     found = asked.run(lambda cells: progress(cells, common.quiet), common.warn)
     if as_json:
         import msgspec

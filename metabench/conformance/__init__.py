@@ -1,0 +1,1 @@
+"""What any plugin can be held against; importing it imports no torch."""

@@ -1,0 +1,162 @@
+"""What the fixture `accuracy_gate` does: run a baseline, or hold an algorithm against it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from metabench.analysis import gate_text
+from metabench.analysis.baseline import Stored, select
+from metabench.analysis.margins import Margins
+from metabench.analysis.outcome import Gated
+from metabench.api import Run
+from metabench.errors import MetabenchError, NothingToRun, UsageError
+from metabench.files import write_atomically
+from metabench.gate import Gate
+from metabench.harness.request import Request
+from metabench.results.schema import Result, encode
+from metabench.results.store import Store
+
+_UPDATE = "make it with: pytest --update-baselines"
+
+
+class AccuracyGate:
+    """One test's gate.
+
+    Args:
+        folder: where baselines are; one result file for each seed.
+        scratch: an empty folder of this test's own.
+        update: make the baseline in place of testing against it.
+    """
+
+    def __init__(self, folder: Path, scratch: Path, update: bool) -> None:
+        self._folder, self._scratch, self._update = folder, scratch, update
+        self._calls = 0
+
+    def __call__(
+        self,
+        algorithm: str,
+        suite: str,
+        *,
+        margin: str = "",
+        seeds: int = 3,
+        budget: str = "smoke",
+        blocks: int = 3,
+        plugins: Sequence[str | Path] = (),
+        train_on: str = "",
+        device: str = "cpu",
+        data_root: str | Path = "",
+    ) -> Gated | None:
+        """Fail the test if the algorithm is not as good as its baseline says.
+
+        Args:
+            algorithm: its address, such as "my-algo" or "my-algo[lr=0.1]".
+            suite: the name of a suite.
+            margin: the loss to put up with: "0.5pp" of accuracy, or "5%" of the score.
+            seeds: of a baseline that is made; at least three for what is meta-trained.
+            budget: of meta-training: smoke scores 100 episodes a block, the others more.
+            blocks: of episodes that are stored; each is one more look.
+            plugins: modules or files that provide the algorithm, if it is not installed.
+            train_on: meta-train on this suite's base data in place of the suite's own.
+            device: cpu, cuda, ...
+            data_root: where datasets are kept.
+
+        Returns:
+            What was found; None when a baseline was made.
+        """
+        self._calls += 1
+        request = Request(
+            suites=[suite],
+            algorithms=[algorithm],
+            seeds=seeds,
+            budget=budget,
+            blocks=blocks,
+            plugins=[str(plugin) for plugin in plugins],
+            train_on=train_on,
+            device=device,
+            data_root=str(data_root),
+            results=str(self._scratch / str(self._calls)),
+        )
+        found, said = None, ""
+        try:
+            if self._update:
+                self._make(request)
+            else:
+                found = self._test(request, margin)
+                said = "\n".join(gate_text.explain(found, self._folder))
+        except MetabenchError as error:
+            said = f"accuracy_gate: {error}"
+        if said:  # here, where no other exception is being handled that pytest would show
+            pytest.fail(said, pytrace=False)
+        return found
+
+    def _make(self, request: Request) -> None:
+        """Run the cells aside, then put their files in place."""
+        with Run(request) as prepared:
+            names = {(cell.suite.name, cell.configured.address) for cell in prepared.cells}
+            if len(names) > 1:
+                raise UsageError(
+                    f"{request.algorithms[0]} on {request.suites[0]} names {len(names)} cases: "
+                    "name one algorithm and one suite"
+                )
+            prepared.run(timed=False)
+            made = [(cell.path, prepared.store.load(cell.path)) for cell in prepared.cells]
+        for path, result in made:
+            if result is None or result.status != "ok":
+                failure = None if result is None else result.failure
+                why = "it has no result" if failure is None else failure.reason
+                raise NothingToRun(f"no baseline for {path}: {why}")
+        store = Store(self._folder)
+        for path, result in made:
+            if result is not None and not _same(store, path, result):
+                write_atomically(self._folder / path, encode(result))
+
+    def _test(self, request: Request, margin: str) -> Gated:
+        stored = self._stored(request)
+        margins = Margins.parse(margin or None, {})
+        found = Gate(self._folder, stored, margins, request=replace(request, blocks=1)).run()
+        if len(found) > 1:
+            raise UsageError(
+                f"{request.algorithms[0]} on {request.suites[0]} names {len(found)} baselines"
+            )
+        return found[0]
+
+    def _stored(self, request: Request) -> list[Stored]:
+        """The baseline of just this test: others may share the folder."""
+        (suite,), (algorithm,) = request.suites, request.algorithms
+        try:
+            found, _ = select(self._folder, [str(suite)], [algorithm])
+        except NothingToRun:
+            found = []
+        own = [
+            (path, result)
+            for path, result in found
+            if (result.job.budget, result.job.device, result.suite.train_on or "")
+            == (request.budget, request.device.partition(":")[0], request.train_on)
+        ]
+        if not own:
+            raise NothingToRun(
+                f"{self._folder} has no baseline for {algorithm} on {suite} with budget "
+                f"{request.budget}; {_UPDATE}"
+            )
+        return own
+
+
+def _same(store: Store, path: Path, result: Result) -> bool:
+    """Whether there is a baseline with the same outputs already; it is left as it is."""
+    try:
+        old = store.load(path)
+    except MetabenchError:
+        return False
+    if old is None or old.scores is None or result.scores is None:
+        return False
+    outputs = [
+        [r.scores.outputs_digest, *(b.scores.outputs_digest for b in r.blocks)]
+        for r in (old, result)
+        if r.scores is not None
+    ]
+    facts = [(r.suite, r.job.params, r.job.training) for r in (old, result)]
+    return outputs[0] == outputs[1] and facts[0] == facts[1]

@@ -1,0 +1,48 @@
+"""The pytest fixture `accuracy_gate`: accuracy held against a baseline beside the test.
+
+def test_my_algorithm(accuracy_gate):
+    accuracy_gate("my-algo", suite="digits-5w1s")
+
+`pytest --update-baselines` makes the baselines, which belong under version control.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from metabench.conformance.accuracy import AccuracyGate
+
+FOLDER = "accuracy-baselines"
+UPDATE = "--update-baselines"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option and the setting."""
+    group = parser.getgroup("metabench")
+    group.addoption(
+        UPDATE,
+        action="store_true",
+        help="Make the baselines of `accuracy_gate` instead of testing against them.",
+    )
+    parser.addini(
+        "accuracy_baselines",
+        f"Folder of the baselines, from the root folder.  [default: {FOLDER} beside the test]",
+        default="",
+    )
+
+
+@pytest.fixture
+def accuracy_gate(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AccuracyGate:
+    """Test an algorithm's accuracy against a baseline; see `AccuracyGate.__call__`."""
+    from metabench.conformance.accuracy import AccuracyGate
+
+    config = request.config
+    chosen: str = config.getini("accuracy_baselines")
+    folder = config.rootpath / chosen if chosen else Path(request.path).parent / FOLDER
+    return AccuracyGate(folder, tmp_path_factory.mktemp("accuracy"), config.getoption(UPDATE))
