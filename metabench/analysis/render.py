@@ -5,7 +5,9 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable, Sequence
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -33,15 +35,20 @@ def frame(tables: Sequence[Table]) -> pd.DataFrame:
     )
 
 
-def markdown(tables: Sequence[Table]) -> str:
-    """A Markdown document (GitHub's dialect)."""
+def markdown(tables: Sequence[Table], results: str = "") -> str:
+    """A Markdown document (GitHub's dialect).
+
+    Args:
+        tables: what it shows.
+        results: the results folder as seen from the document; then each row leads to its files.
+    """
     import pandas as pd
 
     parts = [f"# {document.TITLE}", document.INTRODUCTION]
     for table in tables:
         cells = [[_markdown_text(cell) for cell in row] for row in document.cells(table)]
-        for row in cells:
-            row[document.ALGORITHM] = f"`{row[document.ALGORITHM]}`"
+        for cell, row in zip(cells, table.rows, strict=True):
+            cell[document.ALGORITHM] = _named(cell[document.ALGORITHM], row, results)
         shown = pd.DataFrame(cells, columns=document.columns(table))
         align = ["right" if numeric else "left" for numeric in document.numeric(table)]
         parts += [
@@ -121,6 +128,13 @@ def _record_names() -> list[str]:
     names[at : at + 1] = ["ci95_low", "ci95_high"]
     names.remove("training")
     return names
+
+
+def _named(text: str, row: Row, results: str) -> str:
+    """An algorithm's name, linked to the folder that its files are in."""
+    if not results or not row.files:
+        return f"`{text}`"
+    return f"[`{text}`]({quote(f'{results}/{PurePosixPath(row.files[0]).parent}')})"
 
 
 def _markdown_text(text: str) -> str:

@@ -30,6 +30,7 @@ VERBS = {
     ),
     "gate": ("metabench.cli.gate:gate", "Test that accuracy is what a baseline says."),
     "duel": ("metabench.cli.duel:duel", "Time two algorithms against each other."),
+    "replay": ("metabench.cli.replay:replay", "Run a stored cell again and compare."),
     "why": ("metabench.cli.why:why", "Tell everything that a result file knows."),
     "list": ("metabench.cli.catalogue:list_", "List algorithms, suites and backbones."),
     "plugins": ("metabench.cli.catalogue:plugins", "List plugins, failed ones included."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from difflib import unified_diff
@@ -82,9 +83,9 @@ def leaderboard(
         return 0
     if check:
         file = output or DEFAULT_FILE
-        return _check(common, file, RENDER[wanted or _format_of(file)](tables))
+        return _check(common, file, _document(common, file, wanted, tables))
     if output is not None:
-        _write(common, output, RENDER[wanted or _format_of(output)](tables))
+        _write(common, output, _document(common, output, wanted, tables))
         _report(common, cells, output)
     elif wanted is None:
         show(tables)
@@ -142,6 +143,18 @@ def _cells(common: Common, suites: Sequence[str], budget: str | None) -> list[Ce
             f"there are suites {names}; budgets {budgets}"
         )
     return chosen
+
+
+def _document(common: Common, file: Path, wanted: str | None, tables: Sequence[Table]) -> str:
+    """What stands in a file; Markdown leads to the results."""
+    from metabench.analysis.render import FORMATS as RENDER
+    from metabench.analysis.render import markdown
+
+    format_ = wanted or _format_of(file)
+    if format_ != "md":
+        return RENDER[format_](tables)
+    results = os.path.relpath(common.results, file.parent)
+    return markdown(tables, Path(results).as_posix())
 
 
 def _format_of(file: Path) -> str:

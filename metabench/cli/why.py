@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from metabench.cli.options import Common, common_options, json_option
 from metabench.errors import UsageError
+
+if TYPE_CHECKING:
+    from metabench.results.schema import Result
 
 _PARTS = (
     "status",
@@ -31,20 +35,9 @@ def why(file: Path, as_json: bool, common: Common) -> None:
     """Show what a result FILE knows: the job, the outcome, the environment, the traceback."""
     import msgspec
 
-    from metabench.results.schema import decode
-
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise UsageError(
-            f"cannot read {file}: {error.strerror}; `metabench status` lists the files"
-        ) from None
-    try:
-        result = decode(data)
-    except msgspec.DecodeError as error:
-        raise UsageError(f"{file} is not a readable result: {error}") from None
+    result = read_result(file)
     if as_json:
-        click.echo(data.decode(), nl=False)
+        click.echo(file.read_text(encoding="utf-8"), nl=False)
         return
     for part in _PARTS:
         value = msgspec.to_builtins(getattr(result, part))
@@ -65,6 +58,26 @@ def why(file: Path, as_json: bool, common: Common) -> None:
             log = file.absolute().parent.parent.parent / result.failure.log
             click.echo(f"log: {log}" + ("" if log.exists() else " (not there)"))
         click.echo(result.failure.traceback, nl=False)
+
+
+def read_result(file: Path) -> Result:
+    """The result in a file.
+
+    Raises:
+        UsageError: it cannot be read, or is none.
+    """
+    import msgspec
+
+    from metabench.results.schema import decode
+
+    try:
+        return decode(file.read_bytes())
+    except OSError as error:
+        raise UsageError(
+            f"cannot read {file}: {error.strerror}; `metabench status` lists the files"
+        ) from None
+    except msgspec.DecodeError as error:
+        raise UsageError(f"{file} is not a readable result: {error}") from None
 
 
 def _spread(samples: list[float]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -48,8 +49,10 @@ def stored(cli):
     )
 
 
-def rendered(name, folder="results"):
+def rendered(name, folder="results", links=""):
     cells, _ = read(folder)
+    if name == "md":
+        return render.markdown(build_tables(cells), links)
     return render.FORMATS[name](build_tables(cells))
 
 
@@ -91,7 +94,17 @@ class TestWithResults:
         file = Path(f"leaderboard.{name}")
         code, out, err = cli("leaderboard", "-o", file)
         assert (code, out, err) == (0, "", f"wrote {file}\n")
-        assert file.read_text(encoding="utf-8") == rendered(name)
+        assert file.read_text(encoding="utf-8") == rendered(name, links="results")
+
+    @pytest.mark.parametrize("folder", [".", "docs/deep"])
+    def test_every_row_leads_to_its_files(self, cli, folder):
+        file = Path(folder) / "leaderboard.md"
+        assert cli("leaderboard", "-o", file).code == 0
+        targets = re.findall(r"\]\((.*?)\)", file.read_text())
+        assert len(targets) == file.read_text().count("](") > 3
+        for target in targets:
+            assert list((file.parent / target).glob("*.json")), target
+        assert cli("leaderboard", "--check", "-o", file).code == 0
 
     def test_quiet_writes_without_a_word(self, cli):
         assert cli("leaderboard", "-q", "-o", "leaderboard.md") == (0, "", "")

@@ -1,0 +1,45 @@
+"""Whether two runs of one cell came out the same."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from metabench.results.schema import Result, Scores
+
+Agreement = Literal["equal", "within tolerance", "different"]
+
+# Other machines add up in another order: a few queries near a boundary may change sides.
+_QUERIES = 0.01  # share of queries
+_ERROR = 1e-4  # relative, of squared errors: the median over episodes
+
+
+def agreement(old: Result, new: Result) -> Agreement:
+    """How far the scores of two runs of a cell agree, on all blocks of episodes they have.
+
+    - equal: all outputs are, to the last bit;
+    - within tolerance: numbers of right answers differ by at most 1 % of the queries, counted
+      episode by episode; squared errors by 1e-4 of themselves, the median over episodes;
+    - different: they do not, or one of the two has no scores.
+    """
+    pairs = list(zip(_blocks(old), _blocks(new), strict=False))
+    if not pairs:
+        return "different"
+    if all(one.outputs_digest == other.outputs_digest for one, other in pairs):
+        return "equal"
+    return "within tolerance" if all(_close(*pair) for pair in pairs) else "different"
+
+
+def _blocks(result: Result) -> list[Scores]:
+    first = [] if result.scores is None else [result.scores]
+    return [*first, *(block.scores for block in result.blocks)]
+
+
+def _close(old: Scores, new: Scores) -> bool:
+    one, other = old.per_episode(), new.per_episode()
+    if one.shape != other.shape:
+        return False
+    if old.correct is not None:
+        return float(np.abs(one - other).mean()) <= _QUERIES
+    return float(np.median(np.abs(other - one) / np.maximum(np.abs(one), 1e-12))) <= _ERROR

@@ -1,0 +1,76 @@
+"""`metabench replay FILE`: does a stored number come out again?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from metabench.cli.options import Common, common_options, json_option
+from metabench.cli.why import read_result
+
+if TYPE_CHECKING:
+    from metabench.results.schema import Result
+
+SAME, DIFFERENT = 0, 1
+
+
+@click.command()
+@click.argument("file", type=Path)
+@click.option("--threads", type=int, default=0, help="Of the process.  [default: as then]")
+@click.option("--time-limit", type=float, default=0.0, metavar="SECONDS", help="For the cell.")
+@common_options("data_root", "plugins")
+@json_option
+def replay(file: Path, threads: int, time_limit: float, as_json: bool, common: Common) -> int:
+    """Run the cell of a result FILE again and compare what comes out.
+
+    Says "equal" (all outputs are, to the last bit), "within tolerance" (right answers differ in
+    at most 1 % of the queries, errors by 1e-4 of themselves) or "different", with exit code 1,
+    and what differs in code and environment. Times are not measured, and nothing is kept.
+    """
+    from metabench.analysis.agreement import agreement
+    from metabench.analysis.provenance import differences
+    from metabench.cli.progress import progress
+    from metabench.harness.request import Request
+    from metabench.replay import replay as run_again
+
+    old = read_result(file)
+    request = Request(
+        threads=threads,
+        time_limit=time_limit,
+        data_root=common.data_root or "",
+        plugins=common.doors.plugins,
+        plugins_dirs=common.doors.plugins_dirs,
+    )
+    with progress(1, common.quiet) as watcher:
+        new = run_again(old, request, watcher)
+    verdict = agreement(old, new)
+    differs = differences(old, new)
+    if as_json:
+        import json
+
+        content = {"schema": 1, "file": str(file), "verdict": verdict, "differs": differs}
+        click.echo(json.dumps({**content, "then": _score(old), "now": _score(new)}, indent=2))
+    else:
+        _print(verdict, old, new, differs)
+    return DIFFERENT if verdict == "different" else SAME
+
+
+def _print(verdict: str, old: Result, new: Result, differs: list[str]) -> None:
+    from metabench.analysis import numbers
+
+    metric = old.suite.metric
+    then, now = _score(old), _score(new)
+    shown = "-" if then is None else numbers.score(then, metric)
+    if now is None:
+        reason = new.failure.reason if new.failure else ""
+        click.echo(f"{verdict}: {shown} then, now {new.status}: {reason}")
+    else:
+        click.echo(f"{verdict}: {shown} then, {numbers.score(now, metric)} now")
+    for line in differs or ["nothing that is recorded"]:
+        click.echo(f"  differs: {line}")
+
+
+def _score(result: Result) -> float | None:
+    return float(result.per_episode().mean()) if result.scores is not None else None

@@ -1,0 +1,100 @@
+"""`metabench replay FILE`: equal, within tolerance, or different, and why."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from cli.running import PLUGIN, run_in
+
+FILE = "base/digits-5w1s/centroid/default-s0-smoke-cpu.json"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("replay")
+    (folder / "my.py").write_text(PLUGIN)
+    made = run_in(
+        folder,
+        *("run", "-p", "my.py", "-s", "digits-5w1s", "-a", "centroid", "-a", "raises"),
+        *("-a", "projected[dimension=4]", "--blocks", 2, "--results", "base"),
+    )
+    assert made.code == 1  # of "raises"
+    return folder
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    shutil.copytree(made, tmp_path / "here")
+    return tmp_path / "here"
+
+
+def edit(folder: Path, old: str, new: str) -> None:
+    code = (folder / "my.py").read_text()
+    assert old in code
+    (folder / "my.py").write_text(code.replace(old, new))
+
+
+@pytest.mark.parametrize("file", [FILE, "base/digits-5w1s/projected/dimension=4-s0-smoke-cpu.json"])
+def test_the_same_code_gives_the_same_bits(made: Path, file: str) -> None:
+    before = (made / file).read_bytes()
+    outcome = run_in(made, "replay", "-p", "my.py", file)
+    assert outcome.code == 0, outcome.err
+    verdict, differs = outcome.out.splitlines()
+    assert verdict.startswith("equal: ")
+    assert differs == "  differs: nothing that is recorded"
+    assert (made / file).read_bytes() == before
+    assert {p.name for p in made.iterdir()} == {"my.py", "base"}
+
+
+def test_a_change_of_the_last_digits_is_within_tolerance(folder: Path) -> None:
+    code = (folder / "my.py").read_text()
+    (folder / "my.py").write_text(
+        code.replace("query_x.flatten(1), c", "query_x.flatten(1) + 1e-6, c")
+    )
+    outcome = run_in(folder, "replay", "-p", "my.py", FILE)
+    assert outcome.code == 0
+    assert outcome.out.startswith("within tolerance: ")
+    assert "  differs: code " in outcome.out
+
+
+def test_another_score_is_different_and_says_what_else_is(folder: Path) -> None:
+    code = (folder / "my.py").read_text()
+    (folder / "my.py").write_text(
+        code.replace("query_x.flatten(1), c", "query_x.flatten(1).roll(1), c")
+    )
+    outcome = run_in(folder, "replay", "-p", "my.py", "--threads", 1, "--json", FILE)
+    assert outcome.code == 1
+    found = json.loads(outcome.out)
+    assert found["verdict"] == "different"
+    assert found["now"] < found["then"]
+    assert found["differs"][0].startswith("code ")
+
+
+def test_a_cell_that_fails_now_is_different(folder: Path) -> None:
+    edit(folder, "return -torch.cdist", "return -torch.cidst")
+    outcome = run_in(folder, "replay", "-p", "my.py", FILE)
+    assert outcome.code == 1
+    assert "then, now error: AttributeError" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (("nowhere.json",), 2, "cannot read nowhere.json"),
+        (("my.py",), 2, "my.py is not a readable result"),
+        ((FILE,), 2, "unknown algorithm 'centroid'"),
+        (
+            ("-p", "my.py", FILE.replace("centroid", "raises")),
+            4,
+            "the result has no scores (error); metabench run --retry-failed",
+        ),
+    ],
+)
+def test_mistakes_are_one_line(made: Path, args: tuple[str, ...], code: int, said: str) -> None:
+    outcome = run_in(made, "replay", *args)
+    assert outcome.code == code
+    (line,) = outcome.err.splitlines()
+    assert said in line
