@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import Literal
 
 import msgspec
+import numpy as np
 
-from metabench.analysis.stats import Scores, mean_ci
+from metabench.analysis.paired import difference
+from metabench.analysis.stats import Scores
 
 Verdict = Literal["pass", "fail", "inconclusive", "error"]
 
@@ -31,7 +33,8 @@ class Look(msgspec.Struct, frozen=True):
 def judge(gains: Scores, margin: float, look: int, looks: int, alpha: float = ALPHA) -> Look:
     """The verdict of one look.
 
-    With the two-sided interval [lo, hi] of level 1 - 2 alpha / looks around the mean gain:
+    With the two-sided interval [lo, hi] of level 1 - 2 alpha / looks around the mean gain, which
+    covers seeds as that of `paired.difference` does:
 
     - pass: lo >= -margin. A loss as large as the margin is passed with probability alpha at most,
       all looks together (Bonferroni).
@@ -51,11 +54,11 @@ def judge(gains: Scores, margin: float, look: int, looks: int, alpha: float = AL
         Wellek (2010), Testing Statistical Hypotheses of Equivalence and Noninferiority, 2nd
         edition, chapter 2.
     """
-    estimate = mean_ci(gains, level=1 - 2 * alpha / looks)
-    lo, hi = estimate.lo, estimate.hi
+    level = 1 - 2 * alpha / looks
+    mean, lo, hi, *_ = difference(gains, np.zeros((1, gains.shape[1])), level)
     verdict: Verdict = "inconclusive"
     if lo >= -margin:
         verdict = "pass"
     elif hi < -margin or (look == looks - 1 and hi < 0):
         verdict = "fail"
-    return Look(verdict, estimate.mean, lo, hi)
+    return Look(verdict, mean, lo, hi)

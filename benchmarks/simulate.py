@@ -1,0 +1,184 @@
+"""How often metabench's statistics err, where the truth is known: `python -m benchmarks.simulate`.
+
+Scores are drawn with a known mean, what metabench concludes from them is compared with it, and
+the table of `docs/statistics.md` is printed. `--repeats N` changes how many suites are drawn.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from metabench.analysis.gate import LOOKS, judge
+from metabench.analysis.paired import tiers
+from metabench.analysis.stats import mean_ci
+
+REPEATS = 2000
+SEED = 20_261_125
+QUERIES = 75
+MARGIN = 0.005
+EPISODES = 600  # of a look of the gate
+
+Scores = npt.NDArray[np.float64]
+
+
+class Claim(NamedTuple):
+    """One line of the table: a rate that was measured, and what is claimed of it."""
+
+    what: str
+    rate: float
+    least: float
+    most: float
+    repeats: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether what was measured does not speak against the claim (two standard errors)."""
+        below, above = (2 * (p * (1 - p) / self.repeats) ** 0.5 for p in (self.least, self.most))
+        return self.least - below <= self.rate <= self.most + above
+
+
+def crossed(
+    rng: np.random.Generator,
+    seeds: int,
+    episodes: int,
+    of_seed: float,
+    of_episode: float,
+    rest: float,
+) -> Scores:
+    """Scores [S, E] about 0: seeds x episodes with these standard deviations."""
+    return (
+        of_seed * rng.standard_normal((seeds, 1))
+        + of_episode * rng.standard_normal((1, episodes))
+        + rest * rng.standard_normal((seeds, episodes))
+    )
+
+
+def accuracies(rng: np.random.Generator, mean: float, episodes: int) -> Scores:
+    """Accuracies [E] of one learner: right answers among 75, episodes of unequal difficulty."""
+    # A beta distribution keeps its mean, where clipping a normal one would move it.
+    chances = rng.beta(20 * mean, 20 * (1 - mean), episodes)
+    return rng.binomial(QUERIES, chances) / QUERIES
+
+
+def episode_coverage(repeats: int, mean: float, episodes: int = EPISODES) -> float:
+    """How often the interval of one learner holds its true accuracy."""
+    rng = np.random.default_rng(SEED)
+    held = 0
+    for _ in range(repeats):
+        found = mean_ci(accuracies(rng, mean, episodes))
+        held += found.lo <= mean <= found.hi
+    return held / repeats
+
+
+def seed_coverage(repeats: int, seeds: int, of_seed: float) -> float:
+    """How often the interval of a method holds its true mean over seeds and episodes.
+
+    Standard deviations: 10 points between episodes, 4 of the rest, `of_seed` between seeds.
+    """
+    rng = np.random.default_rng(SEED)
+    held = 0
+    for _ in range(repeats):
+        found = mean_ci(crossed(rng, seeds, EPISODES, of_seed, 0.10, 0.04))
+        held += found.lo <= 0 <= found.hi
+    return held / repeats
+
+
+def tier_error(repeats: int, rows: int, seeds: int, of_seed: float) -> float:
+    """How often rows that are all equally good are not all in one tier."""
+    rng = np.random.default_rng(SEED)
+    apart = 0
+    for _ in range(repeats):
+        hard = 0.10 * rng.standard_normal((1, EPISODES))
+        tables = [hard + crossed(rng, seeds, EPISODES, of_seed, 0.0, 0.04) for _ in range(rows)]
+        apart += max(tiers(sorted(tables, key=lambda table: -table.mean()))) > 1
+    return apart / repeats
+
+
+def gate_verdicts(
+    repeats: int, loss: float, seeds: int = 1, of_seed: float = 0.0, sd: float = 0.05
+) -> Counter[str]:
+    """What the gate says of an algorithm that has become worse by `loss`.
+
+    Three looks of 600 episodes each, margin 0.5 pp; `sd` is the standard deviation of the paired
+    difference of an episode, `of_seed` that of the difference of a seed.
+    """
+    rng = np.random.default_rng(SEED)
+    found: Counter[str] = Counter()
+    for _ in range(repeats):
+        gains = crossed(rng, seeds, LOOKS * EPISODES, of_seed, 0.0, sd) - loss
+        for look in range(LOOKS):
+            verdict = judge(gains[:, : (look + 1) * EPISODES], MARGIN, look, LOOKS).verdict
+            if verdict != "inconclusive":
+                break
+        found[verdict] += 1
+    return found
+
+
+def claims(repeats: int = REPEATS) -> Iterator[Claim]:
+    """Everything that is claimed, measured."""
+
+    def claim(what: str, rate: float, least: float = 0.0, most: float = 1.0) -> Claim:
+        return Claim(what, rate, least, most, repeats)
+
+    for mean in (0.5, 0.8, 0.98):
+        rate = episode_coverage(repeats, mean)
+        yield claim(f"interval over episodes holds an accuracy of {mean:.0%}", rate, 0.935, 0.965)
+    for seeds in (2, 3, 5, 10):
+        for of_seed in (0.002, 0.01, 0.05):
+            rate = seed_coverage(repeats, seeds, of_seed)
+            what = f"interval of {seeds} seeds, {100 * of_seed:g} pp apart, holds the mean"
+            yield claim(what, rate, least=0.90 if seeds > 2 else 0.0)
+    cases = ((2, 1, 0.0), (10, 1, 0.0), (5, 3, 0.01), (10, 3, 0.002), (10, 3, 0.01), (10, 2, 0.01))
+    for rows, seeds, of_seed in cases:
+        rate = tier_error(repeats, rows, seeds, of_seed)
+        spread = f", {100 * of_seed:g} pp apart" if seeds > 1 else ""
+        what = f"{rows} equal rows of {seeds} seed{'s' * (seeds > 1)}{spread}: not in one tier"
+        yield claim(what, rate, most=0.05 if seeds != 2 else 1.0)
+    for seeds, of_seed in ((1, 0.0), (3, 0.0), (3, 0.003)):
+        who = "gate, 1 seed" if seeds == 1 else f"gate, 3 seeds, {100 * of_seed:g} pp apart"
+        same, limit, twice = (
+            gate_verdicts(repeats, loss, seeds, of_seed) for loss in (0.0, MARGIN, 2 * MARGIN)
+        )
+        yield claim(f"{who}: no loss fails", same["fail"] / repeats, most=0.05)
+        yield claim(f"{who}: no loss passes", same["pass"] / repeats)
+        yield claim(f"{who}: a loss of the margin passes", limit["pass"] / repeats, most=0.05)
+        yield claim(f"{who}: twice the margin passes", twice["pass"] / repeats, most=0.05)
+        # What seeds differ by cannot be bought in episodes.
+        least = 0.95 if of_seed == 0 else 0.0
+        yield claim(f"{who}: twice the margin fails", twice["fail"] / repeats, least)
+
+
+def table(found: list[Claim]) -> str:
+    """The claims as Markdown."""
+    lines = ["| simulated | measured | claimed |", "|:--|--:|:--|"]
+    for claim in found:
+        if (claim.least, claim.most) == (0.0, 1.0):
+            claimed = ""
+        elif claim.most == 1.0:
+            claimed = f"at least {claim.least:.0%}"
+        elif claim.least == 0.0:
+            claimed = f"at most {claim.most:.0%}"
+        else:
+            claimed = f"{claim.least:.1%} to {claim.most:.1%}"
+        broken = "" if claim.holds else " **(does not hold)**"
+        lines.append(f"| {claim.what} | {claim.rate:.1%}{broken} | {claimed} |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Print the table; 1 if a claim does not hold."""
+    words = sys.argv[1:]
+    repeats = int(words[words.index("--repeats") + 1]) if "--repeats" in words else REPEATS
+    found = list(claims(repeats))
+    print(table(found))
+    return 0 if all(claim.holds for claim in found) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
