@@ -31,7 +31,8 @@ CORE = (
 APART = frozenset(
     f"harness/{name}.py"
     for name in (
-        *("conditions", "duel", "estimate", "guardian", "inside", "library", "logfile"),
+        *("again", "conditions", "duel", "estimate", "guardian", "home", "inside", "library"),
+        "logfile",
         *("plan", "process", "request", "runner", "supervisor"),
     )
 )

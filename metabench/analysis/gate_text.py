@@ -8,6 +8,7 @@ from pathlib import Path
 
 from metabench.analysis import numbers
 from metabench.analysis.outcome import Gated
+from metabench.analysis.speed import SpeedGated
 from metabench.learner import Metric
 
 COLUMNS = (
@@ -16,7 +17,7 @@ COLUMNS = (
 )
 
 
-def counts(found: Sequence[Gated]) -> str:
+def counts(found: Sequence[Gated | SpeedGated]) -> str:
     """2 pass, 1 fail"""
     of_each = Counter(gated.verdict for gated in found)
     return ", ".join(f"{n} {verdict}" for verdict, n in sorted(of_each.items()))
@@ -38,6 +39,39 @@ def row(gated: Gated) -> tuple[str, ...]:
         numbers.UNKNOWN if gated.margin is None else show(gated.margin),
         gated.reason,
     )
+
+
+SPEED_COLUMNS = (
+    "verdict",
+    "suite",
+    "algorithm",
+    "phase",
+    "now",
+    "then",
+    "now / then",
+    "95 % CI",
+    "",
+)
+
+
+def speed_rows(gated: SpeedGated) -> list[tuple[str, ...]]:
+    """A line for each phase, in the order of `SPEED_COLUMNS`."""
+    names, unknown = (gated.verdict, gated.suite, gated.algorithm), numbers.UNKNOWN
+    phases = [phase for phase in gated.phases if phase.ratio is not None]
+    if not phases:
+        return [(*names, *[unknown] * 5, gated.reason)]
+    return [
+        (
+            *(names if k == 0 else ("", "", "")),
+            phase.phase,
+            numbers.time(phase.a_s),
+            numbers.time(phase.b_s),
+            numbers.significant(phase.ratio),
+            numbers.interval(phase.ci95),
+            gated.reason if k == 0 else "",
+        )
+        for k, phase in enumerate(phases)
+    ]
 
 
 def difference(value: float | None, metric: Metric) -> str:

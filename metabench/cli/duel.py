@@ -69,7 +69,8 @@ def duel(
             threads = request.threads or cores()
             limit = request.time_limit or None
             conditions = Conditions(common.doors, Path(logs), threads, allocator, limit)
-            phases = compare(run_duel(cells, library, conditions, rounds, watch))
+            both = (conditions, conditions)
+            phases = compare(run_duel(cells, library, both, rounds, watch))
     except SideFailed as error:
         if common.debug:
             click.echo(error.traceback, err=True, nl=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from metabench.cli.options import Common, common_options, json_option
+from metabench.errors import UsageError
 
 if TYPE_CHECKING:
     from metabench.analysis.outcome import Gated
+    from metabench.analysis.speed import SpeedGated
     from metabench.harness.request import Request
+    from metabench.results.schema import Result
 
 PASSED, FAILED, INCONCLUSIVE = 0, 1, 3
 # What `bench.toml` says about these is for `run`; the baseline decides them here.
@@ -29,6 +33,9 @@ _OF_RUN = frozenset({"shard", "results", "blocks", "keep_checkpoints"})
 )
 @click.option("--margin", metavar="0.5pp", help="Loss to put up with: points, or 5% of the score.")
 @click.option("--frozen", is_flag=True, help="Train nothing: use the baseline's checkpoints.")
+@click.option("--speed-margin", metavar="10%", help="Time it against --base too, as duel does.")
+@click.option("--base", metavar="REV|DIR", help="The older code.  [default: the baseline's commit]")
+@click.option("--rounds", type=int, default=6, show_default=True, help="Of timing, for each case.")
 @click.option("-j", "--jobs", type=int, help="Cells side by side.  [default: 1]")
 @click.option("--threads", type=int, help="Of each process.  [default: the baseline's]")
 @click.option("--time-limit", type=float, metavar="SECONDS", help="For each cell.")
@@ -43,6 +50,9 @@ def gate(
     algorithms: Sequence[str],
     margin: str | None,
     frozen: bool,
+    speed_margin: str | None,
+    base: str | None,
+    rounds: int,
     config: Path | None,
     as_json: bool,
     **options: Any,
@@ -56,25 +66,42 @@ def gate(
     from metabench.analysis.baseline import select
     from metabench.analysis.margins import Margins
     from metabench.cli.progress import progress
+    from metabench.cli.revisions import code_at
     from metabench.gate import Gate
+    from metabench.harness.duel import FEWEST_ROUNDS
+    from metabench.speed import SpeedGate
 
     request = _request(common, config, options)
     margins = Margins.parse(margin, request.margins)
+    allowed = None if speed_margin is None else _speed_margin(speed_margin)
+    if allowed is not None and rounds < FEWEST_ROUNDS:
+        raise UsageError(f"rounds={rounds}: ask for at least {FEWEST_ROUNDS}, for an interval")
+    if allowed is None and base is not None:
+        raise UsageError("--base: only times are compared with it; give --speed-margin too")
     stored, without = select(baseline, suites, algorithms)
     common.warn([f"{baseline / path}: no score, so it is not gated" for path in without])
     asked = Gate(baseline, stored, margins, frozen, request)
-    found = asked.run(lambda cells: progress(cells, common.quiet), common.warn)
+    results = [result for _, result in stored]
+    timed: list[SpeedGated] = []
+    with ExitStack() as stack:
+        # Before anything runs: a wrong name should cost no time.
+        home = None if allowed is None else stack.enter_context(code_at(base or _commit(results)))
+        found = asked.run(lambda cells: progress(cells, common.quiet), common.warn)
+        if home is not None and allowed is not None:
+            watch = _Rounds(rounds, common.quiet)
+            timed = SpeedGate(home, allowed, rounds, request, watch).run(results)
     if as_json:
         import msgspec
 
-        content = {"schema": 1, "gated": found}
+        content = {"schema": 1, "gated": found, "speed": timed}
         click.echo(msgspec.json.format(msgspec.json.encode(content), indent=2).decode())
     else:
         _print(found, baseline)
-    return exit_code(found)
+        _print_speed(timed)
+    return exit_code([*found, *timed])
 
 
-def exit_code(found: Sequence[Gated]) -> int:
+def exit_code(found: Sequence[Gated | SpeedGated]) -> int:
     """1 if anything failed, else 3 if anything is inconclusive, else 0."""
     verdicts = {gated.verdict for gated in found}
     if verdicts & {"fail", "error"}:
@@ -108,3 +135,42 @@ def _print(found: Sequence[Gated], baseline: Path) -> None:
     for gated in found:
         for line in gate_text.explain(gated, baseline):
             click.echo(line)
+
+
+def _speed_margin(text: str) -> float:
+    from metabench.analysis.margins import Margin
+
+    margin = Margin.parse(text)
+    if margin.unit != "relative":
+        raise UsageError(f"--speed-margin {text}: write a share of the time, 10%")
+    return margin.amount
+
+
+class _Rounds:
+    """Tells how far the timing of a case is."""
+
+    def __init__(self, rounds: int, quiet: bool) -> None:
+        self._rounds, self._quiet = rounds, quiet
+
+    def __call__(self, case: str, done: int) -> None:
+        if not self._quiet:
+            click.echo(f"[{done}/{self._rounds}] rounds of {case}", err=True)
+
+
+def _commit(stored: Sequence[Result]) -> str:
+    found = {r.environment.commit for r in stored if r.environment and r.environment.commit}
+    if len(found) != 1:
+        raise UsageError(
+            f"the baseline names {len(found)} commits: say with --base REV|DIR which code to time "
+            "against"
+        )
+    return found.pop()
+
+
+def _print_speed(timed: Sequence[SpeedGated]) -> None:
+    from metabench.analysis import gate_text
+    from metabench.cli.tables import show
+
+    if timed:
+        rows = [row for gated in timed for row in gate_text.speed_rows(gated)]
+        show(f"speed: {gate_text.counts(timed)}", gate_text.SPEED_COLUMNS, rows)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from metabench.doors import Doors
+from metabench.harness.home import Home
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Conditions:
         contended: cells run side by side.
         blocks: of test episodes that are scored.
         timed: measure times and memory of adapt and predict.
+        home: run other code than the present; only duels do.
         frozen: take learners from their checkpoints whatever the code is now; train none.
     """
 
@@ -42,3 +44,4 @@ class Conditions:
     blocks: int = 1
     timed: bool = True
     frozen: bool = False
+    home: Home | None = None

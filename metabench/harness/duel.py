@@ -25,7 +25,7 @@ from metabench.harness.request import (
 from metabench.plugins import Plugins
 
 _TURNS = 4  # of each side in one round
-_FEWEST = 2  # rounds
+FEWEST_ROUNDS = 2  # for an interval
 _SECONDS = 0.25  # of warm-up, and of sampling, of each mode in one turn
 
 
@@ -99,7 +99,7 @@ def duel_cells(a: str, b: str, request: Request, plugins: Plugins) -> tuple[Cell
 def run_duel(
     cells: tuple[Cell, Cell],
     library: Library,
-    conditions: Conditions,
+    conditions: tuple[Conditions, Conditions],
     rounds: int,
     watch: Callable[[int], None] = lambda done: None,
 ) -> list[Round]:
@@ -112,7 +112,7 @@ def run_duel(
     Args:
         cells: as `duel_cells` gives them.
         library: where their suite comes from.
-        conditions: how to run them.
+        conditions: how to run each.
         rounds: how many fresh pairs of processes.
         watch: told how many rounds are done.
 
@@ -121,8 +121,8 @@ def run_duel(
         UsageError: fewer than two rounds have no interval.
         DataError: the suite's data is missing.
     """
-    if rounds < _FEWEST:
-        raise UsageError(f"rounds={rounds}: ask for at least {_FEWEST}, for an interval")
+    if rounds < FEWEST_ROUNDS:
+        raise UsageError(f"rounds={rounds}: ask for at least {FEWEST_ROUNDS}, for an interval")
     found: list[Round] = []
     for number in range(rounds):
         found.append(_round(cells, library, conditions, first=number % 2))
@@ -130,16 +130,20 @@ def run_duel(
     return found
 
 
-def _round(cells: Sequence[Cell], library: Library, conditions: Conditions, first: int) -> Round:
+def _round(
+    cells: Sequence[Cell], library: Library, conditions: Sequence[Conditions], first: int
+) -> Round:
     sides = Side(), Side()
     order = (first, 1 - first)
     overdue = threading.Event()
     with ExitStack() as stack:
         processes: dict[int, LearnerProcess] = {}
         for side in order:  # the second starts when the first is trained, not to disturb it
-            processes[side] = _start(side, conditions, stack, overdue)
+            processes[side] = _start(side, conditions[side], stack, overdue)
             try:
-                sides[side].training_s = _train(cells[side], library, conditions, processes[side])
+                sides[side].training_s = _train(
+                    cells[side], library, conditions[side], processes[side]
+                )
             except LearnerFailed as error:
                 raise _failed(cells[side], error, overdue) from None
         for turn in range(_TURNS):
@@ -163,7 +167,12 @@ def _start(
 ) -> LearnerProcess:
     log = conditions.results / f"{'ab'[side]}.log"
     process = LearnerProcess(
-        log, conditions.threads, conditions.allocator, conditions.grace, lambda progress: None
+        log,
+        conditions.threads,
+        conditions.allocator,
+        conditions.grace,
+        lambda progress: None,
+        conditions.home,
     )
     stack.callback(process.close)
     stack.callback(process.finish)  # runs before close

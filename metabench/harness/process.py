@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from metabench.harness.home import Home
 from metabench.harness.logfile import BoundedLog
 from metabench.harness.messages import (
     Batch,
@@ -58,6 +59,7 @@ class LearnerProcess:
         allocator: environment variables for its memory allocator.
         grace: seconds it gets to end by itself.
         watch: told about progress.
+        home: run other code than the present.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class LearnerProcess:
         allocator: Mapping[str, str],
         grace: float,
         watch: Callable[[Progress], None],
+        home: Home | None = None,
     ) -> None:
         self._grace, self._watch = grace, watch
         self._stopping, self._lock = threading.Lock(), threading.Lock()
@@ -81,8 +84,10 @@ class LearnerProcess:
         self._process = subprocess.Popen(
             [
                 *(sys.executable, "-I", "-S", str(_GUARDIAN), str(lifeline), str(grace)),
-                *(sys.executable, "-m", _WORKER, str(theirs.fileno()), str(lifeline)),
+                *(sys.executable if home is None else home.python, "-m", _WORKER),
+                *(str(theirs.fileno()), str(lifeline)),
             ],
+            cwd=None if home is None else home.folder,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

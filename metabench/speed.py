@@ -1,0 +1,111 @@
+"""The gate's other half: is the present code as quick as an older version of it?
+
+Times of two days do not compare, so nothing stored is looked at: both versions run in turns, in
+fresh processes on this machine, as in a duel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+
+from metabench.analysis.baseline import address_of
+from metabench.analysis.duel import PhaseRatio, compare
+from metabench.analysis.speed import SpeedGated, speed_verdict
+from metabench.doors import Doors
+from metabench.errors import MetabenchError, UsageError
+from metabench.harness.again import cell_of
+from metabench.harness.cell import Cell
+from metabench.harness.conditions import Conditions
+from metabench.harness.duel import run_duel
+from metabench.harness.environment import ALLOCATOR, cores
+from metabench.harness.home import Home
+from metabench.harness.library import Library
+from metabench.harness.request import Request
+from metabench.plugins import Plugins, load_plugins
+from metabench.results.schema import Result
+
+
+@dataclass(frozen=True)
+class SpeedGate:
+    """How to time two versions of the code against each other.
+
+    Attributes:
+        home: the folder with the older version.
+        margin: how much slower the present one may be: 0.1 is 10 %.
+        rounds: fresh pairs of processes for each case.
+        request: how to run.
+        watch: told when a round of a case is over.
+    """
+
+    home: Home
+    margin: float
+    rounds: int
+    request: Request
+    watch: Callable[[str, int], None] = lambda case, done: None
+
+    def run(self, results: Sequence[Result]) -> list[SpeedGated]:
+        """Time every suite and algorithm among stored results, each once."""
+        doors = Doors.from_env(self.request.plugins_dirs, self.request.plugins)
+        plugins = load_plugins(doors)
+        cases = {(r.suite.name, address_of(r), r.job.budget, r.job.device): r for r in results}
+        library = Library(self.request.data_root or None)
+        try:
+            return [self._case(result, plugins, doors, library) for result in cases.values()]
+        finally:
+            library.close()
+
+    def _case(self, result: Result, plugins: Plugins, doors: Doors, library: Library) -> SpeedGated:
+        outcome = SpeedGated(
+            suite=result.suite.name,
+            algorithm=address_of(result),
+            budget=result.job.budget,
+            verdict="error",
+        )
+        try:
+            cell = cell_of(result, plugins, self.request.data_root or None)
+            if self._is_same(cell, plugins, doors):
+                reason = "the code is the same"
+                return msgspec.structs.replace(outcome, verdict="pass", reason=reason)
+            phases = self._duel(cell, doors, library)
+        except MetabenchError as error:
+            return msgspec.structs.replace(outcome, reason=str(error))
+        verdict, reason = speed_verdict(phases, self.margin)
+        return msgspec.structs.replace(outcome, verdict=verdict, reason=reason, phases=phases)
+
+    def _is_same(self, cell: Cell, plugins: Plugins, doors: Doors) -> bool:
+        """Whether both versions are the same code.
+
+        Raises:
+            UsageError: what runs in the older version's folder is the present plugin.
+        """
+        name, configured = cell.configured.algorithm.name, cell.configured
+        there = self.home.code(self.home.doors(doors), name, configured.params, cell.kind)
+        here = plugins.algorithm(name).origin
+        if here is not None and there.origin and Path(there.origin).resolve() == here.resolve():
+            raise UsageError(
+                f"{name} in {self.home.root} is the present one ({here}): install the older "
+                f"version there, into {self.home.root / '.venv'}"
+            )
+        return there.digest == configured.code
+
+    def _duel(self, cell: Cell, doors: Doors, library: Library) -> list[PhaseRatio]:
+        request, case = self.request, f"{cell.suite.name} {cell.configured.address}"
+        with TemporaryDirectory(prefix="metabench-gate-") as logs:
+            now = Conditions(
+                doors=doors,
+                results=Path(logs),
+                threads=request.threads or cores(),
+                allocator=ALLOCATOR if request.allocator else {},
+                time_limit=request.time_limit or None,
+            )
+            then = replace(now, doors=self.home.doors(doors), home=self.home)
+            both = (now, then)
+            watch = self.watch
+            return compare(
+                run_duel((cell, cell), library, both, self.rounds, lambda n: watch(case, n))
+            )

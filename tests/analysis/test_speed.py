@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import pytest
+
+from metabench.analysis.duel import PhaseRatio
+from metabench.analysis.speed import speed_verdict
+
+
+def phase(name: str, ci95: tuple[float, float] | None) -> PhaseRatio:
+    ratio = None if ci95 is None else (ci95[0] * ci95[1]) ** 0.5
+    return PhaseRatio(phase=name, a_s=0.001, b_s=0.001, ratio=ratio, ci95=ci95)
+
+
+@pytest.mark.parametrize(
+    ("adapt", "predict", "verdict"),
+    [
+        ((0.95, 1.05), (0.5, 0.6), "pass"),
+        ((0.95, 1.09), (1.01, 1.1), "pass"),  # slower, but within the margin
+        ((0.95, 1.11), (0.9, 1.0), "inconclusive"),
+        ((1.11, 1.2), (0.9, 1.0), "fail"),
+        ((1.11, 1.2), (0.9, 1.2), "fail"),
+        ((0.9, 1.0), None, "pass"),
+        (None, None, "inconclusive"),
+    ],
+)
+def test_verdicts(adapt, predict, verdict: str) -> None:
+    found, why = speed_verdict([phase("adapt", adapt), phase("predict", predict)], 0.1)
+    assert found == verdict
+    assert ("adapt" in why) == (found != "pass" and adapt is not None)

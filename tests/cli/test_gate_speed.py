@@ -1,0 +1,112 @@
+"""`metabench gate --speed-margin`: two versions of the code, timed in turns."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from cli.running import Outcome, run_in
+
+PLUGIN = """
+import torch
+
+import metabench
+from helper import TIMES
+
+
+class Centroid(metabench.Learner):
+    def adapt(self, support):
+        return metabench.class_means(support)
+
+    def predict(self, centroids, query_x):
+        for _ in range(TIMES):
+            distances = torch.cdist(query_x.flatten(1), centroids)
+        return -distances
+
+
+@metabench.hookimpl
+def metabench_algorithms():
+    yield metabench.Algorithm("centroid", build=Centroid, deterministic=True)
+"""
+
+
+def git(folder: Path, *args: str) -> None:
+    who = ("-c", "user.name=A", "-c", "user.email=a@example.org")
+    subprocess.run(["git", *who, *args], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with a baseline of its commit, and since then slower code."""
+    folder = tmp_path_factory.mktemp("speed")
+    (folder / "my.py").write_text(PLUGIN)
+    (folder / "helper.py").write_text("TIMES = 1\n")
+    (folder / "deep").mkdir()
+    git(folder, "init", "-q")
+    git(folder, "add", "my.py", "helper.py")
+    git(folder, "commit", "-qm", "quick")
+    made = run_in(folder, "run", "-p", "my.py", "-a", "centroid", "-s", "digits-5w1s")
+    assert made.code == 0
+    (folder / "helper.py").write_text("TIMES = 30\n")
+    return folder
+
+
+def gate(folder: Path, *args: object) -> Outcome:
+    return run_in(folder, "gate", "--speed-margin", "20%", "--rounds", 2, *args)
+
+
+@pytest.mark.slow
+def test_slower_code_fails_against_the_commit_of_the_baseline(made: Path) -> None:
+    outcome = gate(made / "deep", "--baseline", "../results-smoke", "-p", "../my.py")
+    assert outcome.code == 1, outcome.err
+    assert "all outputs are equal" in outcome.out  # it is no worse, only slower
+    assert "speed: 1 fail\n" in outcome.out
+    assert "slower by more than 20%: predict" in outcome.out
+
+
+@pytest.mark.slow
+def test_quicker_code_passes_against_a_folder(made: Path, tmp_path: Path) -> None:
+    for name in ("my.py", "helper.py"):
+        (tmp_path / name).write_text((made / name).read_text())
+    (tmp_path / "helper.py").write_text("TIMES = 900\n")
+    outcome = gate(made, "--baseline", "results-smoke", "-p", "my.py", "--base", tmp_path)
+    assert "speed: 1 fail" not in outcome.out
+    predict = next(line for line in outcome.out.splitlines() if " predict " in line)
+    assert float(predict.split()[5]) < 0.5, predict
+
+
+def test_the_same_code_needs_no_timing(made: Path, tmp_path: Path) -> None:
+    for name in ("my.py", "helper.py"):
+        (tmp_path / name).write_text((made / name).read_text())
+    outcome = gate(made, "--baseline", "results-smoke", "-p", "my.py", "--base", tmp_path)
+    assert outcome.code == 0
+    assert "speed: 1 pass\n" in outcome.out
+    assert "the code is the same" in outcome.out
+
+
+def test_an_installed_plugin_is_not_timed_against_itself(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    made = run_in(tmp_path, "run", "-a", "pixel-1nn", "-s", "digits-5w1s")
+    assert made.code == 0
+    outcome = gate(tmp_path, "--baseline", "results-smoke", "--base", "old")
+    assert outcome.code == 1
+    assert "speed: 1 error\n" in outcome.out
+    assert "pixel-1nn in " in outcome.out
+    assert "old is the present one" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--speed-margin", "1pp"), "--speed-margin 1pp: write a share of the time, 10%"),
+        (("--speed-margin", "10%", "--base", "nope"), "--base nope: no such folder, and git says"),
+        (("--speed-margin", "10%", "--rounds", 1), "rounds=1: ask for at least 2"),
+        (("--base", "HEAD"), "--base: only times are compared with it"),
+    ],
+)
+def test_mistakes_are_one_line_and_cost_no_time(made: Path, args, said: str) -> None:
+    outcome = run_in(made, "gate", "--baseline", "results-smoke", "-p", "my.py", *args)
+    assert outcome.code == 2
+    (line,) = outcome.err.splitlines()
+    assert said in line
