@@ -32,6 +32,8 @@ def blocks(document: Path, language: str) -> list[str]:
 
 def commands(document: Path) -> list[str]:
     lines = "".join(blocks(document, "sh")).splitlines()
+    recipe = re.findall(r"^- run: (.*)$", "".join(blocks(document, "yaml")), re.MULTILINE)
+    lines += [line for line in recipe if not line.startswith("pip ")]
     return [line.partition(" #")[0].strip() for line in lines if line.strip()]
 
 
@@ -45,7 +47,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for i in range(16):
             image = rng.integers(0, 255, (20, 20), dtype=np.uint8)
             Image.fromarray(image).save(tmp_path / "my_images" / f"class-{c}" / f"{i}.png")
-    (tmp_path / "nearest_centroid.py").write_text(blocks(ROOT / "README.md", "python")[0])
+    first, *others = blocks(ROOT / "README.md", "python")
+    (tmp_path / "nearest_centroid.py").write_text(first)
+    (test,) = (code for code in others if "accuracy_gate" in code)
+    (tmp_path / "test_nearest_centroid.py").write_text(test)
     return tmp_path
 
 
@@ -73,6 +78,10 @@ def test_commands_run(document: Path, folder: Path) -> None:
         words = shlex.split(command)
         if words[0] == "make":
             assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+            continue
+        if words[0] == "pytest":
+            again = [sys.executable, "-m", *words, "-p", "no:cacheprovider"]
+            subprocess.run(again, check=True, cwd=folder)
             continue
         assert words[0] == "metabench", f"do not know how to run: {command}"
         results = (
