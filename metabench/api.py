@@ -142,7 +142,7 @@ class Run:
 
         Args:
             watcher: told what happens.
-            timed: measure times and memory at test.
+            timed: measure times, memory, and what answers depend on.
             frozen: take learners from their checkpoints, whatever the code is now.
 
         Raises:

@@ -79,6 +79,19 @@ def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def inductive(results: Iterable[Result]) -> bool | None:
+    """Whether no answer depends on other queries, as measured of all seeds; None: not of all."""
+    measured = [None if r.properties is None else r.properties.inductive for r in results]
+    if False in measured:
+        return False
+    return None if None in measured or not measured else True
+
+
+def says_transductive(result: Result) -> bool:
+    """Whether the algorithm says so itself; results of old say it by their backbone only."""
+    return result.job.transductive or "bn=episode" in str(result.job.params.get("backbone"))
+
+
 def contended(result: Result) -> bool:
     """Whether other cells ran on the machine at the same time."""
     return result.environment is not None and result.environment.contended

@@ -31,6 +31,8 @@ METRICS = {"accuracy": "accuracy", "mse": "mean squared error"}
 def heading(table: Table) -> str:
     """The suite and the budget, and the episodes where those alone would be ambiguous."""
     name = f"{table.suite}, {table.budget}"
+    if table.transductive:
+        name += ", transductive"
     return name if table.alone else f"{name}, episodes {table.episodes_digest[:DIGITS_SHOWN]}"
 
 
@@ -47,6 +49,8 @@ def facts(table: Table) -> str:
         f"{table.dataset}: {shape}; {METRICS[table.metric]} over {episodes}; "
         f"budget {table.budget}. Episodes {table.episodes_digest[:DIGITS_SHOWN]}."
     )
+    if table.transductive:
+        text += " The answer to a query depends on the other queries of its episode."
     if table.detectable is not None:
         shown = numbers.percent(table.detectable)
         if table.metric == "mse":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from metabench.analysis.aggregate import contended, machine
+from metabench.analysis.aggregate import contended, machine, says_transductive
 from metabench.results.schema import FAILED, Result
 from metabench.results.spread import relative_spread
 
@@ -21,6 +21,11 @@ HALVED = "halved batch"
 CODE = "code differs"
 PIXELS = "pixels differ"
 TRANSDUCTIVE = "bn=episode"
+
+UNDECLARED = "undeclared transductive"
+MIXES = "tasks mix"
+CARRIES = "carries state"
+UNPROBED = "not probed"
 
 _NOISY = 0.1  # interquartile range over median
 
@@ -51,6 +56,13 @@ NOTES: dict[str, str] = {
         "normalised by the statistics of each batch, queries included: transductive, so that the "
         "answer to a query depends on the others"
     ),
+    re.escape(UNDECLARED): (
+        "measured to be transductive, which its plugin does not say: the answer to a query depends "
+        "on the others; see `metabench why`"
+    ),
+    re.escape(MIXES): "the answers to a task depend on others that are worked on at the same time",
+    re.escape(CARRIES): "the same task is answered differently after others: state is carried over",
+    re.escape(UNPROBED): "what its answers depend on could not be measured; see `metabench why`",
     r"[\d,]+ of [\d,]+ episodes": "fewer episodes scored than in other rows",
     r"\d+ of \d+ seeds (failed|interrupted)": "the row speaks of the other seeds only",
     r"train (\d+-way )?\d+-shot": "the training episodes have another shape than the test episodes",
@@ -82,10 +94,23 @@ def of_cells(results: Sequence[Result], timed_on: str | None) -> list[str]:
         CONTENDED if any(map(contended, ok)) else "",
         OTHER_MACHINE if any(machine(r) != timed_on for r in ok if not contended(r)) else "",
         TRANSDUCTIVE if TRANSDUCTIVE in str(ok[0].job.params.get("backbone")) else "",
+        *_measured(ok),
         _training_shape(ok[0]),
         f"trained on {ok[0].suite.train_on}" if ok[0].suite.train_on else "",
     ]
     return [flag for flag in flags if flag]
+
+
+def _measured(ok: Sequence[Result]) -> list[str]:
+    """What the probes of any seed say against a row."""
+    found = [r.properties for r in ok if r.properties is not None]
+    said = says_transductive(ok[0])
+    return [
+        UNDECLARED if any(p.inductive is False for p in found) and not said else "",
+        MIXES if any(p.isolated is False for p in found) else "",
+        CARRIES if any(p.independent is False for p in found) else "",
+        UNPROBED if any(p.problem for p in found) else "",
+    ]
 
 
 def contains_chance(ci95: tuple[float, float], way: int) -> bool:

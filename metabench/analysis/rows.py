@@ -17,6 +17,7 @@ from metabench.analysis.aggregate import (
     contended,
     episodes_per_s,
     finite,
+    inductive,
     machine,
     macro_f1,
     mean,
@@ -61,7 +62,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     ece: float | None = None  # expected calibration error, 0 to 1
     seeds: int  # that have a score
     episodes: int  # scored, per seed
-    inductive: bool | None = None
+    inductive: bool | None = None  # as measured
     flags: list[str]
     fit_s: float | None = None  # meta-training, mean over seeds
     updates: int | None = None  # of meta-training, the most of any seed
@@ -126,6 +127,7 @@ def build_row(cells: Sequence[Cell], timed_on: str | None) -> Row:
         ece=calibration(ok, "ece"),
         seeds=len(ok),
         episodes=scores.shape[1],
+        inductive=inductive(ok),
         flags=flags.of_cells(results, timed_on),
         fit_s=mean(training.seconds for training in trained),
         updates=max((r.training.updates for r in ok if r.training is not None), default=None),

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 from msgspec.structs import replace
 
 from metabench.analysis import flags, paired
-from metabench.analysis.aggregate import contended, machine, score_table
+from metabench.analysis.aggregate import (
+    contended,
+    inductive,
+    machine,
+    says_transductive,
+    score_table,
+)
 from metabench.analysis.rows import Cell, Row, build_row, identity
 from metabench.analysis.stats import Scores
 from metabench.learner import Metric
@@ -31,6 +37,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     metric: Metric
     rows: list[Row]
     budget: str
+    transductive: bool = False  # its rows' answers to a query depend on the others
     dataset: str
     way: int
     shot: int
@@ -46,6 +53,9 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
 def build_tables(cells: Iterable[Cell]) -> list[Table]:
     """Every table that the cells fill, by suite, budget and digest.
 
+    Algorithms whose answer to a query depends on the others are told more: they have a table of
+    their own below. What was measured decides, or else what they say themselves.
+
     Where two cells have the same identity and seed, the newer one counts.
     """
     groups: dict[tuple[str, str, str], list[Cell]] = defaultdict(list)
@@ -54,12 +64,28 @@ def build_tables(cells: Iterable[Cell]) -> list[Table]:
         groups[suite.name, cell.result.job.budget, suite.episodes_digest].append(cell)
     digests = Counter((suite, budget) for suite, budget, _ in groups)
     return [
-        _table(groups[suite, budget, digest], alone=digests[suite, budget] == 1)
+        _table(part, digests[suite, budget] == 1, transductive)
         for suite, budget, digest in sorted(groups, key=lambda k: (k[0], _order(k[1]), k[2]))
+        for transductive, part in _parts(groups[suite, budget, digest])
     ]
 
 
-def _table(cells: Sequence[Cell], alone: bool) -> Table:
+def _parts(cells: Sequence[Cell]) -> Iterator[tuple[bool, list[Cell]]]:
+    """The inductive cells, then the transductive ones, as far as there are any."""
+    rows: dict[tuple[object, ...], list[Cell]] = defaultdict(list)
+    for cell in cells:
+        rows[identity(cell.result)].append(cell)
+    parts: dict[bool, list[Cell]] = {False: [], True: []}
+    for row in rows.values():
+        ok = [cell.result for cell in row if cell.result.status == "ok"]
+        measured = inductive(ok)
+        said = says_transductive(row[0].result)
+        # Who has no score has shown nothing, and stands with the others.
+        parts[bool(ok) and (said if measured is None else not measured)] += row
+    yield from ((transductive, part) for transductive, part in parts.items() if part)
+
+
+def _table(cells: Sequence[Cell], alone: bool, transductive: bool) -> Table:
     seeds_of: dict[tuple[object, ...], dict[int, Cell]] = defaultdict(dict)
     for cell in sorted(cells, key=lambda cell: (cell.result.job.seed, cell.result.created)):
         seeds_of[identity(cell.result)][cell.result.job.seed] = cell
@@ -81,6 +107,7 @@ def _table(cells: Sequence[Cell], alone: bool) -> Table:
         metric=suite.metric,
         rows=rows,
         budget=budget,
+        transductive=transductive,
         dataset=suite.dataset,
         way=suite.way,
         shot=suite.shot,

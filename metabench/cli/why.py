@@ -23,6 +23,7 @@ _PARTS = (
     "training",
     "timing",
     "memory",
+    "properties",
     "environment",
 )
 

@@ -76,6 +76,11 @@ class Budget:
         return 0.5 if self.name == "smoke" else 5.0
 
     @property
+    def probed_episodes(self) -> int:
+        """How many test episodes are asked again, to measure what answers depend on."""
+        return 2 if self.name == "smoke" else 4
+
+    @property
     def validation_episodes(self) -> int:
         """How many validation episodes each point of the learning curve takes."""
         return 20 if self.name == "smoke" else 200

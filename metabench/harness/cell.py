@@ -52,6 +52,12 @@ class Configured:
         """The algorithm as users write it."""
         return address.write(self.algorithm.name, self.chosen)
 
+    @property
+    def transductive(self) -> bool:
+        """Whether it says that its answer to a query depends on the others."""
+        normalised = any("bn=episode" in str(value) for value in self.params.values())
+        return normalised or "transductive" in self.algorithm.tags
+
 
 def configure(
     algorithm: Algorithm, given: Mapping[str, str], provider: str, code: str

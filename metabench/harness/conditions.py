@@ -26,7 +26,7 @@ class Conditions:
         grace: seconds between SIGTERM and SIGKILL.
         contended: cells run side by side.
         blocks: of test episodes that are scored.
-        timed: measure times and memory of adapt and predict.
+        timed: measure times and memory at test, and what answers depend on.
         home: run other code than the present; only duels do.
         frozen: take learners from their checkpoints whatever the code is now; train none.
     """

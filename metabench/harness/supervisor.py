@@ -20,6 +20,7 @@ from metabench.harness.cell import Cell, other_kind, training_shape
 from metabench.harness.conditions import Conditions
 from metabench.harness.environment import environment
 from metabench.harness.messages import Checkpoint, Failed, Measured, Progress, Start, Trained
+from metabench.harness.probe import probe
 from metabench.harness.process import LearnerFailed, LearnerProcess
 from metabench.harness.scoring import score
 from metabench.results.schema import (
@@ -27,6 +28,7 @@ from metabench.results.schema import (
     Failure,
     Job,
     Memory,
+    Properties,
     Result,
     Scores,
     Status,
@@ -52,6 +54,7 @@ class _Found(NamedTuple):
     measured: Measured | None
     scores: Scores
     blocks: list[Block]
+    properties: Properties | None
 
 
 class Supervisor:
@@ -145,11 +148,26 @@ class Supervisor:
                 Block(episodes_digest=block.episodes.digest, scores=score(process, block, episodes))
                 for block in further
             ]
+            properties = self._probe(process, min(budget.probed_episodes, episodes))
             process.finish()
-            return _Found(measured, scores, blocks)
+            return _Found(measured, scores, blocks, properties)
         finally:
             timer.cancel()
             process.close()
+
+    def _probe(self, process: LearnerProcess, episodes: int) -> Properties | None:
+        """Measure what answers depend on; a learner that cannot be asked so keeps its scores."""
+        if not self.conditions.timed or episodes < 2:
+            return None
+        try:
+            return probe(process, self.opened, episodes)
+        except LearnerFailed as error:
+            if self._stopped:
+                raise
+            reason = error.failed.reason
+            return Properties(
+                inductive=None, isolated=None, independent=None, episodes=episodes, problem=reason
+            )
 
     def _stop_reason(self) -> Failed | None:
         if self._stopped == "timeout":
@@ -229,6 +247,7 @@ class Supervisor:
             training=None if trained is None else trained.training,
             timing=None if measured is None else measured.timing,
             memory=self._memory(measured),
+            properties=None if found is None else found.properties,
             environment=environment(
                 trained,
                 conditions.threads,
@@ -268,6 +287,7 @@ class Supervisor:
             device=cell.device_type,
             provider=configured.provider,
             code=configured.code,
+            transductive=configured.transductive,
             training=training,
         )
 

@@ -67,6 +67,7 @@ class Job(Struct, frozen=True, kw_only=True):
     device: str  # device type: cpu, cuda, mps, ...
     provider: str  # the plugin that provides the algorithm
     code: str  # SHA-256 of the plugin's source and of what it runs on
+    transductive: bool = False  # it is said to be: by a tag, or by bn=episode
     training: Training | None = None
 
 
@@ -103,6 +104,26 @@ class Block(Struct, frozen=True, kw_only=True):
 
     episodes_digest: str  # SHA-256 of the block's manifest
     scores: Scores
+
+
+class Evidence(Struct, frozen=True, kw_only=True):
+    """The same queries answered again in other company; see `harness.probe`."""
+
+    probe: str  # "alone", "permuted", "foreign", "batched" or "repeated"
+    queries: int  # that were compared
+    deviation: float  # median over queries, by the spread of an episode's outputs; the worst case
+    flipped: float  # share of queries that got another class
+
+
+class Properties(Struct, frozen=True, kw_only=True):
+    """What answers depend on, measured on the suite's own episodes; None: could not be."""
+
+    inductive: bool | None  # not on other queries: alone, permuted, with foreign ones
+    isolated: bool | None  # not on other tasks that are worked on at the same time
+    independent: bool | None  # not on what was asked before
+    episodes: int
+    evidence: list[Evidence] = []
+    problem: str = ""  # why it could not be measured
 
 
 class CurvePoint(Struct, frozen=True, kw_only=True):
@@ -191,6 +212,7 @@ class Result(Struct, frozen=True, kw_only=True):
     training: MetaTraining | None = None
     timing: Timing | None = None
     memory: Memory | None = None
+    properties: Properties | None = None
     environment: Environment | None = None
     failure: Failure | None = None
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import random
 
+import msgspec
 import pytest
 from results_factory import make_environment, make_result, make_suite
 
+from metabench.analysis import flags
 from metabench.analysis.rows import Cell
 from metabench.analysis.tables import build_tables
+from metabench.results.schema import Properties
 
 
 def tables_of(*results):
@@ -224,3 +227,59 @@ def test_spreads_between_seeds_and_episodes_are_told_apart():
     (row,) = table.rows
     assert row.sd_episodes == pytest.approx((0.04 / 3) ** 0.5)
     assert row.sd_seeds == pytest.approx(0.02**0.5)  # of 0.7 and 0.5; the rest has no noise
+
+
+class TestTransductive:
+    """Rows that are told more stand in a table of their own."""
+
+    @staticmethod
+    def measured(inductive: bool | None, **other: object):
+        return Properties(inductive=inductive, isolated=True, independent=True, episodes=2, **other)
+
+    def tables(self, **properties: Properties | None):
+        results = [
+            msgspec.structs.replace(make_result(name), properties=found)
+            for name, found in properties.items()
+        ]
+        return build_tables(Cell(None, result) for result in results)
+
+    def test_what_was_measured_decides(self) -> None:
+        first, second = self.tables(maml=self.measured(True), cheat=self.measured(False), old=None)
+        assert {row.algorithm: row.inductive for row in first.rows} == {"maml": True, "old": None}
+        assert [(row.algorithm, row.rank, row.tier) for row in second.rows] == [("cheat", 1, 1)]
+        assert (first.transductive, second.transductive) == (False, True)
+        assert first.episodes_digest == second.episodes_digest
+        assert first.alone
+        assert second.alone
+        assert flags.UNDECLARED in second.rows[0].flags
+
+    def test_one_seed_is_enough_to_be_found_out(self) -> None:
+        results = [
+            msgspec.structs.replace(make_result(seed=seed), properties=self.measured(seed != 1))
+            for seed in range(3)
+        ]
+        (table,) = build_tables(Cell(None, result) for result in results)
+        assert table.transductive
+
+    def test_what_it_says_itself_holds_until_it_is_measured(self) -> None:
+        said = make_result(chosen={"backbone": "conv4[bn=episode]"})
+        (table,) = build_tables([Cell(None, said)])
+        assert table.transductive
+        assert table.rows[0].flags == [flags.TRANSDUCTIVE]
+        other = msgspec.structs.replace(said, properties=self.measured(True))
+        (table,) = build_tables([Cell(None, other)])
+        assert not table.transductive
+
+    def test_a_row_without_a_score_stands_in_the_first(self) -> None:
+        failed = make_result(chosen={"backbone": "conv4[bn=episode]"}, status="error")
+        (table,) = build_tables([Cell(None, failed)])
+        assert not table.transductive
+
+    def test_what_is_wrong_is_flagged(self) -> None:
+        (table,) = self.tables(
+            bad=Properties(inductive=True, isolated=False, independent=False, episodes=2),
+            odd=self.measured(None, problem="one query is too few"),
+        )
+        found = {row.algorithm: row.flags for row in table.rows}
+        assert found == {"bad": [flags.MIXES, flags.CARRIES], "odd": [flags.UNPROBED]}
+        assert all(flags.note(flag) for row in table.rows for flag in row.flags)

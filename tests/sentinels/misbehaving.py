@@ -53,6 +53,13 @@ class WrongShape(Honest):
         return super().predict(state, query_x).T
 
 
+class NeedsTwoQueries(Honest):
+    def predict(self, state, query_x):
+        if len(query_x) == 1:
+            raise RuntimeError("a single query")
+        return super().predict(state, query_x)
+
+
 class NotANumber(Honest):
     def predict(self, state, query_x):
         return super().predict(state, query_x) * float("nan")

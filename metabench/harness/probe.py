@@ -1,0 +1,132 @@
+"""What a learner's answers depend on, measured on episodes of its own suite.
+
+A learner that is asked the same query must not answer differently because other queries stand
+beside it (it would be transductive), because other tasks are worked on at the same time, or
+because of what it was asked before. Papers were wrong for each of these: batch statistics at test
+are worth 2 points and more (Nichol et al. 2018, arXiv:1803.02999, table 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from metabench.harness.messages import Array, Batch
+from metabench.harness.orders import batch
+from metabench.harness.scoring import Answering
+from metabench.results.schema import Evidence, Properties
+from metabench.suites.opened import OpenSuite
+
+Logits = npt.NDArray[np.float32]
+
+_ALONE = 5  # queries of an episode that are asked one by one
+
+# Sums in another order differ in their last digits; statistics of other queries differ by far
+# more than this, relatively to how far the outputs of an episode lie apart.
+_TOLERANCE = 1e-3
+_FLIPS = 0.02  # share of queries that get another class
+
+
+def probe(learner: Answering, opened: OpenSuite, episodes: int) -> Properties:
+    """Ask the first episodes again in other company, and compare the answers.
+
+    Args:
+        learner: trained; asked about 10 times as many tasks as there are episodes.
+        opened: its suite.
+        episodes: at least 2.
+    """
+    given = batch(opened, slice(0, episodes))
+    tasks = [_Task(*(a.numpy()[k : k + 1] for a in _arrays(given))) for k in range(episodes)]
+    together = learner.answer(given).logits.numpy()
+    first = [_ask(learner, task) for task in tasks]
+    both = list(zip(tasks, first, strict=True))
+    pairs: dict[str, list[_Pair]] = {
+        "alone": [pair for task, own in both for pair in _alone(learner, task, own)],
+        "permuted": [_permuted(learner, task, own) for task, own in both],
+        "foreign": [_foreign(learner, t, tasks[k - 1], own) for k, (t, own) in enumerate(both)],
+        "batched": [_pair(own, together[k], own) for k, own in enumerate(first)],
+        "repeated": [_pair(own, _ask(learner, task), own) for task, own in both],
+    }
+    evidence = [_evidence(name, found) for name, found in pairs.items()]
+    same = {one.probe: not _differs(one) for one in evidence}
+    return Properties(
+        inductive=same["alone"] and same["permuted"] and same["foreign"],
+        isolated=same["batched"],
+        independent=same["repeated"],
+        episodes=episodes,
+        evidence=evidence,
+    )
+
+
+class _Task(NamedTuple):
+    """One episode as a batch of one: arrays [1, n, ...]."""
+
+    support_x: Any
+    support_y: Any
+    query_x: Any
+
+
+class _Pair(NamedTuple):
+    """The same queries answered twice."""
+
+    deviation: npt.NDArray[np.float64]  # [Q]
+    other_class: npt.NDArray[np.bool_]  # [Q]
+
+
+def _arrays(given: Batch) -> tuple[Array, Array, Array]:
+    return given.support_x, given.support_y, given.query_x
+
+
+def _ask(learner: Answering, task: _Task) -> Logits:
+    """Its answers [Q, way]."""
+    answers: Logits = learner.answer(Batch(*map(Array.of, task))).logits.numpy()[0]
+    return answers
+
+
+def _alone(learner: Answering, task: _Task, own: Logits) -> Iterator[_Pair]:
+    """Some queries of a task, spread over it, each by itself."""
+    for q in np.linspace(0, len(own) - 1, min(_ALONE, len(own))).astype(int):
+        one = task._replace(query_x=task.query_x[:, q : q + 1])
+        yield _pair(own[q : q + 1], _ask(learner, one), own)
+
+
+def _permuted(learner: Answering, task: _Task, own: Logits) -> _Pair:
+    """The queries the other way round."""
+    return _pair(own, _ask(learner, task._replace(query_x=task.query_x[:, ::-1]))[::-1], own)
+
+
+def _foreign(learner: Answering, task: _Task, other: _Task, own: Logits) -> _Pair:
+    """The queries of another episode behind its own."""
+    both = np.concatenate([task.query_x, other.query_x], axis=1)
+    return _pair(own, _ask(learner, task._replace(query_x=both))[: len(own)], own)
+
+
+def _pair(one: Logits, other: Logits, all_own: Logits) -> _Pair:
+    """How far answers that should be equal are not, by the spread of an episode's outputs."""
+    a, b, every = (
+        np.nan_to_num(x.astype(np.float64), nan=1e30, posinf=1e30, neginf=-1e30)
+        for x in (one, other, all_own)
+    )
+    return _Pair(np.abs(a - b).max(axis=-1) / (every.std() or 1.0), a.argmax(-1) != b.argmax(-1))
+
+
+def _evidence(name: str, pairs: list[_Pair]) -> Evidence:
+    # Where classes are tied to the last digits either may come out first: that is no change.
+    flipped = [pair.other_class & (pair.deviation > _TOLERANCE) for pair in pairs]
+    return Evidence(
+        probe=name,
+        queries=sum(len(pair.deviation) for pair in pairs),
+        deviation=_rounded(max(float(np.median(pair.deviation)) for pair in pairs)),
+        flipped=_rounded(float(np.concatenate(flipped).mean())),
+    )
+
+
+def _differs(found: Evidence) -> bool:
+    return found.deviation > _TOLERANCE or found.flipped > _FLIPS
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.3g}")

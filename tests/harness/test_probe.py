@@ -1,0 +1,111 @@
+"""What answers depend on is found out, by each probe that is to find it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from harness.materials import open_digits, task
+from torch import Tensor
+
+from metabench import BatchedLearner, Learner, Support, class_means
+from metabench.harness.probe import probe
+from metabench.harness.session import Session
+from metabench.results.schema import Properties
+
+
+class Honest(Learner):
+    def adapt(self, support: Support) -> Tensor:
+        return class_means(support)
+
+    def predict(self, state: Tensor, query_x: Tensor) -> Tensor:
+        return -torch.cdist(query_x.flatten(1), state)
+
+
+class LooksAtTheBatch(Honest):
+    """As batch normalisation does."""
+
+    def predict(self, state: Tensor, query_x: Tensor) -> Tensor:
+        return super().predict(state, query_x - query_x.mean(dim=0) * (len(query_x) > 1))
+
+
+class CountsQueries(Honest):
+    """Changes few answers, by their place."""
+
+    def predict(self, state: Tensor, query_x: Tensor) -> Tensor:
+        logits = super().predict(state, query_x)
+        logits[: len(logits) // 10] = torch.eye(5)[0] * 100
+        return logits
+
+
+class Remembers(Honest):
+    def __init__(self, task: Any) -> None:
+        super().__init__(task)
+        self.seen = 0.0
+
+    def adapt(self, support: Support) -> Tensor:
+        means = class_means(support)
+        self.seen = 0.5 * self.seen + means.mean()
+        return means * self.seen
+
+
+class MixesTasks(BatchedLearner):
+    def adapt(self, support: Support) -> Tensor:
+        means = class_means(Support(support.x.flatten(2), support.y))
+        return means + means.roll(1, dims=0)
+
+    def predict(self, state: Tensor, query_x: Tensor) -> Tensor:
+        return -torch.cdist(query_x.flatten(2), state)
+
+
+class NotANumber(Honest):
+    def predict(self, state: Tensor, query_x: Tensor) -> Tensor:
+        return super().predict(state, query_x) * float("nan")
+
+
+class NeedsMany(Honest):
+    def predict(self, state: Tensor, query_x: Tensor) -> Tensor:
+        if len(query_x) == 1:
+            raise ValueError("one query is too few")
+        return super().predict(state, query_x)
+
+
+def properties(kind: type[Learner]) -> Properties:
+    return probe(Session(kind(task())), open_digits(), episodes=3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "inductive", "isolated", "independent"),
+    [
+        (Honest, True, True, True),
+        (LooksAtTheBatch, False, True, True),
+        (CountsQueries, False, True, True),
+        (MixesTasks, True, False, True),
+        (NotANumber, True, True, True),  # its scores say what is wrong
+    ],
+)
+def test_what_is_wrong_is_named(kind, inductive: bool, isolated: bool, independent: bool) -> None:
+    found = properties(kind)
+    assert found.inductive is inductive
+    assert found.isolated is isolated
+    assert found.independent is independent
+
+
+def test_state_that_is_carried_over_is_found() -> None:
+    assert properties(Remembers).independent is False
+
+
+def test_the_evidence_is_kept() -> None:
+    evidence = {one.probe: one for one in properties(LooksAtTheBatch).evidence}
+    assert list(evidence) == ["alone", "permuted", "foreign", "batched", "repeated"]
+    assert evidence["alone"].queries == 3 * 5
+    assert evidence["alone"].deviation > 0.01
+    assert evidence["permuted"].queries == 3 * 75
+    assert evidence["permuted"].deviation < 1e-5
+    assert evidence["repeated"].deviation == 0
+
+
+def test_a_learner_that_cannot_be_asked_so_raises() -> None:
+    with pytest.raises(ValueError, match="one query is too few"):
+        properties(NeedsMany)
