@@ -28,6 +28,7 @@ VERBS = {
         "metabench.cli.compare:compare",
         "Compare two algorithms by their stored results.",
     ),
+    "check": ("metabench.cli.check:check", "Hold a plugin against what learners must do."),
     "gate": ("metabench.cli.gate:gate", "Test that accuracy is what a baseline says."),
     "duel": ("metabench.cli.duel:duel", "Time two algorithms against each other."),
     "replay": ("metabench.cli.replay:replay", "Run a stored cell again and compare."),

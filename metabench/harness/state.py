@@ -23,7 +23,7 @@ _OWN_KINDS = (
 _CLOSED = frozenset({"torch", "numpy", "metabench", "builtins", *sys.stdlib_module_names})
 
 
-class _Part(NamedTuple):
+class Part(NamedTuple):
     """Something that has a state: its name, itself, and how another is put in its place."""
 
     name: str
@@ -41,7 +41,7 @@ def state_dict(learner: Learner) -> dict[str, Any]:
     """
     if _has_own(learner):
         return copy.deepcopy(dict(learner.state_dict()))  # type: ignore[attr-defined]
-    return {part.name: _saved(part.value) for part in _parts(learner)}
+    return {part.name: _saved(part.value) for part in parts(learner)}
 
 
 def load_state_dict(learner: Learner, state: dict[str, Any]) -> None:
@@ -49,7 +49,7 @@ def load_state_dict(learner: Learner, state: dict[str, Any]) -> None:
     if _has_own(learner):
         learner.load_state_dict(copy.deepcopy(state))  # type: ignore[attr-defined]
         return
-    for part in list(_parts(learner)):
+    for part in list(parts(learner)):
         if part.name in state:  # else it came up later, and the state did without it
             _put_back(part, state[part.name])
 
@@ -91,7 +91,7 @@ def _is_opaque(value: Any) -> bool:
 def parameter_count(learner: Learner) -> int:
     """Learnable numbers in the learner's modules and tensors, each counted once."""
     found: dict[int, int] = {}
-    for _, value, _ in _parts(learner):
+    for _, value, _ in parts(learner):
         if isinstance(value, torch.nn.Module):
             found |= {id(p): p.numel() for p in value.parameters()}
         elif isinstance(value, torch.Tensor) and value.requires_grad:
@@ -141,7 +141,7 @@ def _saved(value: Any) -> Any:
     return copy.deepcopy(value.state_dict())
 
 
-def _put_back(part: _Part, saved: Any) -> None:
+def _put_back(part: Part, saved: Any) -> None:
     value = part.value
     if isinstance(saved, _PLAIN) and not isinstance(value, np.generic):
         part.replace(saved)
@@ -184,18 +184,18 @@ def _has_own(learner: Learner) -> bool:
     return hasattr(learner, "state_dict") and not isinstance(learner, torch.nn.Module)
 
 
-def _parts(learner: Learner) -> Iterator[_Part]:
+def parts(learner: Learner) -> Iterator[Part]:
     """Everything that has a state, each once, with a name for it."""
     seen: set[int] = {id(learner)}
 
-    def walk(name: str, value: Any, replace: Callable[[Any], None]) -> Iterator[_Part]:
+    def walk(name: str, value: Any, replace: Callable[[Any], None]) -> Iterator[Part]:
         if not isinstance(value, _PLAIN):
             if id(value) in seen:
                 return
             seen.add(id(value))
         has_state = hasattr(value, "state_dict") and hasattr(value, "load_state_dict")
         if has_state or isinstance(value, (*_OWN_KINDS, np.generic)) or _is_plain(value):
-            yield _Part(name, value, replace)
+            yield Part(name, value, replace)
         elif isinstance(value, dict):
             for key in list(value):
                 yield from walk(f"{name}.{key}", value[key], _item_setter(value, key))
@@ -208,7 +208,7 @@ def _parts(learner: Learner) -> Iterator[_Part]:
         elif hasattr(value, "__dict__") and _is_open(value):
             yield from attributes(value, f"{name}.")
 
-    def attributes(of: Any, prefix: str) -> Iterator[_Part]:
+    def attributes(of: Any, prefix: str) -> Iterator[Part]:
         for key, value in list(vars(of).items()):
             # A learner that is a module keeps its layers in hidden dicts; they are its own.
             yield from walk(f"{prefix}{key}", value, _attribute_setter(of, key))

@@ -1,0 +1,148 @@
+"""What is checked: an algorithm, built and trained as the harness would do it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from msgspec.structs import replace
+from torch import Tensor
+
+from metabench.address import Value
+from metabench.conformance import material
+from metabench.conformance.material import Tasks
+from metabench.harness import orders
+from metabench.harness.budget import Budget
+from metabench.harness.cell import Cell, Configured
+from metabench.harness.evaluate import as_batched
+from metabench.harness.outer_loop import meta_train, meta_trained
+from metabench.harness.session import seed_everything, task_spec
+from metabench.learner import Algorithm, Kind, Learner, Support, load
+from metabench.plugins import Plugins
+
+SHORT = 3  # updates, where only some training is wanted
+
+
+class CheckFailed(Exception):
+    """The learner is not as it has to be.
+
+    Attributes:
+        advice: what its author can do.
+    """
+
+    def __init__(self, what: str, advice: str) -> None:
+        super().__init__(what)
+        self.advice = advice
+
+
+class NotChecked(Exception):
+    """A check that does not apply, with the reason."""
+
+
+class Noted(Exception):
+    """Something worth knowing that is no fault."""
+
+
+@dataclass
+class Subject:
+    """An algorithm under test.
+
+    Attributes:
+        configured: the algorithm with its parameters.
+        kind: of the tasks it is checked on.
+        plugins: where backbones come from.
+        origin: the plugin's file, if it is known.
+    """
+
+    configured: Configured
+    kind: Kind
+    plugins: Plugins
+    origin: Path | None
+    _trained: dict[Any, Learner] = field(default_factory=dict)
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """Its catalogue entry, as it stands for this kind of task."""
+        return self.configured.algorithm
+
+    @property
+    def params(self) -> Mapping[str, Value]:
+        """Every parameter of `build`."""
+        return self.configured.params
+
+    @property
+    def file(self) -> Path | None:
+        """The file its learner is built in, or else that of its plugin."""
+        try:
+            found = inspect.getsourcefile(load(self.algorithm.build))
+        except (TypeError, ImportError, AttributeError):
+            found = None
+        return self.origin if found is None else Path(found)
+
+    @property
+    def is_floor(self) -> bool:
+        """It need not learn."""
+        return "floor" in self.algorithm.tags
+
+    def build(self, way: int = 5, shot: int = 1, device: str = "cpu") -> Learner:
+        """A new learner, not trained."""
+        opened = material.suite(self.kind, way, shot)
+        task = task_spec(orders.task(self._cell(opened.suite, device), opened), self.plugins)
+        seed_everything(task.seed)
+        learner = load(self.algorithm.build)(task, **self.params)
+        if not isinstance(learner, Learner):
+            raise CheckFailed(
+                f"build gave {learner!r}", "make it return an instance of metabench.Learner"
+            )
+        return learner
+
+    def train(self, learner: Learner, updates: int | None = None) -> Learner:
+        """Meta-train a learner in place, if it has a way to be.
+
+        Args:
+            learner: as `build` gives it.
+            updates: outer updates; None: the smoke budget.
+        """
+        if not meta_trained(learner):
+            return learner
+        opened = material.suite(self.kind, learner.task.way, learner.task.shot)
+        cell, found = self._cell(opened.suite, learner.task.device), opened.material
+        assert found is not None
+        plan = orders.plan(cell, found)
+        if updates is not None:
+            plan = replace(plan, updates=updates, validation_episodes=2)
+        meta_train(learner, found, plan, lambda fraction, values: None)
+        return learner
+
+    def trained(self, way: int = 5, shot: int = 1, updates: int | None = SHORT) -> Learner:
+        """A trained learner that checks share; none may train it further."""
+        key = (way, shot, updates)
+        if key not in self._trained:
+            self._trained[key] = self.train(self.build(way, shot), updates)
+        return self._trained[key]
+
+    def tasks(self, count: int, way: int = 5, shot: int = 1, query: int = 5) -> Tasks:
+        """Test tasks."""
+        return material.draw(self.kind, count, way, shot, query)
+
+    def _cell(self, suite: Any, device: str) -> Cell:
+        return Cell(suite, self.configured, 0, Budget.parse("smoke"), device)
+
+
+def ask(learner: Learner, support: Support, query_x: Tensor) -> Tensor:
+    """Outputs [T, Q, way] on copies, generators seeded as before every batch of a cell."""
+    seed_everything(learner.task.seed)
+    batched, device = as_batched(learner), learner.task.device
+    copies = Support(*(tensor.clone().to(device) for tensor in support))
+    outputs = batched.predict(batched.adapt(copies), query_x.clone().to(device))
+    return outputs.detach().cpu()
+
+
+def answers(learner: Learner, tasks: Tasks) -> Tensor:
+    """Outputs [T, Q, way] for tasks, one after the other."""
+    singles = [tasks.one(t) for t in range(len(tasks))]
+    return torch.cat([ask(learner, one.support, one.query.x) for one in singles])

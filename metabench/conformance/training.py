@@ -1,0 +1,176 @@
+"""Checks of meta-training: that it moves what it should, by the right gradient, and is kept."""
+
+from __future__ import annotations
+
+import gc
+import math
+import tracemalloc
+from collections.abc import Iterator
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from metabench.conformance.subject import CheckFailed, NotChecked, Subject, answers, ask
+from metabench.harness import state
+from metabench.harness.outer_loop import meta_trained
+from metabench.learner import Episodes, Learner, Support
+
+_STEPS = 3
+_GRADIENT = 1e-3  # relative difference that is left to rounding and kinks
+_EPISODES = 25  # in each of the two windows in which memory is looked at
+_BYTES = 256  # an episode
+
+
+def learnables(subject: Subject) -> None:
+    """Every parameter that can learn moves in a few meta-steps."""
+    learner = subject.build()
+    if not hasattr(learner, "meta_step"):
+        raise NotChecked("it has no meta_step")
+    before = {name: value.detach().clone() for name, value in _learnables(learner)}
+    subject.train(learner, updates=_STEPS)
+    still = [name for name, value in _learnables(learner) if torch.equal(before[name], value)]
+    if still:
+        raise CheckFailed(
+            f"{', '.join(still)} did not move in {_STEPS} meta-steps",
+            "hand it to the optimiser and let the loss depend on it, or do not require gradients",
+        )
+
+
+def _learnables(learner: Learner) -> Iterator[tuple[str, Tensor]]:
+    """Parameters of modules and tensors with gradients, by their names in the learner."""
+    seen: set[int] = set()
+    for part in state.parts(learner):
+        found: list[tuple[str, Tensor]] = []
+        if isinstance(part.value, nn.Module):
+            found = [(f"{part.name}.{name}", p) for name, p in part.value.named_parameters()]
+        elif isinstance(part.value, Tensor):
+            found = [(part.name, part.value)]
+        for name, value in found:
+            if value.requires_grad and id(value) not in seen:
+                seen.add(id(value))
+                yield name, value
+
+
+def gradient(subject: Subject) -> None:
+    """The gradient of `meta_loss` is the one that finite differences give."""
+    learner = subject.build()
+    if not hasattr(learner, "meta_loss"):
+        raise NotChecked("it has no meta_loss")
+    if subject.params.get("first_order") is True:
+        raise NotChecked("first_order=true: it leaves second derivatives out on purpose")
+    tasks = subject.tasks(3)
+    try:
+        episodes = _in_double(learner, Episodes(tasks.support, tasks.query, learner.task.way))
+        loss = learner.meta_loss(episodes)
+    except RuntimeError as error:
+        raise NotChecked(f"it does not run in float64: {error}") from error
+    values = [value for _, value in _learnables(learner)]
+    exact = torch.autograd.grad(loss, values, allow_unused=True)
+    gradients = [
+        torch.zeros_like(value) if g is None else g for value, g in zip(values, exact, strict=True)
+    ]
+    errors = [_directional_error(learner, episodes, values, gradients, seed) for seed in range(3)]
+    if sorted(errors)[1] > _GRADIENT:
+        raise CheckFailed(
+            f"meta-gradients are off by {sorted(errors)[1]:.1%}, by finite differences",
+            "keep the graph of the inner steps (create_graph=True), detach nothing on the way, or "
+            "declare a parameter first_order and set it",
+        )
+
+
+def _in_double(learner: Learner, episodes: Episodes) -> Episodes:
+    for part in list(state.parts(learner)):
+        if isinstance(part.value, nn.Module):
+            part.value.double()
+        elif isinstance(part.value, Tensor) and part.value.is_floating_point():
+            part.value.data = part.value.data.double()
+    sides = [
+        Support(side.x.double(), side.y.double() if side.y.is_floating_point() else side.y)
+        for side in (episodes.support, episodes.query)
+    ]
+    return Episodes(sides[0], sides[1], episodes.way)
+
+
+def _directional_error(
+    learner: Learner, episodes: Episodes, values: list[Tensor], gradients: list[Tensor], seed: int
+) -> float:
+    """The relative error of the gradient in one random direction."""
+    generator = torch.Generator().manual_seed(seed)
+    direction = [torch.randn(v.shape, generator=generator, dtype=torch.float64) for v in values]
+    norm = math.sqrt(sum(float(d.square().sum()) for d in direction))
+    step = 1e-5
+
+    def at(distance: float) -> float:
+        with torch.no_grad():
+            for value, d in zip(values, direction, strict=True):
+                value += distance * d / norm
+        loss = float(learner.meta_loss(episodes).detach())  # type: ignore[attr-defined]
+        with torch.no_grad():
+            for value, d in zip(values, direction, strict=True):
+                value -= distance * d / norm
+        return loss
+
+    measured = (at(step) - at(-step)) / (2 * step)
+    products = [float((g * d).sum()) for g, d in zip(gradients, direction, strict=True)]
+    claimed = sum(products) / norm
+    scale = max(abs(measured), abs(claimed), 1e-8)
+    return abs(measured - claimed) / scale
+
+
+def round_trip(subject: Subject) -> None:
+    """A new learner that gets the state of a trained one answers as it does."""
+    learner, tasks = subject.trained(), subject.tasks(2)
+    if not meta_trained(learner):
+        raise NotChecked("it is not trained")
+    fresh = subject.build()
+    saved = state.state_dict(learner)
+    lost = state.unsaved(learner)
+    if (lost or not state.fits(fresh, saved)) and hasattr(learner, "fit"):
+        raise NotChecked("its state is made in fit: killed cells begin anew")
+    if lost or not state.fits(fresh, saved):
+        raise CheckFailed(
+            f"its state cannot be put into a new learner ({lost[0] if lost else 'it differs'})",
+            "make everything in __init__, or define state_dict and load_state_dict",
+        )
+    state.load_state_dict(fresh, saved)
+    if not torch.equal(answers(learner, tasks), answers(fresh, tasks)):
+        raise CheckFailed(
+            "a learner with the same state answers differently: some state is not in it",
+            "hang everything that training changes on the learner, or define state_dict",
+        )
+
+
+def memory(subject: Subject) -> None:
+    """Answering tasks does not use up memory."""
+    learner, tasks = subject.trained(), subject.tasks(5)
+
+    def answer_some() -> None:
+        for k in range(_EPISODES):
+            one = tasks.one(k % len(tasks))
+            ask(learner, one.support, one.query.x)
+
+    answer_some()
+    tracemalloc.start()
+    try:
+        sizes = [_held()]
+        for _ in range(2):
+            answer_some()
+            sizes.append(_held())
+    finally:
+        tracemalloc.stop()
+    growth = [(b - a) / _EPISODES for a, b in pairwise(sizes)]
+    if min(growth) > _BYTES:  # in both windows: a cache fills once
+        raise CheckFailed(
+            f"each task leaves {min(growth) / 1024:.1f} KiB behind",
+            "keep nothing of a task in self, and detach what is kept in its state",
+        )
+
+
+def _held() -> int:
+    """Bytes of Python objects since tracing began, and of all tensors."""
+    gc.collect()
+    # By type, since some objects only pretend to be of a class, at a price.
+    tensors = [one for one in gc.get_objects() if issubclass(type(one), Tensor)]
+    storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
+    return int(tracemalloc.get_traced_memory()[0] + sum(storages.values()))

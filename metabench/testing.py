@@ -1,0 +1,76 @@
+"""For the tests of plugins: every check of `metabench check` as a test of pytest's own.
+
+@metabench.testing.parametrize_with_checks(["my-algo", "my-algo[lr=0.1]"])
+def test_conformance(check):
+    check()
+
+Importing this imports no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from metabench.conformance.names import NAMES
+from metabench.learner import KINDS, Kind
+
+if TYPE_CHECKING:
+    from metabench.conformance.subject import Subject
+
+__all__ = ["parametrize_with_checks"]
+
+
+def parametrize_with_checks(
+    algorithms: Sequence[str], *, plugins: Sequence[str | Path] = ()
+) -> Callable[[Any], Any]:
+    """Decorate a test that takes `check` and calls it: it becomes one test for each check.
+
+    Args:
+        algorithms: addresses, such as "my-algo" or "my-algo[lr=0.1]".
+        plugins: modules or files that provide them, if they are not installed.
+    """
+    files = tuple(str(plugin) for plugin in plugins)
+    cases = [
+        pytest.param(_Check(address, kind, name, files), id=f"{address}-{kind}-{name}")
+        for address in algorithms
+        for kind in KINDS
+        for name in NAMES
+    ]
+    return pytest.mark.parametrize("check", cases)
+
+
+class _Check:
+    """One check of one algorithm; looked up when it is called, not when tests are collected."""
+
+    def __init__(self, address: str, kind: Kind, name: str, plugins: tuple[str, ...]) -> None:
+        self.address, self.kind, self.name, self.plugins = address, kind, name, plugins
+
+    def __call__(self) -> None:
+        """Fail the test if the check does; skip it where it does not apply."""
+        from metabench.conformance.battery import run_check
+
+        subject = _subject(self.address, self.kind, self.plugins)
+        if subject is None:
+            pytest.skip(f"it does not do {self.kind}")
+        found = run_check(self.name, subject)
+        if found.status == "failed":
+            lines = [f"{self.address} ({subject.file}): {found.message}", f"do: {found.advice}"]
+            pytest.fail("\n".join([*lines, found.traceback]).rstrip(), pytrace=False)
+        if found.status == "skipped":
+            pytest.skip(found.message)
+
+
+@cache
+def _subject(address: str, kind: Kind, plugins: tuple[str, ...]) -> Subject | None:
+    """What is checked; its trained learners are shared by the checks of one process."""
+    from metabench.conformance.subjects import find_subjects
+    from metabench.doors import Doors
+    from metabench.plugins import load_plugins
+
+    found = find_subjects(address, load_plugins(Doors.from_env((), plugins)))
+    return next((subject for subject in found if subject.kind == kind), None)

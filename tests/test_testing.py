@@ -1,0 +1,70 @@
+"""`parametrize_with_checks` in a user's own tests."""
+
+from __future__ import annotations
+
+import pytest
+
+from metabench.conformance.names import NAMES
+
+PLUGIN = """
+import torch
+
+import metabench
+
+
+class Mine(metabench.Learner):
+    def adapt(self, support):
+        return metabench.class_means(support)
+
+    def predict(self, centroids, query_x):
+        return -torch.cdist(query_x.flatten(1), centroids)
+
+
+@metabench.hookimpl
+def metabench_algorithms():
+    yield metabench.Algorithm("mine", build=Mine)
+"""
+
+TEST = """
+import sys
+
+import metabench.testing
+
+assert "torch" not in sys.modules
+
+
+@metabench.testing.parametrize_with_checks(["mine"], plugins=["mine.py"])
+def test_conformance(check):
+    check()
+"""
+
+
+@pytest.fixture
+def user(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    monkeypatch.setenv("METABENCH_PLUGINS", "builtin")
+    pytester.path.joinpath("mine.py").write_text(PLUGIN)
+    pytester.makepyfile(test_mine=TEST)
+    return pytester
+
+
+def run(user: pytest.Pytester) -> pytest.RunResult:
+    return user.runpytest_subprocess("-p", "no:cacheprovider", "-rs", "-v")
+
+
+def test_every_check_is_a_test(user: pytest.Pytester) -> None:
+    found = run(user)
+    counts = found.parseoutcomes()
+    assert "failed" not in counts
+    assert counts["passed"] + counts["skipped"] == 2 * len(NAMES)
+    found.stdout.fnmatch_lines(["*test_conformance?mine-classification-one-query? PASSED*"])
+    found.stdout.fnmatch_lines(["*it does not do regression"])
+
+
+def test_a_failure_says_what_and_where(user: pytest.Pytester) -> None:
+    worse = PLUGIN.replace("query_x.flatten(1)", "(query_x - query_x.mean(0)).flatten(1)")
+    user.path.joinpath("mine.py").write_text(worse)
+    found = run(user)
+    assert found.parseoutcomes()["failed"] >= 1
+    found.stdout.fnmatch_lines(
+        ["*mine (*mine.py): the answer to a query depends on the others (transductive)*", "do: *"]
+    )
