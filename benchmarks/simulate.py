@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -89,15 +89,46 @@ def seed_coverage(repeats: int, seeds: int, of_seed: float) -> float:
     return held / repeats
 
 
-def tier_error(repeats: int, rows: int, seeds: int, of_seed: float) -> float:
-    """How often rows that are all equally good are not all in one tier."""
+def tier_error(repeats: int, seeds: Sequence[int], of_seed: float) -> float:
+    """How often rows that are all equally good, of so many seeds each, are not all in one tier."""
     rng = np.random.default_rng(SEED)
     apart = 0
     for _ in range(repeats):
         hard = 0.10 * rng.standard_normal((1, EPISODES))
-        tables = [hard + crossed(rng, seeds, EPISODES, of_seed, 0.0, 0.04) for _ in range(rows)]
+        tables = [
+            hard + crossed(rng, n, EPISODES, of_seed if n > 1 else 0.0, 0.0, 0.04) for n in seeds
+        ]
         apart += max(tiers(sorted(tables, key=lambda table: -table.mean()))) > 1
     return apart / repeats
+
+
+def rare_passes(
+    repeats: int, loss: float, share: float, episodes: int, margin: float = MARGIN
+) -> float:
+    """How often the gate passes a loss that a few episodes have all of.
+
+    Args:
+        repeats: how many algorithms are gated.
+        loss: the mean loss.
+        share: of an episode's score that such an episode loses.
+        episodes: of a look.
+        margin: of the gate.
+    """
+    rng = np.random.default_rng(SEED)
+    passed = 0
+    for _ in range(repeats):
+        gains = -share * (rng.random((1, LOOKS * episodes)) < loss / share)
+        passed += _verdict(gains, episodes, margin) == "pass"
+    return passed / repeats
+
+
+def _verdict(gains: Scores, episodes: int, margin: float) -> str:
+    verdict = "inconclusive"
+    for look in range(LOOKS):
+        verdict = judge(gains[:, : (look + 1) * episodes], margin, look, LOOKS).verdict
+        if verdict != "inconclusive":
+            break
+    return verdict
 
 
 def gate_verdicts(
@@ -112,11 +143,7 @@ def gate_verdicts(
     found: Counter[str] = Counter()
     for _ in range(repeats):
         gains = crossed(rng, seeds, LOOKS * EPISODES, of_seed, 0.0, sd) - loss
-        for look in range(LOOKS):
-            verdict = judge(gains[:, : (look + 1) * EPISODES], MARGIN, look, LOOKS).verdict
-            if verdict != "inconclusive":
-                break
-        found[verdict] += 1
+        found[_verdict(gains, EPISODES, MARGIN)] += 1
     return found
 
 
@@ -134,13 +161,18 @@ def claims(repeats: int = REPEATS) -> Iterator[Claim]:
             rate = seed_coverage(repeats, seeds, of_seed)
             what = f"interval of {seeds} seeds, {100 * of_seed:g} pp apart, holds the mean"
             yield claim(what, rate, least=0.90 if seeds > 2 else 0.0)
-    cases = ((2, 1, 0.0), (10, 1, 0.0), (5, 3, 0.01), (10, 3, 0.002), (10, 3, 0.01), (10, 2, 0.01))
-    for rows, seeds, of_seed in cases:
-        rate = tier_error(repeats, rows, seeds, of_seed)
-        spread = f", {100 * of_seed:g} pp apart" if seeds > 1 else ""
-        what = f"{rows} equal rows of {seeds} seed{'s' * (seeds > 1)}{spread}: not in one tier"
-        yield claim(what, rate, most=0.05 if seeds != 2 else 1.0)
-    for seeds, of_seed in ((1, 0.0), (3, 0.0), (3, 0.003)):
+    for rows in ((1, 1), (1,) * 10):
+        rate = tier_error(repeats, rows, 0.0)
+        yield claim(f"{len(rows)} equal rows of 1 seed: not in one tier", rate, most=0.05)
+    for rows, who in (
+        ((3,) * 10, "10 equal rows of 3 seeds"),
+        ((1,) * 5 + (3,) * 5, "10 equal rows, 5 of 1 seed and 5 of 3"),
+        ((2,) * 10, "10 equal rows of 2 seeds"),
+    ):
+        for of_seed in (0.002, 0.004, 0.01):
+            rate = tier_error(repeats, rows, of_seed)
+            yield claim(f"{who}, {100 * of_seed:g} pp apart: not in one tier", rate, most=0.05)
+    for seeds, of_seed in ((1, 0.0), (3, 0.0), (3, 0.002), (3, 0.005), (3, 0.01)):
         who = "gate, 1 seed" if seeds == 1 else f"gate, 3 seeds, {100 * of_seed:g} pp apart"
         same, limit, twice = (
             gate_verdicts(repeats, loss, seeds, of_seed) for loss in (0.0, MARGIN, 2 * MARGIN)
@@ -152,6 +184,11 @@ def claims(repeats: int = REPEATS) -> Iterator[Claim]:
         # What seeds differ by cannot be bought in episodes.
         least = 0.95 if of_seed == 0 else 0.0
         yield claim(f"{who}: twice the margin fails", twice["fail"] / repeats, least)
+    for share in (0.3, 0.8):
+        for episodes in (100, EPISODES):
+            rate = rare_passes(repeats, 2 * MARGIN, share, episodes)
+            who = f"gate, looks of {episodes}, a loss in few episodes that lose {share:.0%}"
+            yield claim(f"{who}: twice the margin passes", rate, most=0.05)
 
 
 def table(found: list[Claim]) -> str:

@@ -57,6 +57,32 @@ def write(name: str, params: Mapping[str, Any]) -> str:
     return f"{name}[{inside}]" if inside else name
 
 
+def means(text: str, name: str, params: Mapping[str, Value], chosen: Mapping[str, Value]) -> bool:
+    """Whether an address means an algorithm with these parameters, defaults written out or not.
+
+    Args:
+        text: the address.
+        name: of the algorithm.
+        params: all of its parameters.
+        chosen: those that the address has to name, because they are not defaults.
+
+    Raises:
+        UsageError: the text is no address.
+    """
+    found = parse(text)
+    if found.name != name or not chosen.keys() <= found.params.keys():
+        return False
+    known = {**params, **chosen}
+    return all(key in known and _reads_as(given, known[key]) for key, given in found.params.items())
+
+
+def _reads_as(text: str, value: Value) -> bool:
+    try:
+        return _convert("", "", text, value) == value
+    except UsageError:
+        return False
+
+
 def show(value: Any) -> str:
     """A value as it is written in an address."""
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -43,4 +43,6 @@ def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> Usage
         advice = "known: " + ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
     else:
         advice = "none is known"
+    if hint and not advice.endswith("?"):
+        advice += "."
     return UsageError(f"unknown {kind} '{name}': {advice}{' ' + hint if hint else ''}")

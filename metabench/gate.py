@@ -18,6 +18,7 @@ from metabench.doors import Doors
 from metabench.errors import MetabenchError, UsageError
 from metabench.harness.again import cell_of, check_same_data
 from metabench.harness.library import Library
+from metabench.harness.plan import Policy
 from metabench.harness.request import Request, check_numbers
 from metabench.harness.runner import Watcher
 from metabench.plugins import Plugins, load_plugins
@@ -62,6 +63,7 @@ class Gate:
         check_numbers(self.request)
         plugins = load_plugins(Doors.from_env(self.request.plugins_dirs, self.request.plugins))
         warn(plugins.warnings)
+        self.margins.check([*plugins.algorithms, *(r.job.algorithm for _, r in self.stored)])
         cases = self._cases(grouped(self.stored), plugins)
         found = {id(case): failed(case, case.error) for case in cases if case.error}
         with self._scratch() as scratch:
@@ -85,7 +87,7 @@ class Gate:
                 yield Path(temporary)
             return
         folder = Path(self.request.results)
-        if folder.resolve() == self.baseline.resolve():
+        if folder.resolve().is_relative_to(self.baseline.resolve()):
             raise UsageError(f"--results {folder}: that is the baseline; choose another folder")
         if self.frozen:  # they would look as if the present code had trained them
             raise UsageError("--results with --frozen: what is not trained is not kept")
@@ -105,7 +107,7 @@ class Gate:
         cells = []
         for path, result in stored:
             try:
-                cells.append(cell_of(result, plugins, data_root))
+                cells.append(cell_of(result, plugins, data_root, pinned=False))
                 check_same_data(result, cells[-1], library)
             except MetabenchError as error:
                 return Case(stored, error=f"{self.baseline / path}: {error}")
@@ -132,7 +134,9 @@ class Gate:
             blocks=look + 1,
             keep_checkpoints=True,  # further looks train nothing anew
         )
-        with Run(request, cells=cells) as prepared:
+        # What is in a folder of the user's may be of another machine or another torch.
+        anew = Policy(force=look == 0 and bool(self.request.results))
+        with Run(request, anew, cells) as prepared:
             todo = sum(planned.todo for planned in prepared.planned)
             with watching(todo) as watcher:
                 prepared.run(watcher, timed=False, frozen=self.frozen)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from metabench.address import expand, parse, resolve, show, write
+from metabench.address import expand, means, parse, resolve, show, write
 from metabench.errors import UsageError
 
 DEFAULTS = {"lr": 0.01, "steps": 5, "first_order": False, "backbone": "conv4"}
@@ -100,3 +100,20 @@ def test_resolve_gives_every_parameter_the_type_of_its_default():
 def test_wrong_parameters_are_usage_errors(given, complaint):
     with pytest.raises(UsageError, match=complaint):
         resolve("maml", given, DEFAULTS)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("maml[lr=0.2]", True),
+        ("maml[lr=0.20,steps=1]", True),  # a default written out
+        ("maml[steps=1,lr=0.2]", True),
+        ("maml", False),  # these are the defaults
+        ("maml[steps=1]", False),
+        ("maml[lr=0.3]", False),
+        ("maml[lr=0.2,bn=none]", False),
+        ("protonet[lr=0.2]", False),
+    ],
+)
+def test_an_address_means_what_it_resolves_to(text: str, expected: bool) -> None:
+    assert means(text, "maml", {"lr": 0.2, "steps": 1}, {"lr": 0.2}) is expected

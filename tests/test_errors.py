@@ -27,7 +27,7 @@ def test_nothing_known_is_said():
 
 def test_a_hint_is_appended_as_it_is():
     message = str(unknown("algorithm", "x", [], hint="Plugins that failed to load: y."))
-    assert message.endswith("none is known Plugins that failed to load: y.")
+    assert message.endswith("none is known. Plugins that failed to load: y.")
 
 
 @pytest.mark.parametrize("kind", [UsageError, DataError, NothingToRun])

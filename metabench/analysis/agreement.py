@@ -13,6 +13,7 @@ Agreement = Literal["equal", "within tolerance", "different"]
 # Other machines add up in another order: a few queries near a boundary may change sides.
 _QUERIES = 0.01  # share of queries
 _ERROR = 1e-4  # relative, of squared errors: the median over episodes
+_MEAN_ERROR = 1e-3  # relative, of their mean: a few that are ruined move it
 
 
 def agreement(old: Result, new: Result) -> Agreement:
@@ -20,7 +21,8 @@ def agreement(old: Result, new: Result) -> Agreement:
 
     - equal: all outputs are, to the last bit;
     - within tolerance: numbers of right answers differ by at most 1 % of the queries, counted
-      episode by episode; squared errors by 1e-4 of themselves, the median over episodes;
+      episode by episode; squared errors by 1e-4 of themselves, the median over episodes, and
+      their mean by 1e-3;
     - different: they do not, or one of the two has no scores.
     """
     pairs = list(zip(_blocks(old), _blocks(new), strict=False))
@@ -42,4 +44,5 @@ def _close(old: Scores, new: Scores) -> bool:
         return False
     if old.correct is not None:
         return float(np.abs(one - other).mean()) <= _QUERIES
-    return float(np.median(np.abs(other - one) / np.maximum(np.abs(one), 1e-12))) <= _ERROR
+    median = float(np.median(np.abs(other - one) / np.maximum(np.abs(one), 1e-12)))
+    return median <= _ERROR and abs(other.mean() - one.mean()) <= _MEAN_ERROR * abs(one.mean())

@@ -54,7 +54,7 @@ def select(
         NothingToRun: there are none.
         DataError: a file cannot be read: a cell would go untested without a word.
     """
-    stored, problems = Store(baseline).read()
+    stored, problems = Store(baseline).read(lambda path: _may_match(path, suites, algorithms))
     if problems:
         raise DataError(f"{problems[0].partition(';')[0]}; make this baseline again")
     found = [
@@ -78,6 +78,20 @@ def select(
     return scored, without
 
 
+def _may_match(path: Path, suites: Sequence[str], algorithms: Sequence[str]) -> bool:
+    """Whether a file can be of these, by its folders: others may be damaged without harm."""
+    suite, algorithm, _ = path.parts
+    by_name = [name for name in suites if ":" not in name]  # of an address it cannot be told
+    names = [address.parse(name).name for name in algorithms]
+    return (len(by_name) < len(suites) or not suites or _any_fits(suite, by_name)) and (
+        not names or _any_fits(algorithm, names)
+    )
+
+
+def _any_fits(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
 def _is_on(result: Result, name: str) -> bool:
     return fnmatchcase(result.suite.name, name) or result.suite.address == name
 
@@ -86,7 +100,8 @@ def _is_named(result: Result, name: str) -> bool:
     """A name means the default parameters, as it does for `run`; a glob sees the whole address."""
     if any(char in name for char in "*?"):
         return fnmatchcase(address_of(result), name.replace("[", "[[]"))
-    return address.write(*address.parse(name)) == address_of(result)
+    job = result.job
+    return address.means(name, job.algorithm, job.params, job.chosen)
 
 
 def address_of(result: Result) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from metabench import address
 from metabench.analysis.aggregate import score_table
+from metabench.analysis.margins import Margin
 from metabench.analysis.paired import difference
 from metabench.analysis.rows import Cell
 from metabench.analysis.stats import Scores
@@ -60,7 +61,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def compare(
-    cells: Iterable[Cell], suite: str, a: str, b: str, budget: str | None, margin: float
+    cells: Iterable[Cell], suite: str, a: str, b: str, budget: str | None, margin: Margin
 ) -> Comparison:
     """Compare two algorithms by their stored results.
 
@@ -70,7 +71,7 @@ def compare(
         a: an algorithm as tables write it, `name[param=value]`.
         b: the other.
         budget: of both; None: the only one there is.
-        margin: differences up to this are as good as none; a fraction or a squared error.
+        margin: differences up to this are as good as none.
 
     Raises:
         NothingToRun: the suite has no results.
@@ -97,25 +98,25 @@ def compare(
     tables = score_table(ours), score_table(theirs)
     episodes = min(table.shape[1] for table in tables)
     one, other = (table[:, :episodes] for table in tables)
-    return _compare(ours[0], theirs[0], one, other, margin)
+    if not margin.applies(ours[0].suite.metric):
+        raise UsageError(f"margin {margin.text}: squared errors have no points; write 5%")
+    return _compare(ours[0], theirs[0], one, other, margin.of(float(other.mean())))
 
 
 def _of(results: Sequence[Result], text: str) -> list[Result]:
     """The results of one algorithm, each seed once: the newest."""
-    name, given = address.parse(text)
-    wanted = address.write(name, given)
-    written: dict[str, list[Result]] = {}
-    for result in sorted(results, key=lambda r: r.created):
-        written.setdefault(address.write(result.job.algorithm, result.job.chosen), []).append(
-            result
-        )
-    if wanted not in written:
-        raise unknown("algorithm", wanted, written, "These have scores on the suite.")
-    found = written[wanted]
+    written = {address.write(r.job.algorithm, r.job.chosen) for r in results}
+    found = [
+        r
+        for r in sorted(results, key=lambda r: r.created)
+        if address.means(text, r.job.algorithm, r.job.params, r.job.chosen)
+    ]
+    if not found:
+        raise unknown("algorithm", text, written, "These have scores on the suite.")
     own = [r for r in found if r.suite.train_on is None] or found
     kinds = sorted({f"{r.job.device}, trained on {r.suite.train_on or 'its own'}" for r in own})
     if len(kinds) > 1:  # no table mixes them either
-        raise UsageError(f"{wanted} has several sorts of results ({'; '.join(kinds)}): keep one")
+        raise UsageError(f"{text} has several sorts of results ({'; '.join(kinds)}): keep one")
     return list({(r.job.budget, r.job.seed): r for r in own}.values())
 
 
@@ -146,6 +147,8 @@ def _compare(ours: Result, theirs: Result, a: Scores, b: Scores, margin: float) 
         equivalent=not_worse - better if known else None,
         worse=1 - not_worse if known else None,
         most_different=[
-            EpisodePair(int(k), float(by_episode[0][k]), float(by_episode[1][k])) for k in order
+            EpisodePair(int(k), float(by_episode[0][k]), float(by_episode[1][k]))
+            for k in order
+            if by_episode[0][k] != by_episode[1][k]
         ],
     )

@@ -56,7 +56,10 @@ def facts(table: Table) -> str:
         if table.metric == "mse":
             shown = numbers.significant(table.detectable, 2)
         unit = " points" if table.metric == "accuracy" else ""
-        text += f" Differences of {shown}{unit} are found in four of five cases."
+        text += (
+            f" Between two neighbours `compare` finds differences of {shown}{unit} in four of "
+            "five cases."
+        )
     if not table.alone:
         text += " This suite has results on other episodes too, which do not compare with these."
     return text

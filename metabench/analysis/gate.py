@@ -6,6 +6,7 @@ sides answer the same episodes, so that everything is paired.
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import msgspec
@@ -30,14 +31,35 @@ class Look(msgspec.Struct, frozen=True):
     hi: float
 
 
-def judge(gains: Scores, margin: float, look: int, looks: int, alpha: float = ALPHA) -> Look:
+def fewest_episodes(margin: float, worst: float, alpha: float = ALPHA) -> float:
+    """How many episodes a pass takes at least, however small the differences in them are.
+
+    A loss of twice the margin may sit in few episodes, each with the worst loss there can be. Then
+    a share 2 margin / worst of all episodes has it, and n episodes have none of them with
+    probability alpha if n = log(1 / alpha) worst / (2 margin): the t interval knows nothing of
+    what it has not seen. (With alpha 5 % this is the "rule of three".)
+
+    Args:
+        margin: the loss that is put up with.
+        worst: the loss of an episode in which all goes wrong, in the same units.
+        alpha: how often a loss of twice the margin may go unseen.
+
+    References:
+        Hanley & Lippman-Hand (1983), JAMA 249, 1743-1745.
+    """
+    return math.log(1 / alpha) * worst / (2 * margin) if margin > 0 else math.inf
+
+
+def judge(
+    gains: Scores, margin: float, look: int, looks: int, worst: float = 1.0, alpha: float = ALPHA
+) -> Look:
     """The verdict of one look.
 
     With the two-sided interval [lo, hi] of level 1 - 2 alpha / looks around the mean gain, which
     covers seeds as that of `paired.difference` does:
 
-    - pass: lo >= -margin. A loss as large as the margin is passed with probability alpha at most,
-      all looks together (Bonferroni).
+    - pass: lo >= -margin, of at least `fewest_episodes`. A loss as large as the margin is passed
+      with probability alpha at most, all looks together (Bonferroni).
     - fail: hi < -margin; at the last look also hi < 0, a loss that is proven and of which it
       cannot be shown that it stays within the margin.
     - inconclusive: neither, more episodes are needed.
@@ -48,6 +70,7 @@ def judge(gains: Scores, margin: float, look: int, looks: int, alpha: float = AL
         margin: the loss that is put up with, in units of the score.
         look: from 0.
         looks: how many there are at most.
+        worst: the loss of an episode in which all goes wrong.
         alpha: one-sided level of all looks together.
 
     References:
@@ -57,7 +80,7 @@ def judge(gains: Scores, margin: float, look: int, looks: int, alpha: float = AL
     level = 1 - 2 * alpha / looks
     mean, lo, hi, *_ = difference(gains, np.zeros((1, gains.shape[1])), level)
     verdict: Verdict = "inconclusive"
-    if lo >= -margin:
+    if lo >= -margin and gains.shape[1] >= fewest_episodes(margin, worst, alpha):
         verdict = "pass"
     elif hi < -margin or (look == looks - 1 and hi < 0):
         verdict = "fail"

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from metabench import address
 from metabench.address import Value
-from metabench.errors import UsageError
+from metabench.errors import UsageError, unknown
 from metabench.learner import Metric
+
+_LARGEST = 0.1  # plain number for an accuracy: 0.5 is not meant to be 50 points
 
 _UNITS: tuple[tuple[str, Literal["points", "relative"]], ...] = (
     ("pp", "points"),
@@ -94,14 +96,43 @@ class Margins:
             {name: Margin.parse(text) for name, text in by_algorithm.items()},
         )
 
-    def of(self, algorithm: str, chosen: Mapping[str, Value], metric: Metric) -> Margin:
-        """The first that applies: the one given, the one for this address, name, metric."""
-        candidates = (
-            self.given,
-            self.by_algorithm.get(address.write(algorithm, chosen)),
-            self.by_algorithm.get(algorithm),
-        )
-        for margin in candidates:
+    def of(self, algorithm: str, params: Mapping[str, Value], metric: Metric) -> Margin:
+        """The first that applies: the one given, the most special of this algorithm's, the default.
+
+        Args:
+            algorithm: its name.
+            params: all of its parameters.
+            metric: of the suite.
+
+        Raises:
+            UsageError: it is a plain number that can hardly be meant.
+        """
+        named = [
+            (len(address.parse(text).params), margin)
+            for text, margin in self.by_algorithm.items()
+            if address.means(text, algorithm, params, {})
+        ]
+        special = [margin for _, margin in sorted(named, key=lambda one: -one[0])]
+        for margin in (self.given, *special):
             if margin is not None and margin.applies(metric):
+                if metric == "accuracy" and margin.unit == "absolute" and margin.amount >= _LARGEST:
+                    raise UsageError(
+                        f"margin '{margin.text}' is {100 * margin.amount:g} points of accuracy: "
+                        f"write {margin.text}pp or {100 * margin.amount:g}pp"
+                    )
                 return margin
         return DEFAULTS[metric]
+
+    def check(self, known: Iterable[str]) -> None:
+        """Refuse margins for what is no algorithm.
+
+        Args:
+            known: the names of all algorithms there are.
+
+        Raises:
+            UsageError: one is none of them.
+        """
+        names = set(known)
+        for text in self.by_algorithm:
+            if address.parse(text).name not in names:
+                raise unknown("algorithm in [margins]", address.parse(text).name, names)

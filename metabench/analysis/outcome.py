@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import msgspec
 import numpy as np
 
+from metabench.address import Value
 from metabench.analysis.baseline import Case, address_of
-from metabench.analysis.gate import ALPHA, FEWEST_SEEDS, Verdict, judge
+from metabench.analysis.gate import ALPHA, FEWEST_SEEDS, Verdict, fewest_episodes, judge
 from metabench.analysis.margins import Margins
 from metabench.analysis.provenance import differences
 from metabench.analysis.stats import Scores
@@ -79,9 +81,15 @@ def outcome(
     if frozen:
         gains = gains.mean(axis=0, keepdims=True)
     baseline, now = float(before.mean()), float(after.mean())
-    margin = margins.of(first.job.algorithm, first.job.chosen, metric).of(baseline)
-    seen = judge(gains, margin, look, case.looks)
+    margin = margins.of(first.job.algorithm, _resolved(first), metric).of(baseline)
+    # An episode can lose all of its right answers; of errors, as much as the baseline has.
+    worst = baseline if metric == "mse" else 1.0
+    seen = judge(gains, margin, look, case.looks, worst)
     verdict, reason = seen.verdict, _REASONS[seen.verdict]
+    if verdict == "inconclusive" and seen.lo >= -margin:
+        reason = "a margin of 0 takes equal outputs"
+        if margin:
+            reason = f"such a margin takes {math.ceil(fewest_episodes(margin, worst)):,} episodes"
     equal = look == 0 and _equal_outputs(case.old, scored)
     too_few_seeds = first.job.training is not None and not frozen and len(new) < FEWEST_SEEDS
     if equal:
@@ -130,6 +138,10 @@ def failed(case: Case, why: str) -> Gated:
         seeds=len(case.stored),
         files=[path.as_posix() for path, _ in case.stored],
     )
+
+
+def _resolved(result: Result) -> dict[str, Value]:
+    return {**result.job.params, **result.job.chosen}
 
 
 def _why(new: Sequence[Result | None]) -> str:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import click
 
 from metabench.cli.options import Common, common_options, json_option, no_results
-from metabench.errors import UsageError
 
 if TYPE_CHECKING:
     from metabench.analysis.compare import Comparison
@@ -20,15 +19,14 @@ if TYPE_CHECKING:
 @click.option("--budget", metavar="BUDGET", help="Where there are several: smoke, standard, ...")
 @click.option(
     "--margin",
-    type=float,
-    default=0.005,
-    show_default=True,
-    help="As good as equal: a fraction of accuracy, or a squared error.",
+    default="",
+    metavar="0.5pp",
+    help="As good as equal: points of accuracy, or 5% of B's score.  [default: 0.5pp, or 0.005]",
 )
 @common_options("results")
 @json_option
 def compare(
-    a: str, b: str, suite: str, budget: str | None, margin: float, as_json: bool, common: Common
+    a: str, b: str, suite: str, budget: str | None, margin: str, as_json: bool, common: Common
 ) -> None:
     """Compare two algorithms on the episodes that both have run, by their stored results.
 
@@ -36,14 +34,14 @@ def compare(
     """
     from metabench.analysis.compare import compare as of
     from metabench.analysis.leaderboard import read
+    from metabench.analysis.margins import Margin
 
-    if not margin >= 0:
-        raise UsageError(f"margin={margin:g}: ask for at least 0")
+    asked = Margin.parse(margin or "0.005")
     cells, problems = read(common.results)
     common.warn(problems)
     if not cells:
         raise no_results(common)
-    found = of(cells, suite, a, b, budget, margin)
+    found = of(cells, suite, a, b, budget, asked)
     if as_json:
         import msgspec
 

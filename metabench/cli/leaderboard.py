@@ -67,6 +67,14 @@ def leaderboard(
 
     if as_json and format_ not in (None, "json"):
         raise UsageError(f"--json and --format {format_} contradict each other: give one")
+    views = {"--check": check, "--diff": diff, "--published": published}
+    asked = [name for name, given in {**views, "--calibration": calibration}.items() if given]
+    if output is not None and asked and asked != ["--check"]:
+        asked.append("-o")
+    if len(asked) > 1:
+        raise UsageError(f"{' and '.join(asked)} do not go together: give one")
+    if diff is not None and as_json:
+        raise UsageError("--diff is Markdown for a pull request: leave --json out")
     wanted = "json" if as_json else format_
     cells = _cells(common, suites, budget)
     tables = build_tables(cells)

@@ -8,15 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from metabench.address import parse
 from metabench.analysis import gate_text
 from metabench.analysis.baseline import Stored, select
 from metabench.analysis.margins import Margins
 from metabench.analysis.outcome import Gated
 from metabench.api import Run
+from metabench.doors import Doors
 from metabench.errors import MetabenchError, NothingToRun, UsageError
 from metabench.files import write_atomically
 from metabench.gate import Gate
 from metabench.harness.request import Request
+from metabench.plugins import load_plugins
 from metabench.results.schema import Result, encode
 from metabench.results.store import Store
 
@@ -29,11 +32,13 @@ class AccuracyGate:
     Args:
         folder: where baselines are; one result file for each seed.
         scratch: an empty folder of this test's own.
+        test_folder: where the test is.
         update: make the baseline in place of testing against it.
     """
 
-    def __init__(self, folder: Path, scratch: Path, update: bool) -> None:
+    def __init__(self, folder: Path, scratch: Path, test_folder: Path, update: bool) -> None:
         self._folder, self._scratch, self._update = folder, scratch, update
+        self._test_folder = test_folder
         self._calls = 0
 
     def __call__(
@@ -41,11 +46,11 @@ class AccuracyGate:
         algorithm: str,
         suite: str,
         *,
-        margin: str = "",
+        margin: str | float = "",
         seeds: int = 3,
         budget: str = "smoke",
         blocks: int = 3,
-        plugins: Sequence[str | Path] = (),
+        plugins: str | Path | Sequence[str | Path] = (),
         train_on: str = "",
         device: str = "cpu",
         data_root: str | Path = "",
@@ -55,11 +60,13 @@ class AccuracyGate:
         Args:
             algorithm: its address, such as "my-algo" or "my-algo[lr=0.1]".
             suite: the name of a suite.
-            margin: the loss to put up with: "0.5pp" of accuracy, or "5%" of the score.
-            seeds: of a baseline that is made; at least three for what is meta-trained.
-            budget: of meta-training: smoke scores 100 episodes a block, the others more.
-            blocks: of episodes that are stored; each is one more look.
-            plugins: modules or files that provide the algorithm, if it is not installed.
+            margin: the loss to put up with: "0.5pp" of accuracy, or "5%" of the score. The
+                default, 0.5pp, takes 300 episodes to be passed, unless outputs are equal.
+            seeds: of the baseline; at least three for what is meta-trained.
+            budget: of meta-training: smoke scores 100 episodes a block, the others all.
+            blocks: of episodes in the baseline; each is one more look.
+            plugins: modules or files that provide the algorithm, if it is not installed; a
+                relative path is looked for beside the test, then in the working folder.
             train_on: meta-train on this suite's base data in place of the suite's own.
             device: cpu, cuda, ...
             data_root: where datasets are kept.
@@ -74,7 +81,7 @@ class AccuracyGate:
             seeds=seeds,
             budget=budget,
             blocks=blocks,
-            plugins=[str(plugin) for plugin in plugins],
+            plugins=[self._found(plugin) for plugin in _several(plugins)],
             train_on=train_on,
             device=device,
             data_root=str(data_root),
@@ -85,7 +92,7 @@ class AccuracyGate:
             if self._update:
                 self._make(request)
             else:
-                found = self._test(request, margin)
+                found = self._test(request, str(margin))
                 said = "\n".join(gate_text.explain(found, self._folder))
         except MetabenchError as error:
             said = f"accuracy_gate: {error}"
@@ -113,9 +120,19 @@ class AccuracyGate:
         for path, result in made:
             if result is not None and not _same(store, path, result):
                 write_atomically(self._folder / path, encode(result))
+        # Other seeds are of older code: a baseline is of one.
+        for path, _ in self._stored(request):
+            if path not in dict(made):
+                (self._folder / path).unlink(missing_ok=True)
+
+    def _found(self, plugin: str | Path) -> str:
+        """A plugin file beside the test, else as it was given."""
+        beside = self._test_folder / plugin
+        return str(beside if beside.is_file() else plugin)
 
     def _test(self, request: Request, margin: str) -> Gated:
         stored = self._stored(request)
+        self._check_size(stored, request)
         margins = Margins.parse(margin or None, {})
         found = Gate(self._folder, stored, margins, request=replace(request, blocks=1)).run()
         if len(found) > 1:
@@ -123,6 +140,19 @@ class AccuracyGate:
                 f"{request.algorithms[0]} on {request.suites[0]} names {len(found)} baselines"
             )
         return found[0]
+
+    def _check_size(self, stored: Sequence[Stored], request: Request) -> None:
+        """Refuse a baseline that is smaller, or larger, than the test asks for."""
+        plugins = load_plugins(Doors.from_env((), request.plugins))
+        alone = plugins.algorithm(parse(request.algorithms[0]).name).spec.deterministic
+        for what, has, asked in (
+            ("seeds", len(stored), 1 if alone else request.seeds),
+            ("blocks", 1 + min(len(r.blocks) for _, r in stored), request.blocks),
+        ):
+            if has != asked:
+                raise UsageError(
+                    f"the baseline has {has} {what}, the test asks for {asked}; {_UPDATE}"
+                )
 
     def _stored(self, request: Request) -> list[Stored]:
         """The baseline of just this test: others may share the folder."""
@@ -143,6 +173,10 @@ class AccuracyGate:
                 f"{request.budget}; {_UPDATE}"
             )
         return own
+
+
+def _several(plugins: str | Path | Sequence[str | Path]) -> Sequence[str | Path]:
+    return [plugins] if isinstance(plugins, str | Path) else plugins
 
 
 def _same(store: Store, path: Path, result: Result) -> bool:

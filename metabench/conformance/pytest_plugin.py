@@ -44,5 +44,7 @@ def accuracy_gate(
 
     config = request.config
     chosen: str = config.getini("accuracy_baselines")
-    folder = config.rootpath / chosen if chosen else Path(request.path).parent / FOLDER
-    return AccuracyGate(folder, tmp_path_factory.mktemp("accuracy"), config.getoption(UPDATE))
+    here = Path(request.path).parent
+    folder = config.rootpath / chosen if chosen else here / FOLDER
+    scratch = tmp_path_factory.mktemp("accuracy")
+    return AccuracyGate(folder, scratch, here, config.getoption(UPDATE))

@@ -12,10 +12,15 @@ from metabench.plugins import Plugins
 from metabench.results.schema import Result
 
 
-def cell_of(result: Result, plugins: Plugins, data_root: str | None) -> Cell:
-    """The cell of a result: the same suite, parameters, seed, budget and type of device.
+def cell_of(result: Result, plugins: Plugins, data_root: str | None, pinned: bool = True) -> Cell:
+    """The cell of a result: the same suite, algorithm, seed, budget and type of device.
 
-    Every parameter is given, so that a default that has changed since changes nothing.
+    Args:
+        result: of the cell.
+        plugins: where suites and algorithms come from.
+        data_root: where datasets are kept.
+        pinned: every parameter is as it was, also where a default has changed since; or else
+            only those that the user chose.
 
     Raises:
         UsageError: suite, algorithm, a parameter or the device does not exist now.
@@ -23,7 +28,7 @@ def cell_of(result: Result, plugins: Plugins, data_root: str | None) -> Cell:
     """
     job = result.job
     suite = find_suite(result.suite.address or result.suite.name, plugins, data_root)
-    given = address.write(job.algorithm, {**job.params, **job.chosen})
+    given = address.write(job.algorithm, {**job.params, **job.chosen} if pinned else job.chosen)
     (configured,) = find_algorithms([given], plugins, suite.kind)
     train_on = result.suite.train_on
     return Cell(

@@ -7,7 +7,7 @@ import hashlib
 import logging
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -129,11 +129,17 @@ class Store:
         found = self.root.glob("*/*/*.json")
         return sorted(p.relative_to(self.root) for p in found if not p.name.startswith("."))
 
-    def read(self) -> tuple[list[tuple[Path, Result]], list[str]]:
-        """Every readable result with its path, and a line about each that is not."""
+    def read(
+        self, wanted: Callable[[Path], bool] = lambda path: True
+    ) -> tuple[list[tuple[Path, Result]], list[str]]:
+        """Every readable result with its path, and a line about each that is not.
+
+        Args:
+            wanted: whether to read the file at a path.
+        """
         results: list[tuple[Path, Result]] = []
         problems: list[str] = []
-        for path in self.paths():
+        for path in filter(wanted, self.paths()):
             try:
                 result = self.load(path)
             except DataError as error:

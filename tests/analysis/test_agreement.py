@@ -31,9 +31,13 @@ def test_right_answers_are_compared_episode_by_episode(now: list[int], expected:
 
 @pytest.mark.parametrize(
     ("now", "expected"),
-    [([1.00005, 2.0001, 9.0], "within tolerance"), ([1.0, 2.001, 3.003], "different")],
+    [
+        ([1.00005, 2.0001, 3.001], "within tolerance"),
+        ([1.0, 2.001, 3.003], "different"),
+        ([1.0, 2.0, 300.0], "different"),  # one that is ruined
+    ],
 )
-def test_errors_are_compared_by_their_median(now: list[float], expected: str) -> None:
+def test_errors_are_compared_by_their_median_and_mean(now: list[float], expected: str) -> None:
     old = make_result(suite=WAVES, error=[1.0, 2.0, 3.0])
     assert agreement(old, make_result(suite=WAVES, error=now)) == expected
 

@@ -7,6 +7,7 @@ from results_factory import make_result, make_suite
 from scipy import stats
 
 from metabench.analysis.compare import compare
+from metabench.analysis.margins import Margin
 from metabench.analysis.rows import Cell
 from metabench.errors import NothingToRun, UsageError
 
@@ -14,7 +15,8 @@ SUITE = make_suite(episodes=6, query=2)  # ten queries
 
 
 def compared(*results, a="good", b="bad", suite="digits-5w1s", budget=None, margin=0.005):
-    return compare([Cell(None, result) for result in results], suite, a, b, budget, margin)
+    cells = [Cell(None, result) for result in results]
+    return compare(cells, suite, a, b, budget, Margin.parse(str(margin)))
 
 
 GOOD = make_result("good", suite=SUITE, correct=[9, 8, 9, 7, 8, 9])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from metabench.analysis.gate import ALPHA, LOOKS, judge
+from metabench.analysis.gate import ALPHA, LOOKS, fewest_episodes, judge
 
 
 def gains(mean: float, sd: float = 0.05, episodes: int = 600) -> np.ndarray:
@@ -46,9 +46,27 @@ def test_a_proven_loss_within_the_margin_passes() -> None:
     assert seen.verdict == "pass"
 
 
-def test_no_difference_at_all_passes_whatever_the_margin() -> None:
-    assert judge(np.zeros((3, 100)), 0.005, 0, LOOKS).verdict == "pass"
-    assert judge(np.zeros((3, 100)), 0.0, 0, LOOKS).verdict == "pass"
+@pytest.mark.parametrize(
+    ("margin", "episodes", "verdict"),
+    [
+        (0.005, 299, "inconclusive"),
+        (0.005, 300, "pass"),
+        (0.02, 74, "inconclusive"),
+        (0.02, 75, "pass"),
+        (0.0, 10_000, "inconclusive"),
+    ],
+)
+def test_a_pass_takes_so_many_episodes_however_equal_they_are(
+    margin: float, episodes: int, verdict: str
+) -> None:
+    assert judge(np.zeros((1, episodes)), margin, 0, LOOKS).verdict == verdict
+    assert judge(np.zeros((1, episodes)), margin / 2, 0, LOOKS, worst=0.5).verdict == verdict
+
+
+def test_the_number_of_episodes_is_that_of_the_rule_of_three() -> None:
+    """With so many a loss of twice the margin, all or nothing, goes unseen in 5 % of all cases."""
+    n = fewest_episodes(0.005, worst=0.8)
+    assert (1 - 2 * 0.005 / 0.8) ** n == pytest.approx(0.05, rel=0.05)
 
 
 def test_seeds_that_differ_make_it_inconclusive() -> None:

@@ -29,3 +29,16 @@ def test_the_most_special_one_that_applies_holds() -> None:
     given = Margins.parse("3pp", {"maml": "1pp"})
     assert given.of("maml", {}, "accuracy").text == "3pp"
     assert given.of("maml", {}, "mse").text == "5%"
+
+
+def test_a_plain_number_that_can_hardly_be_meant_is_refused() -> None:
+    margins = Margins.parse("0.5", {})
+    with pytest.raises(UsageError, match=r"margin .0\.5. is 50 points of accuracy: write 0\.5pp"):
+        margins.of("maml", {}, "accuracy")
+    assert margins.of("maml", {}, "mse").of(3.0) == 0.5
+
+
+def test_a_margin_for_what_is_no_algorithm_is_refused() -> None:
+    margins = Margins.parse(None, {"mamml[lr=0.1]": "1pp"})
+    with pytest.raises(UsageError, match=r"algorithm in \[margins\] 'mamml': did you mean 'maml'"):
+        margins.check(["maml", "protonet"])

@@ -18,13 +18,17 @@ import metabench
 class Centroid(metabench.Learner):
     noise, lr = 0.0, 0.1
 
+    def __init__(self, task, shift=0.0):
+        super().__init__(task)
+        self.shift = shift
+
     def adapt(self, support):
         return metabench.class_means(support)
 
     def predict(self, centroids, query_x):
         x = query_x.flatten(1)
         noise = torch.randn(x.shape, generator=self.task.generator())
-        return -torch.cdist(x + self.noise * noise, centroids)
+        return -torch.cdist(x + self.noise * noise + self.shift * noise, centroids)
 
 
 class Scaled(Centroid):
@@ -46,9 +50,14 @@ class Scaled(Centroid):
 
 @metabench.hookimpl
 def metabench_algorithms():
-    yield metabench.Algorithm("centroid", build=Centroid, deterministic=True)
+    yield metabench.Algorithm(
+        "centroid", build=Centroid, params={"shift": 0.0}, deterministic=True
+    )
     yield metabench.Algorithm("scaled", build=Scaled, budgets={"smoke": 5})
 """
+
+
+FILE = "base/digits-5w1s/centroid/default-s0-smoke-cpu.json"
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -107,6 +116,16 @@ def test_unchanged_code_passes_at_once(folder: Path) -> None:
     assert "4 cells" not in outcome.out
     assert len(outcome.err.splitlines()) == 4  # of one look: 1 + 3 seeds
     assert {p.name for p in folder.iterdir()} == {"my.py", "base"}
+
+
+def test_a_default_that_has_become_worse_fails(folder: Path) -> None:
+    edit(folder, '{"shift": 0.0}', '{"shift": 1.0}')
+    outcome = gate(folder, "-a", "centroid")
+    assert outcome.code == 1
+    assert "differs: code " in outcome.out
+    assert "shift 0.0 -> 1.0" in outcome.out
+    # To run it as it was is what replay is for.
+    assert run_in(folder, "replay", "-p", "my.py", FILE).code == 0
 
 
 def test_what_has_become_worse_fails_and_says_how(folder: Path) -> None:
@@ -197,6 +216,10 @@ def test_margins_come_from_bench_toml(folder: Path) -> None:
     found = gated(folder, "-a", "centroid")["centroid"]
     assert (found["margin"], found["verdict"]) == (0.9, "pass")
     assert found["reason"] == "worse, but within the margin"
+    (folder / "bench.toml").write_text('[margins]\ncentriod = "90pp"\n')
+    outcome = gate(folder)
+    assert outcome.code == 2
+    assert "unknown algorithm in [margins] 'centriod': did you mean 'centroid'?" in outcome.err
     (folder / "bench.toml").write_text('[margins]\ncentroid = "90 apples"\n')
     outcome = gate(folder)
     assert outcome.code == 2
@@ -209,7 +232,10 @@ def test_results_are_kept_if_asked_for_and_never_in_the_baseline(folder: Path) -
     outcome = gate(folder, "--results", "base")
     assert outcome.code == 2
     assert "that is the baseline" in outcome.err
+    assert gate(folder, "--results", "base/new").code == 2
     assert gate(folder, "--frozen", "--results", "new").code == 2
+    # What is there may be of another machine: it is no reason not to look.
+    assert len(gate(folder, "-a", "centroid", "--results", "new").err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -240,3 +266,4 @@ def test_a_damaged_baseline_is_not_passed_over(folder: Path) -> None:
     outcome = gate(folder)
     assert outcome.code == 2
     assert "make this baseline again" in outcome.err
+    assert gate(folder, "-a", "scaled").code == 0  # of its files none is damaged

@@ -237,3 +237,21 @@ def test_a_revision_that_does_not_exist_is_one_line(cli, tmp_path) -> None:
     assert (outcome.code, outcome.out) == (2, "")
     (line,) = outcome.err.splitlines()
     assert "--diff no-such-revision: no such folder, and git has no results there" in line
+
+
+@pytest.mark.usefixtures("stored")
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--check", "--calibration"),
+        ("--check", "--diff", "other"),
+        ("--published", "-o", "leaderboard.md"),
+        ("--calibration", "-o", "leaderboard.md"),
+        ("--diff", "other", "--json"),
+    ],
+)
+def test_views_that_do_not_go_together_are_refused(cli, args):
+    code, out, err = cli("leaderboard", *args)
+    assert (code, out) == (2, "")
+    assert args[0] in err
+    assert err.count("\n") == 1

@@ -107,7 +107,7 @@ def test_it_works_under_xdist_with_tests_that_share_a_folder(user: pytest.Pytest
         @pytest.mark.parametrize("suite", ["digits-5w1s", "digits-5w5s"])
         @pytest.mark.parametrize("algorithm", ["pixel-1nn", "chance", "protonet[lr=0.01]"])
         def test_it(accuracy_gate, algorithm, suite):
-            found = accuracy_gate(algorithm, suite, seeds=1)
+            found = accuracy_gate(algorithm, suite, seeds=1, margin=0.005)
             assert found is None or found.equal
         """
     )
@@ -151,3 +151,27 @@ def test_importing_the_plugin_imports_neither_torch_nor_numpy(user: pytest.Pytes
         """
     )
     run(user, "test_light.py").assert_outcomes(passed=1)
+
+
+def test_a_baseline_has_the_seeds_and_blocks_that_the_test_asks_for(
+    user: pytest.Pytester,
+) -> None:
+    def test(**options: int) -> None:
+        given = "".join(f", {key}={value}" for key, value in options.items())
+        user.makepyfile(
+            test_mine=f"""
+            def test_it(accuracy_gate):
+                accuracy_gate("chance", "digits-5w1s"{given})
+            """
+        )
+
+    test(seeds=3, blocks=1)
+    run(user, "--update-baselines").assert_outcomes(passed=1)
+    test(seeds=2, blocks=1)
+    run(user).stdout.fnmatch_lines(["accuracy_gate: the baseline has 3 seeds, *asks for 2*"])
+    test(seeds=3, blocks=2)
+    run(user).stdout.fnmatch_lines(["accuracy_gate: the baseline has 1 blocks, *asks for 2*"])
+    test(seeds=2, blocks=1)
+    run(user, "--update-baselines").assert_outcomes(passed=1)
+    assert len(results(user.path / "accuracy-baselines")) == 2  # the third seed is gone
+    run(user).assert_outcomes(passed=1)
