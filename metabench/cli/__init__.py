@@ -29,6 +29,7 @@ VERBS = {
         "Compare two algorithms by their stored results.",
     ),
     "check": ("metabench.cli.check:check", "Hold a plugin against what learners must do."),
+    "check-data": ("metabench.cli.check_data:check_data", "Look for leaks in a suite's data."),
     "gate": ("metabench.cli.gate:gate", "Test that accuracy is what a baseline says."),
     "duel": ("metabench.cli.duel:duel", "Time two algorithms against each other."),
     "replay": ("metabench.cli.replay:replay", "Run a stored cell again and compare."),

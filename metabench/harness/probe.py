@@ -48,14 +48,17 @@ def probe(learner: Answering, opened: OpenSuite, episodes: int) -> Properties:
         "permuted": [_permuted(learner, task, own) for task, own in both],
         "foreign": [_foreign(learner, t, tasks[k - 1], own) for k, (t, own) in enumerate(both)],
         "batched": [_pair(own, together[k], own) for k, own in enumerate(first)],
-        "repeated": [_pair(own, _ask(learner, task), own) for task, own in both],
+        # Backwards, so that each comes after another task than the first time.
+        "repeated": [_pair(own, _ask(learner, task), own) for task, own in reversed(both)],
     }
     evidence = [_evidence(name, found) for name, found in pairs.items()]
     same = {one.probe: not _differs(one) for one in evidence}
+    independent = same["repeated"]  # else answers differ whatever the company
+    inductive = same["alone"] and same["permuted"] and same["foreign"]
     return Properties(
-        inductive=same["alone"] and same["permuted"] and same["foreign"],
-        isolated=same["batched"],
-        independent=same["repeated"],
+        inductive=inductive if independent else None,
+        isolated=same["batched"] if independent else None,
+        independent=independent,
         episodes=episodes,
         evidence=evidence,
     )

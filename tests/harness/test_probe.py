@@ -93,7 +93,9 @@ def test_what_is_wrong_is_named(kind, inductive: bool, isolated: bool, independe
 
 
 def test_state_that_is_carried_over_is_found() -> None:
-    assert properties(Remembers).independent is False
+    found = properties(Remembers)
+    assert found.independent is False
+    assert (found.inductive, found.isolated) == (None, None)  # nothing else can be told
 
 
 def test_the_evidence_is_kept() -> None:

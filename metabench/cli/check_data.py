@@ -1,0 +1,46 @@
+"""`metabench check-data SUITE`: has what is tested on been seen before?"""
+
+from __future__ import annotations
+
+import click
+
+from metabench.cli.options import Common, common_options, json_option
+
+GOOD, LEAKS = 0, 1
+
+
+@click.command()
+@click.argument("suite", metavar="SUITE")
+@common_options("data_root", "plugins")
+@json_option
+def check_data(suite: str, as_json: bool, common: Common) -> int:
+    """Look for leaks in SUITE: between its splits, and between support sets and queries.
+
+    SUITE is a name, or folder:PATH, manifest:FILE, lake:FOLDER. Exit code 1: something was found.
+    """
+    from metabench.conformance.leaks import find_leaks
+    from metabench.harness.request import find_suite
+    from metabench.plugins import load_plugins
+
+    plugins = load_plugins(common.doors)
+    common.warn(plugins.warnings)
+    found = find_suite(suite, plugins, common.data_root)
+    leaks = []
+    for leak in find_leaks(found.open(common.data_root)):
+        leaks.append(leak)
+        if as_json:
+            continue
+        click.echo(f"  {leak.check:<36} {leak.found or 'none'}")
+        for example in leak.examples:
+            click.echo(f"  {'':<8}{example}")
+        if leak.advice:
+            click.echo(f"  {'':<8}do: {leak.advice}")
+    if as_json:
+        import json
+
+        content = {"schema": 1, "suite": found.name, "leaks": [leak._asdict() for leak in leaks]}
+        click.echo(json.dumps(content, indent=2))
+    total = sum(leak.found for leak in leaks)
+    if not as_json:
+        click.echo(f"{found.name}: {total or 'no'} leak{'s' * (total != 1)}")
+    return LEAKS if total else GOOD
