@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from metabench import address
 from metabench.address import Value
+from metabench.errors import UsageError
 from metabench.learner import Algorithm, Backbone, Kind
 
 if TYPE_CHECKING:
     from metabench.plugins import Plugins
+    from metabench.results.schema import Result
 
 PACKAGE = Path(__file__).parent
 # What a learner process runs besides the plugin; the command line and the tables are not in it.
@@ -52,6 +54,16 @@ def cell_code(
         found = plugins.backbone(address.parse(text).name)
         backbone = (found.spec, found.origin)
     return source_digest(provided.spec.on(kind), provided.origin, backbone)
+
+
+def is_stale(plugins: Plugins, result: Result) -> bool:
+    """Whether the code of a result has changed; what is not there now cannot have."""
+    try:
+        return cell_code(plugins, result.job.algorithm, result.job.params, result.suite.kind) != (
+            result.job.code
+        )
+    except UsageError:
+        return False
 
 
 def source_digest(

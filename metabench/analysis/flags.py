@@ -10,6 +10,8 @@ from metabench.results.schema import FAILED, Result
 from metabench.results.spread import relative_spread
 
 FEW_SEEDS = "seeds<5"
+ONE_SEED = "one seed"
+STALE = "stale"
 CHANCE = "CI contains chance"
 NONFINITE = "non-finite outputs"
 DIRTY = "dirty"
@@ -32,6 +34,10 @@ _NOISY = 0.1  # interquartile range over median
 # Every flag is explained by the first pattern that matches all of it.
 NOTES: dict[str, str] = {
     re.escape(FEW_SEEDS): "fewer than five seeds: the interval rests on few degrees of freedom",
+    re.escape(
+        ONE_SEED
+    ): "the interval speaks of one trained learner; another seed may do otherwise",
+    re.escape(STALE): "made by other code than the present; `metabench run` does it again",
     re.escape(CHANCE): "the confidence interval contains the accuracy of guessing",
     re.escape(NONFINITE): "some outputs were NaN or infinite; such queries count as wrong",
     re.escape(DIRTY): "made from code with changes that were not committed",
@@ -83,6 +89,7 @@ def of_cells(results: Sequence[Result], timed_on: str | None) -> list[str]:
     alone = [r for r in ok if not contended(r) and machine(r) == timed_on]
     flags = [
         FEW_SEEDS if 2 <= len(ok) < 5 else "",
+        ONE_SEED if len(ok) == 1 and ok[0].job.deterministic is False else "",
         _missing(results, len(ok)),
         NONFINITE if any(r.scores is not None and r.scores.nonfinite for r in ok) else "",
         NOISY if any(map(_noisy, alone)) else "",

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
 
 import msgspec
 from msgspec.structs import replace
@@ -50,13 +51,18 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     machines: list[str]  # where they were made; times are those of the first per device
 
 
-def build_tables(cells: Iterable[Cell]) -> list[Table]:
+def build_tables(cells: Iterable[Cell], stale: Collection[Path | None] = ()) -> list[Table]:
     """Every table that the cells fill, by suite, budget and digest.
 
     Algorithms whose answer to a query depends on the others are told more: they have a table of
     their own below. What was measured decides, or else what they say themselves.
 
     Where two cells have the same identity and seed, the newer one counts.
+
+    Args:
+        cells: what to show.
+        stale: the files that other code than the present has made. That is true of a day, so
+            documents that are kept do without.
     """
     groups: dict[tuple[str, str, str], list[Cell]] = defaultdict(list)
     for cell in cells:
@@ -64,10 +70,19 @@ def build_tables(cells: Iterable[Cell]) -> list[Table]:
         groups[suite.name, cell.result.job.budget, suite.episodes_digest].append(cell)
     digests = Counter((suite, budget) for suite, budget, _ in groups)
     return [
-        _table(part, digests[suite, budget] == 1, transductive)
+        _with_stale(_table(part, digests[suite, budget] == 1, transductive), stale)
         for suite, budget, digest in sorted(groups, key=lambda k: (k[0], _order(k[1]), k[2]))
         for transductive, part in _parts(groups[suite, budget, digest])
     ]
+
+
+def _with_stale(table: Table, stale: Collection[Path | None]) -> Table:
+    old = {file.as_posix() for file in stale if file is not None}
+    rows = [
+        replace(row, flags=[*row.flags, flags.STALE]) if old & set(row.files) else row
+        for row in table.rows
+    ]
+    return replace(table, rows=rows)
 
 
 def _parts(cells: Sequence[Cell]) -> Iterator[tuple[bool, list[Cell]]]:

@@ -77,7 +77,8 @@ def leaderboard(
         raise UsageError("--diff is Markdown for a pull request: leave --json out")
     wanted = "json" if as_json else format_
     cells = _cells(common, suites, budget)
-    tables = build_tables(cells)
+    kept = check or output is not None or diff is not None
+    tables = build_tables(cells, () if kept else _stale(common, cells))
     if diff is not None:
         _diff(common, diff, suites, budget, tables)
         return 0
@@ -163,6 +164,15 @@ def _document(common: Common, file: Path, wanted: str | None, tables: Sequence[T
         return RENDER[format_](tables)
     results = os.path.relpath(common.results, file.parent)
     return markdown(tables, Path(results).as_posix())
+
+
+def _stale(common: Common, cells: Sequence[Cell]) -> list[Path | None]:
+    """The files that other code than the present has made."""
+    from metabench.plugins import load_plugins
+    from metabench.source import is_stale
+
+    plugins = load_plugins(common.doors)
+    return [cell.file for cell in cells if is_stale(plugins, cell.result)]
 
 
 def _format_of(file: Path) -> str:

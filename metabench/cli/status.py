@@ -9,11 +9,9 @@ import click
 
 from metabench.cli.options import Common, common_options, json_option, no_results
 from metabench.cli.tables import show
-from metabench.errors import UsageError
 
 if TYPE_CHECKING:
-    from metabench.plugins import Plugins
-    from metabench.results.schema import Result
+    pass
 
 
 @click.command()
@@ -28,6 +26,7 @@ def status(failed: bool, as_json: bool, common: Common) -> None:
     from metabench.plugins import load_plugins
     from metabench.results.schema import FAILED
     from metabench.results.store import Store
+    from metabench.source import is_stale
 
     stored, problems = Store(common.results).read()
     common.warn(problems)
@@ -49,7 +48,7 @@ def status(failed: bool, as_json: bool, common: Common) -> None:
                 "budget": job.budget,
                 "device": job.device,
                 "status": result.status,
-                "stale": _is_stale(plugins, result),
+                "stale": is_stale(plugins, result),
                 "reason": "" if failure is None else failure.reason,
             }
         )
@@ -69,14 +68,3 @@ def status(failed: bool, as_json: bool, common: Common) -> None:
             for r in rows
         ],
     )
-
-
-def _is_stale(plugins: Plugins, result: Result) -> bool:
-    """Whether the code of a result has changed; what is not there now cannot have."""
-    from metabench.source import cell_code
-
-    try:
-        job, kind = result.job, result.suite.kind
-        return cell_code(plugins, job.algorithm, job.params, kind) != job.code
-    except UsageError:
-        return False

@@ -288,6 +288,7 @@ class Supervisor:
             provider=configured.provider,
             code=configured.code,
             transductive=configured.transductive,
+            deterministic=configured.algorithm.deterministic,
             training=training,
         )
 

@@ -68,6 +68,7 @@ class Job(Struct, frozen=True, kw_only=True):
     provider: str  # the plugin that provides the algorithm
     code: str  # SHA-256 of the plugin's source and of what it runs on
     transductive: bool = False  # it is said to be: by a tag, or by bn=episode
+    deterministic: bool | None = None  # it is said to ignore the seed; None: not recorded
     training: Training | None = None
 
 

@@ -16,6 +16,8 @@ import metabench
 from metabench.analysis import render
 from metabench.analysis.leaderboard import read
 from metabench.analysis.tables import build_tables
+from metabench.plugins import load_plugins
+from metabench.source import is_stale
 
 REPORTER = """
 import metabench
@@ -50,10 +52,12 @@ def stored(cli):
 
 
 def rendered(name, folder="results", links=""):
+    """What is printed; with `links`, to the results folder, what stands in a file."""
     cells, _ = read(folder)
-    if name == "md":
-        return render.markdown(build_tables(cells), links)
-    return render.FORMATS[name](build_tables(cells))
+    plugins = load_plugins()
+    stale = [cell.file for cell in cells if is_stale(plugins, cell.result)]
+    tables = build_tables(cells, () if links else stale)
+    return render.markdown(tables, links) if name == "md" else render.FORMATS[name](tables)
 
 
 @pytest.mark.usefixtures("stored")
@@ -111,7 +115,7 @@ class TestWithResults:
 
     def test_a_format_that_is_given_decides_over_the_suffix(self, cli):
         cli("leaderboard", "-o", "table.txt", "--format", "csv")
-        assert Path("table.txt").read_text() == rendered("csv")
+        assert Path("table.txt").read_text() == rendered("csv", links="results")
 
     def test_a_suffix_that_tells_nothing_is_an_error(self, cli):
         code, _, err = cli("leaderboard", "-o", "table.txt")
@@ -255,3 +259,13 @@ def test_views_that_do_not_go_together_are_refused(cli, args):
     assert (code, out) == (2, "")
     assert args[0] in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.usefixtures("stored")
+def test_what_other_code_has_made_is_flagged_where_it_is_printed_and_not_kept(cli):
+    content = json.loads(cli("leaderboard", "--json").out)
+    found = {row["algorithm"]: row["flags"] for table in content["suites"] for row in table["rows"]}
+    assert "stale" in found["protonet"]
+    assert cli("leaderboard", "-o", "leaderboard.md").code == 0
+    assert "stale" not in Path("leaderboard.md").read_text()
+    assert cli("leaderboard", "--check").code == 0
