@@ -18,8 +18,8 @@ from statistics import median
 from msgspec.structs import replace
 
 from metabench.api import Run
+from metabench.harness.record import suite_facts
 from metabench.harness.request import Request
-from metabench.harness.supervisor import suite_facts
 from metabench.results.schema import Result
 from metabench.results.store import Store
 

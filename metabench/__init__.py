@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from metabench.analysis.leaderboard import leaderboard
-    from metabench.api import evaluate, run
+    from metabench.api import run
     from metabench.data.dataset import Dataset
     from metabench.errors import DataError, MetabenchError, NotApplicable, UsageError
+    from metabench.evaluation import evaluate
     from metabench.hookspecs import hookimpl
     from metabench.learner import (
         Algorithm,
@@ -36,7 +37,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "metabench.analysis.leaderboard": ("leaderboard",),
-    "metabench.api": ("evaluate", "run"),
+    "metabench.api": ("run",),
+    "metabench.evaluation": ("evaluate",),
     "metabench.data.dataset": ("Dataset",),
     "metabench.errors": ("DataError", "MetabenchError", "NotApplicable", "UsageError"),
     "metabench.hookspecs": ("hookimpl",),

@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
-from metabench.analysis import numbers
-from metabench.analysis.stats import mean_ci
 from metabench.doors import Doors
 from metabench.errors import UsageError
-from metabench.harness.budget import Budget
-from metabench.harness.cell import Cell, configure
+from metabench.harness.cell import Cell
 from metabench.harness.conditions import Conditions
 from metabench.harness.environment import ALLOCATOR, cores
 from metabench.harness.estimate import Estimate, estimate
 from metabench.harness.library import Library, check_unseen
 from metabench.harness.plan import Planned, Policy, plan
-from metabench.harness.request import Request, find_device, find_suite, request_cells
+from metabench.harness.request import Request, request_cells
 from metabench.harness.runner import Runner, Watcher
-from metabench.learner import Algorithm, Learner, Metric, TaskSpec
 from metabench.plugins import Plugins, load_plugins
 from metabench.results.schema import Result
 from metabench.results.store import Store
@@ -35,41 +28,6 @@ log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from metabench.harness.messages import Progress
-
-
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """How a learner did on a suite.
-
-    Attributes:
-        score: mean over episodes: accuracy as a fraction, or squared error.
-        ci95: its 95 % confidence interval over episodes.
-        macro_f1: mean of the episodes' macro-F1; None for regression.
-        scores: [E] the score of each episode, in manifest order.
-        episodes: how many were scored.
-        suite: the suite's name.
-        episodes_digest: digest of its manifest.
-        metric: "accuracy" or "mse".
-    """
-
-    score: float
-    ci95: tuple[float, float]
-    macro_f1: float | None
-    scores: npt.NDArray[np.float64]
-    episodes: int
-    suite: str
-    episodes_digest: str
-    metric: Metric = "accuracy"
-
-    def __str__(self) -> str:
-        return f"{self.suite}: {self._shown()} ({self.episodes} episodes)"
-
-    def _shown(self) -> str:
-        ci95 = self.ci95 if np.isfinite(self.ci95).all() else None  # of a single episode
-        if self.metric == "mse":
-            return f"MSE {numbers.error(self.score, ci95)}"
-        half = "" if ci95 is None else f" ± {(ci95[1] - ci95[0]) / 2:.2%}"
-        return f"{self.score:.2%}{half}"
 
 
 class _Silent:
@@ -246,63 +204,3 @@ def run(
         prepared.run()
         found = (prepared.store.load(cell.path) for cell in prepared.cells)
         return [result for result in found if result is not None]
-
-
-def evaluate(
-    learner: Learner | Callable[[TaskSpec], Learner],
-    suite: str | Suite,
-    *,
-    episodes: int | None = None,
-    seed: int = 0,
-    budget: str = "smoke",
-    device: str = "cpu",
-    data_root: str | Path | None = None,
-) -> Evaluation:
-    """Score a learner in this process, for notebooks and tests; nothing is stored.
-
-    Args:
-        learner: a `Learner` class, or any function from a `TaskSpec` to one: it is built and,
-            if it has `fit` or `meta_step`, meta-trained first. Or a learner as it is.
-        suite: a suite or its name.
-        episodes: score only the first ones; None: as the budget says.
-        seed: seeds the learner and its training episodes.
-        budget: how much meta-training, as for `run`.
-        device: a torch device.
-        data_root: where datasets are kept.
-
-    Raises:
-        UsageError: there is no such suite, the learner is none, is for another way, or its
-            outputs have a wrong shape.
-    """
-    from metabench.harness.inside import score_inside  # imports torch
-
-    if not isinstance(learner, Learner) and not callable(learner):
-        raise UsageError(
-            f"learner {learner!r}: pass a Learner class, a function from a TaskSpec to a learner, "
-            "or a learner; algorithms by name are for metabench.run"
-        )
-    if episodes is not None and episodes < 1:
-        raise UsageError(f"episodes={episodes}: ask for at least 1")
-    plugins = load_plugins()
-    if isinstance(suite, str):
-        suite = find_suite(suite, plugins, None if data_root is None else str(data_root))
-    if isinstance(learner, Learner) and learner.task.way != suite.way:
-        raise UsageError(
-            f"the learner is for {learner.task.way} classes, {suite.name} has {suite.way}"
-        )
-    opened = suite.open(data_root)
-    configured = configure(Algorithm("learner", build=""), {}, provider="", code="")
-    cell = Cell(suite, configured, seed, Budget.parse(budget), find_device(device))
-    scored = score_inside(learner, cell, opened, opened.material, plugins, episodes)
-    scores = scored.per_episode()
-    estimate = mean_ci(scores[None])
-    return Evaluation(
-        score=estimate.mean,
-        ci95=(estimate.lo, estimate.hi),
-        macro_f1=None if scored.f1 is None else float(np.mean(scored.f1)),
-        scores=scores,
-        episodes=len(scores),
-        suite=suite.name,
-        episodes_digest=opened.episodes.digest,
-        metric=suite.metric,
-    )

@@ -35,7 +35,7 @@ APART = frozenset(
     for name in (
         *("again", "conditions", "duel", "estimate", "guardian", "home", "inside", "library"),
         "logfile",
-        *("plan", "process", "request", "runner", "supervisor"),
+        *("plan", "process", "record", "request", "runner", "supervisor"),
     )
 )
 

@@ -16,24 +16,15 @@ import msgspec
 
 from metabench.errors import MetabenchError
 from metabench.harness import orders
-from metabench.harness.cell import Cell, other_kind, training_shape
+from metabench.harness.cell import Cell, other_kind
 from metabench.harness.conditions import Conditions
 from metabench.harness.environment import environment
 from metabench.harness.messages import Checkpoint, Failed, Measured, Progress, Start, Trained
 from metabench.harness.probe import probe
 from metabench.harness.process import LearnerFailed, LearnerProcess
+from metabench.harness.record import job_of, memory_of, suite_facts
 from metabench.harness.scoring import score
-from metabench.results.schema import (
-    Block,
-    Failure,
-    Job,
-    Memory,
-    Properties,
-    Result,
-    Scores,
-    Status,
-    SuiteFacts,
-)
+from metabench.results.schema import Block, Failure, Properties, Result, Scores, Status
 from metabench.results.store import CHECKPOINTS, LOGS
 from metabench.suites.material import Material
 from metabench.suites.opened import OpenSuite
@@ -240,13 +231,13 @@ class Supervisor:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             wall_s=wall_s,
             suite=suite_facts(self.cell, self.opened, self.train_on_digest),
-            job=self._job(),
+            job=job_of(self.cell, self._trained, self.material),
             scores=None if found is None else found.scores,
             blocks=[] if found is None else found.blocks,
             parameters=None if trained is None else trained.parameters,
             training=None if trained is None else trained.training,
             timing=None if measured is None else measured.timing,
-            memory=self._memory(measured),
+            memory=memory_of(self.cell, trained, measured),
             properties=None if found is None else found.properties,
             environment=environment(
                 trained,
@@ -258,55 +249,7 @@ class Supervisor:
             failure=None if failed is None else self._failure(failed),
         )
 
-    def _memory(self, measured: Measured | None) -> Memory | None:
-        trained = self._trained
-        if trained is None:
-            return None
-        return Memory(
-            kind="resident" if self.cell.device == "cpu" else "device",
-            bare=trained.bare_memory,
-            adapt=None if measured is None else measured.adapt_memory,
-            predict=None if measured is None else measured.predict_memory,
-        )
-
     def _failure(self, failed: Failed) -> Failure:
         log = self.log.relative_to(self.conditions.results)
         printed = "" if self._process is None else str(log)
         return Failure(reason=failed.reason, traceback=failed.traceback, log=printed)
-
-    def _job(self) -> Job:
-        cell, configured = self.cell, self.cell.configured
-        episodic = self._trained is not None and self._trained.episodic
-        training = training_shape(cell, self.material[0]) if episodic and self.material else None
-        return Job(
-            algorithm=configured.algorithm.name,
-            params=dict(configured.params),
-            chosen=dict(configured.chosen),
-            seed=cell.seed,
-            budget=cell.budget.name,
-            device=cell.device_type,
-            provider=configured.provider,
-            code=configured.code,
-            transductive=configured.transductive,
-            deterministic=configured.algorithm.deterministic,
-            training=training,
-        )
-
-
-def suite_facts(cell: Cell, opened: OpenSuite, train_on_digest: str | None) -> SuiteFacts:
-    """What a result says about its suite."""
-    suite = cell.suite
-    return SuiteFacts(
-        name=suite.name,
-        dataset=suite.dataset_name,
-        way=suite.way,
-        shot=suite.shot,
-        query=suite.query,
-        metric=suite.metric,
-        episodes=suite.episodes,
-        episodes_digest=opened.episodes.digest,
-        pixels_digest=opened.dataset.pixels,
-        train_on=None if cell.train_on is None else cell.train_on.name,
-        train_on_digest=train_on_digest,
-        address=suite.address,
-    )
