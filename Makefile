@@ -39,7 +39,8 @@ RUN := $(BIN)/metabench run --seeds $(SEEDS) --results results
 
 results: $(VENV)/.installed
 	@printf '%s\n' "$$RUNS" | while read -r run; do \
-	    eval "$(RUN) $$run --dry-run" | head -n 1 || exit; done
+	    plan=$$(eval "$(RUN) $$run --dry-run") || exit; \
+	    printf '%s\n' "$$plan" | head -n 1; echo "    $$run"; done
 	@printf '%s\n' "$$RUNS" | while read -r run; do \
 	    echo "$(RUN) $$run"; eval "$(RUN) $$run" </dev/null || exit; done
 	$(BIN)/metabench leaderboard --results results -o leaderboard.md

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -17,7 +18,13 @@ class _Quiet(SimpleHTTPRequestHandler):
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
     """The address under which the folder's files can be downloaded."""
-    host = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
+    with _serving(partial(_Quiet, directory=str(folder))) as address:
+        yield address
+
+
+@contextmanager
+def _serving(handler: Any) -> Iterator[str]:
+    host = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=host.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
@@ -25,3 +32,21 @@ def served(folder: Path) -> Iterator[str]:
     finally:
         host.shutdown()
         host.server_close()
+
+
+@contextmanager
+def cut_off() -> Iterator[str]:
+    """The address of a server that breaks off every answer in the middle of a chunk."""
+
+    class CutsOff(_Quiet):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"1000\r\nhalf a chunk")
+            self.close_connection = True
+
+    with _serving(CutsOff) as address:
+        yield address

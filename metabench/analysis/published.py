@@ -18,7 +18,6 @@ FILE = Path(__file__).with_name("published.json")
 
 _SPLITS = {
     "omniglot": "Vinyals, 4 rotations",
-    "omniglot-1200": "1200/423 characters, 4 rotations",
 }
 _ANY = "-"
 
@@ -33,7 +32,8 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
         suite: ours whose task it is.
         score: accuracy as a fraction, or mean squared error.
         half_ci95: half the width of the 95 % interval that the paper gives.
-        verified: read in the paper's text; False: from memory, to be checked.
+        verified: read in the paper's text, or where `source` says; False: from memory, to be
+            checked.
         source: where it stands.
         protocol: what the paper says of how it was measured.
     """
@@ -118,9 +118,10 @@ def protocol(table: Table, row: Row) -> Mapping[str, int | str]:
     found: dict[str, int | str] = {"queries": table.query, "episodes": row.episodes}
     if table.dataset in _SPLITS:
         found["split"] = _SPLITS[table.dataset]
-    backbone = row.params.get("backbone")
-    if isinstance(backbone, str) and backbone.startswith("conv4"):
-        found["normalisation"] = address.parse(backbone).params.get("bn", "running")
+    found |= _network(row)
+    found |= _inner_loop(row)
+    if row.fit_s is not None or row.updates is not None:
+        found["trained on"] = "base" if row.train_on is None else row.train_on
     if row.training is not None:
         found |= {
             "train way": row.training.way,
@@ -129,6 +130,34 @@ def protocol(table: Table, row: Row) -> Mapping[str, int | str]:
         }
     if row.updates is not None:
         found["updates"] = row.updates
+    return found
+
+
+def _network(row: Row) -> dict[str, int | str]:
+    """Its backbone, and whose statistics normalise."""
+    text = row.params.get("backbone")
+    if not isinstance(text, str):
+        return {}
+    name, params = address.parse(text)
+    others = {key: value for key, value in params.items() if key not in ("bn", "init_std")}
+    found: dict[str, int | str] = {"backbone": address.write(name, others)}
+    if name == "conv4":
+        found["normalisation"] = params.get("bn", "running")
+    return found
+
+
+def _inner_loop(row: Row) -> dict[str, int | str]:
+    """Steps and step size of learners that have an inner loop."""
+    params = row.params
+    if "inner_steps" not in params:
+        return {}
+    found: dict[str, int | str] = {
+        "inner steps": int(params["inner_steps"]),
+        "inner steps at test": int(params.get("adapt_steps") or params["inner_steps"]),
+        "order": "first" if params.get("first_order") else "second",
+    }
+    if row.algorithm == "maml":
+        found["inner step size, for mean losses"] = str(params["inner_lr"])
     return found
 
 
@@ -161,8 +190,16 @@ def _cells(pair: Pair) -> list[str]:
         pair.budget or _ANY,
         show(pair.score, pair.ci95) if pair.score is not None else _ANY,
         sign or _ANY,
-        "; ".join(pair.protocol_differences) or _ANY,
+        _protocol(pair),
     ]
+
+
+def _protocol(pair: Pair) -> str:
+    """What differs from our row; without one, all that is known."""
+    if pair.address is not None:
+        return "; ".join(pair.protocol_differences) or "no difference known"
+    known = [f"{what}: {value}" for what, value in pair.published.protocol.items()]
+    return "; ".join(known) or _ANY
 
 
 def _published_score(number: Published, mse: bool) -> str:

@@ -49,6 +49,9 @@ def why(file: Path, as_json: bool, common: Common) -> None:
                 click.echo(f"  {name}: {summary or _short(item)}")
         elif value is not None:
             click.echo(f"{part}: {value}")
+    for point in () if result.training is None else result.training.curve:
+        values = ", ".join(f"{k} {v:.4g}" for k, v in point.values.items() if v is not None)
+        click.echo(f"curve: after {point.update:,} updates: {values}")
     if result.status == "ok":
         scores = result.per_episode()
         click.echo(f"score: {scores.mean():.6g} over {len(scores)} episodes")

@@ -18,6 +18,7 @@ from metabench.errors import DataError
 _FILES = tuple(
     f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
 )
+_SHAPE = (28, 28)
 _ADVICE = (
     "put {names} (or the same with .gz), from https://ossci-datasets.s3.amazonaws.com/mnist/, "
     "into {folder}"
@@ -45,8 +46,10 @@ def _read(root: Path, folder: Path) -> Dataset:
             images, labels = part.data.numpy(), part.targets.numpy()
         except Exception as error:  # torchvision checks with assertions, among others
             raise _damaged(folder, str(error).partition("\n")[0] or type(error).__name__) from error
-        if images.ndim != 3 or len(images) != len(labels):
-            raise _damaged(folder, f"{len(images)} images, {len(labels)} labels")
+        if images.shape != (len(labels), *_SHAPE):
+            raise _damaged(folder, f"images {list(images.shape)}, labels {list(labels.shape)}")
+        if len(labels) and not 0 <= labels.min() <= labels.max() <= 9:
+            raise _damaged(folder, f"labels from {labels.min()} to {labels.max()}")
         x.append(images)
         y.append(labels)
     images, labels = np.concatenate(x)[:, None], np.concatenate(y).astype(np.int64)

@@ -162,7 +162,8 @@ def _contents(source: Path) -> Iterator[tuple[str, bytes]]:
             for name in sorted(archive.namelist()):
                 if name.endswith(".png"):
                     yield name, archive.read(name)
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError) as error:
+    # RuntimeError: encrypted, or a way of packing that there is not.
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]
         raise DataError(
             f"{source} is damaged ({reason}): remove it, it is downloaded anew"

@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import shutil
 import sys
+from http.client import HTTPException
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -47,8 +48,8 @@ def download_mnist(root: Path, advice: str) -> None:
     try:
         with contextlib.redirect_stdout(sys.stderr):  # torchvision prints its attempts
             torchvision_datasets().MNIST(str(root), download=True)
-    except (OSError, RuntimeError, EOFError, ValueError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
+    except (OSError, HTTPException, RuntimeError, EOFError, ValueError, AssertionError) as error:
+        reason = _said(error)
         raise DataError(f"cannot get MNIST ({reason}): {advice}") from error
 
 
@@ -72,8 +73,13 @@ def download_omniglot(folder: Path, name: str, advice: str) -> None:
             md5=known.zips_md5[name],
         )
         (temporary / f"{name}.zip").replace(folder / f"{name}.zip")
-    except (OSError, RuntimeError, DataError) as error:  # URLError is an OSError
-        reason = str(error).partition("\n")[0]
+    except (OSError, HTTPException, RuntimeError, DataError) as error:  # URLError is an OSError
+        reason = _said(error)
         raise DataError(f"cannot download {name}.zip ({reason}): {advice}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _said(error: Exception) -> str:
+    """The first line of an error, or at least its kind."""
+    return str(error).partition("\n")[0] or type(error).__name__

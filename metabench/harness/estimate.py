@@ -28,7 +28,8 @@ def estimate(planned: Sequence[Planned], stored: Iterable[Result], jobs: int) ->
     """Add up the wall times of earlier results, whatever code and machine made them.
 
     A cell is thought to take as long as its other seeds did, or, if there are none, as the same
-    algorithm at the same budget did on other suites.
+    algorithm at the same budget did on other suites of the same dataset, per example of an episode.
+    Other datasets have images of another size, and other tasks.
 
     Args:
         planned: the run.
@@ -42,14 +43,20 @@ def estimate(planned: Sequence[Planned], stored: Iterable[Result], jobs: int) ->
             job = result.job
             chosen = tuple(sorted(job.chosen.items()))
             exact[result.suite.name, job.algorithm, chosen, job.budget].append(result.wall_s)
-            alike[job.algorithm, job.budget].append(result.wall_s)
+            facts = result.suite
+            per_example = result.wall_s / (facts.way * (facts.shot + facts.query))
+            alike[facts.dataset, job.algorithm, job.budget].append(per_example)
     seconds, unknown = 0.0, 0
     for cell in (p.cell for p in planned if p.todo):
         name, budget = cell.configured.algorithm.name, cell.budget.name
         chosen = tuple(sorted(cell.configured.chosen.items()))
-        known = exact.get((cell.suite.name, name, chosen, budget)) or alike.get((name, budget))
-        if known is None:
-            unknown += 1
-        else:
+        suite = cell.suite
+        known = exact.get((suite.name, name, chosen, budget))
+        near = alike.get((suite.dataset_name, name, budget))
+        if known is not None:
             seconds += median(known)
+        elif near is not None:
+            seconds += median(near) * suite.way * (suite.shot + suite.query)
+        else:
+            unknown += 1
     return Estimate(seconds / jobs, unknown)

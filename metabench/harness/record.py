@@ -58,4 +58,5 @@ def suite_facts(cell: Cell, opened: OpenSuite, train_on_digest: str | None) -> S
         train_on=None if cell.train_on is None else cell.train_on.name,
         train_on_digest=train_on_digest,
         address=suite.address,
+        data=dict(opened.dataset.facts),
     )

@@ -40,6 +40,7 @@ class SuiteFacts(Struct, frozen=True, kw_only=True):
     train_on: str | None = None  # the suite whose base data was used, if another
     train_on_digest: str | None = None  # digest of that base data
     address: str = ""  # how the command line names the suite, if not by its name
+    data: dict[str, str] = {}  # how its images came about, e.g. the filter they were resized by
 
     @property
     def kind(self) -> Kind:

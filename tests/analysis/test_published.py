@@ -51,7 +51,11 @@ def test_a_row_stands_beside_its_paper_with_the_differences_in_protocol() -> Non
     (pair,) = pairs_of(row, method="Prototypical networks")
     assert pair.score == pytest.approx(74 / 75)
     assert pair.difference == pytest.approx(74 / 75 - 0.988)
-    assert pair.protocol_differences == ["train way: 60, ours 20", "episodes: 1000, ours 4"]
+    assert pair.protocol_differences == [
+        "train way: 60, ours 20",
+        "episodes: 1000, ours 4",
+        "trained on: base and validation, ours base",
+    ]
 
 
 def test_normalisation_that_differs_is_said() -> None:
@@ -101,3 +105,18 @@ def test_the_document_marks_what_was_not_checked() -> None:
 def test_json_has_fractions() -> None:
     pairs = compare(tables_of(make_result(suite=OMNIGLOT, correct=[30] * 4)), load_published())
     assert any(p["score"] == pytest.approx(0.4) for p in json.loads(to_json(pairs))["published"])
+
+
+def test_an_inductive_row_is_told_from_a_transductive_number_and_other_networks_are_named() -> None:
+    chosen = {"backbone": "conv4[bn=support,channels=8]", "first_order": False, "inner_steps": 5}
+    row = make_result("meta-sgd", suite=OMNIGLOT, correct=[74] * 4, chosen=chosen)
+    (pair,) = pairs_of(row, method="Meta-SGD")
+    assert "normalisation: episode, ours support" in pair.protocol_differences
+    assert "backbone: conv4, ours conv4[channels=8]" in pair.protocol_differences
+    assert "inner steps: 1, ours 5" in pair.protocol_differences
+
+
+def test_a_number_without_a_row_shows_all_that_is_known_of_it() -> None:
+    text = markdown(compare(tables_of(make_result(suite=OMNIGLOT)), load_published()))
+    (line,) = (line for line in text.splitlines() if line.startswith("| MAML++ "))
+    assert line.endswith("| normalisation: per step; ensemble: five checkpoints |")

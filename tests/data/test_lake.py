@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -47,7 +48,8 @@ def runs(tmp_path: Path) -> Path:
 
 def test_each_run_is_an_episode_with_one_query_a_class(tmp_path, runs) -> None:
     suite = Suite.from_lake_runs(runs, data_root=tmp_path)
-    assert (suite.name, suite.way, suite.shot, suite.query) == ("omniglot-lake", 20, 1, 1)
+    assert suite.name.startswith("omniglot-lake-")  # two runs, the published ones are 20
+    assert (suite.way, suite.shot, suite.query) == (20, 1, 1)
     assert suite.episodes == 2
     opened = suite.open()
     images, manifest = opened.dataset.images, opened.episodes
@@ -69,7 +71,18 @@ def test_queries_are_not_in_the_order_of_the_file(tmp_path, runs) -> None:
 def test_the_address_names_the_suite(tmp_path, runs) -> None:
     suite = addressed_suite(f"lake:{runs}", str(tmp_path))
     assert suite is not None
-    assert (suite.name, suite.address) == ("omniglot-lake", f"lake:{runs}")
+    assert suite.address == f"lake:{runs}"
+
+
+def test_only_twenty_runs_of_twenty_ways_have_the_plain_name(tmp_path, runs) -> None:
+    few = Suite.from_lake_runs(runs, data_root=tmp_path).name
+    for number in range(3, 21):
+        shutil.copytree(runs / "run01", runs / f"run{number:02d}")
+        lists = runs / f"run{number:02d}" / "class_labels.txt"
+        lists.write_text(lists.read_text().replace("run01/", f"run{number:02d}/"))
+    assert Suite.from_lake_runs(runs, data_root=tmp_path).name == "omniglot-lake"
+    shutil.rmtree(runs / "run20")
+    assert Suite.from_lake_runs(runs, data_root=tmp_path).name not in ("omniglot-lake", few)
 
 
 def one_line(folder: Path) -> str:

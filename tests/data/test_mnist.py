@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from serving import served
+from serving import cut_off, served
 
 from metabench.data import mnist, vision
 from metabench.errors import DataError
@@ -82,7 +82,21 @@ def test_a_damaged_file_is_one_line(tmp_path, name, spoil) -> None:
 
 def test_images_and_labels_of_different_number_are_damage(tmp_path) -> None:
     write(tmp_path, {**files(), "train-labels-idx1-ubyte": idx(np.arange(59) % 10)})
-    with pytest.raises(DataError, match="60 images, 59 labels"):
+    with pytest.raises(DataError, match=r"images \[60, 28, 28\], labels \[59\]"):
+        mnist.load(tmp_path)
+
+
+@pytest.mark.parametrize(("shape", "said"), [((30, 30), "30, 30"), ((20, 28), "20, 28")])
+def test_images_of_another_size_are_damage(tmp_path, shape, said) -> None:
+    images = np.zeros((20, *shape), dtype=np.uint8)
+    write(tmp_path, {**files(), "t10k-images-idx3-ubyte": idx(images)})
+    with pytest.raises(DataError, match=rf"images \[20, {said}\]"):
+        mnist.load(tmp_path)
+
+
+def test_labels_above_nine_are_damage(tmp_path) -> None:
+    write(tmp_path, {**files(), "t10k-labels-idx1-ubyte": idx(np.arange(20))})
+    with pytest.raises(DataError, match=r"damaged \(labels from 0 to 19\)"):
         mnist.load(tmp_path)
 
 
@@ -119,3 +133,10 @@ def test_a_spoilt_download_is_one_line_and_is_tried_again(tmp_path, server) -> N
         mnist.load(root)
     file.write_bytes(good)
     assert mnist.load(root).images.shape == (80, 1, 28, 28)
+
+
+def test_an_answer_that_breaks_off_is_one_line(tmp_path, monkeypatch) -> None:
+    with cut_off() as address:
+        monkeypatch.setattr(vision.torchvision_datasets().MNIST, "mirrors", [f"{address}/"])
+        with pytest.raises(DataError, match=r"cannot get MNIST \(.+\): put train-images"):
+            mnist.load(tmp_path)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from omniglot_data import ROOT, needs_omniglot
 from PIL import Image
-from serving import served
+from serving import cut_off, served
 
 from metabench.data import omniglot, splits, vision
 from metabench.data.dataset import Dataset
@@ -177,6 +177,20 @@ def test_a_flipped_byte_in_an_archive_is_one_line(tmp_path) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("offset", "value"), [(10, 99), (8, 1), (6, 99)])
+def test_an_archive_that_cannot_be_unpacked_is_one_line(tmp_path, offset, value) -> None:
+    """A way of packing that there is not, a flag that says "encrypted", a later version."""
+    folder = tmp_path / "omniglot"
+    write_archives(folder)
+    file = folder / "images_background.zip"
+    content = bytearray(file.read_bytes())
+    first = content.index(b"PK\1\2")  # of the directory at the end
+    content[first + offset] = value
+    file.write_bytes(bytes(content))
+    with pytest.raises(DataError, match=r"images_background\.zip is damaged \(.*\): remove it"):
+        omniglot.load(tmp_path)
+
+
 def test_a_missing_drawing_is_named(tmp_path) -> None:
     write_archives(tmp_path / "omniglot")
     drop(tmp_path / "omniglot", "images_evaluation", "0101_02.png")
@@ -229,6 +243,14 @@ def test_a_spoilt_download_leaves_nothing_and_says_what_to_do(tmp_path, server, 
     assert [path.name for path in (tmp_path / "omniglot").iterdir()] == ["images_background.zip"]
     file.write_bytes(good)
     assert omniglot.load(tmp_path).images.shape[0] == 720
+
+
+def test_an_answer_that_breaks_off_is_one_line(tmp_path, monkeypatch) -> None:
+    with cut_off() as address:
+        monkeypatch.setattr(vision.torchvision_datasets().Omniglot, "download_url_prefix", address)
+        with pytest.raises(DataError, match=r"cannot download images_background\.zip \(.+\): put"):
+            omniglot.load(tmp_path)
+    assert list((tmp_path / "omniglot").iterdir()) == []
 
 
 def test_a_server_that_has_no_such_file_is_one_line(tmp_path, server) -> None:

@@ -39,10 +39,18 @@ def test_other_seeds_tell_first_and_other_suites_next(planned):
         took(30, "digits-5w5s", chosen={"lr": 0.1}),
         took(100, "digits-5w5s"),
     ]
-    # protonet on 5w1s has never run: the median of the three; two seeds of each.
+    # protonet on 5w1s has never run: the median time per example of the three (20 a task each
+    # by the factory), for 80 examples; two seeds of each.
     found = estimate(planned, stored, jobs=1)
-    assert (found.seconds, found.unknown) == (2 * (10 + 30 + 100 + 30), 0)
+    per_example = 30 / 20
+    assert (found.seconds, found.unknown) == (2 * (10 + 30 + 100 + per_example * 5 * (1 + 15)), 0)
+
+
+def test_other_datasets_tell_nothing(planned):
+    found = estimate(planned, [took(5, "sinusoid-5s")], jobs=1)
+    assert (found.seconds, found.unknown) == (0, 8)
 
 
 def test_cells_side_by_side_share_the_time(planned):
-    assert estimate(planned, [took(10)], jobs=2).seconds == 8 * 10 / 2
+    alone, shared = (estimate(planned, [took(10)], jobs=jobs).seconds for jobs in (1, 2))
+    assert shared == alone / 2
