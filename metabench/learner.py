@@ -268,6 +268,8 @@ class Algorithm:
                 raise unknown(f"budget of algorithm {self.name}", preset, DEFAULT_BUDGETS)
             if updates < 1:
                 raise UsageError(f"algorithm {self.name}: budget {preset}={updates}, at least 1")
+        if not self.tasks:
+            raise UsageError(f"algorithm {self.name}: tasks is empty, name what it does")
         for kind in self.tasks:
             if kind not in KINDS:
                 raise unknown(f"task kind of algorithm {self.name}", kind, KINDS)

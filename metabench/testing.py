@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from metabench.conformance.names import NAMES
+from metabench.conformance.names import FIRST, NAMES
 from metabench.learner import KINDS, Kind
 
 if TYPE_CHECKING:
@@ -57,6 +57,9 @@ class _Check:
         subject = _subject(self.address, self.kind, self.plugins)
         if subject is None:
             pytest.skip(f"it does not do {self.kind}")
+        broken = _broken(self.address, self.kind, self.plugins)
+        if broken and self.name not in FIRST:
+            pytest.skip(f"{broken} failed")
         found = run_check(self.name, subject)
         if found.status == "failed":
             lines = [f"{self.address} ({subject.file}): {found.message}", f"do: {found.advice}"]
@@ -74,3 +77,13 @@ def _subject(address: str, kind: Kind, plugins: tuple[str, ...]) -> Subject | No
 
     found = find_subjects(address, load_plugins(Doors.from_env((), plugins)))
     return next((subject for subject in found if subject.kind == kind), None)
+
+
+@cache
+def _broken(address: str, kind: Kind, plugins: tuple[str, ...]) -> str:
+    """The first of the checks that all others need, if one of them fails."""
+    from metabench.conformance.battery import run_check
+
+    subject = _subject(address, kind, plugins)
+    assert subject is not None
+    return next((name for name in FIRST if run_check(name, subject).status == "failed"), "")

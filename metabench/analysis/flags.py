@@ -13,6 +13,7 @@ FEW_SEEDS = "seeds<5"
 ONE_SEED = "one seed"
 STALE = "stale"
 CHANCE = "CI contains chance"
+BELOW = "below chance"
 NONFINITE = "non-finite outputs"
 DIRTY = "dirty"
 CONTENDED = "contended"
@@ -39,6 +40,7 @@ NOTES: dict[str, str] = {
     ): "the interval speaks of one trained learner; another seed may do otherwise",
     re.escape(STALE): "made by other code than the present; `metabench run` does it again",
     re.escape(CHANCE): "the confidence interval contains the accuracy of guessing",
+    re.escape(BELOW): "worse than guessing, with all of its confidence interval: look at signs",
     re.escape(NONFINITE): "some outputs were NaN or infinite; such queries count as wrong",
     re.escape(DIRTY): "made from code with changes that were not committed",
     re.escape(CONTENDED): (

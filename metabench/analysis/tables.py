@@ -202,6 +202,8 @@ def _flag(rows: Sequence[Row], metric: Metric, way: int) -> list[Row]:
         found = []
         if metric == "accuracy" and row.ci95 and flags.contains_chance(row.ci95, way):
             found.append(flags.CHANCE)
+        if metric == "accuracy" and row.ci95 and row.ci95[1] < 1 / way - 1e-9:
+            found.append(flags.BELOW)
         if row.episodes < scored:
             found.append(f"{row.episodes:,} of {scored:,} episodes")
         if row.pixels_digest != pixels[0][0] and flags.PIXELS not in row.flags:

@@ -9,50 +9,57 @@ from typing import TYPE_CHECKING
 import click
 
 from metabench.cli.options import Common, common_options, json_option
+from metabench.errors import NothingToRun, UsageError
 
 if TYPE_CHECKING:
-    from metabench.conformance.battery import Outcome
-    from metabench.conformance.subject import Subject
+    from metabench.conformance.child import Checked
+    from metabench.conformance.names import Outcome
 
 GOOD, FAILED = 0, 1
 
 
 @click.command()
 @click.argument("name", metavar="NAME")
+@click.option(
+    "--time-limit", type=float, default=120.0, show_default=True, help="Seconds for one check."
+)
 @common_options("plugins")
 @json_option
-def check(name: str, as_json: bool, common: Common) -> int:
+def check(name: str, time_limit: float, as_json: bool, common: Common) -> int:
     """Check the algorithm NAME, or NAME[param=value], on small synthetic tasks.
 
-    It runs in this process, on the CPU. Exit code 1: a check failed; each failure says what is
-    wrong, where, and what to do.
+    It runs in a process of its own, on the CPU. Exit code 1: a check failed; each failure says
+    what is wrong, where, and what to do.
     """
-    import torch
+    from metabench.conformance.child import Checked, check_apart
 
-    from metabench.conformance.battery import run_battery
-    from metabench.conformance.subjects import find_subjects
-    from metabench.plugins import load_plugins
-
-    plugins = load_plugins(common.doors)
-    common.warn(plugins.warnings)
-    torch.set_num_threads(1)  # networks this small are not worth sharing
-    done: list[tuple[Subject, list[Outcome]]] = []
-    for subject in find_subjects(name, plugins):
-        if not as_json:
-            where = f" ({subject.file})" if subject.file else ""
-            click.echo(f"{subject.configured.address}, {subject.kind}{where}")
-        outcomes = []
-        for outcome in run_battery(subject):
-            outcomes.append(outcome)
+    done: list[tuple[Checked, list[Outcome]]] = []
+    for found in check_apart(name, common.doors, time_limit):
+        if isinstance(found, Checked):
+            done.append((found, []))
             if not as_json:
-                _print(outcome, common.debug)
-        done.append((subject, outcomes))
+                where = f" ({found.file})" if found.file else ""
+                click.echo(f"{found.address}, {found.kind}{where}")
+            continue
+        if not done:
+            raise UsageError(f"{name}: {found.message} while plugins were loaded")
+        done[-1][1].append(found)
+        if not as_json:
+            _print(found, common.debug)
     every = [outcome for _, outcomes in done for outcome in outcomes]
     if as_json:
         _print_json(done)
     else:
         click.echo(_summary(every))
+    tried = [o for o in every if o.status != "skipped" and o.check != "catalogue"]
+    if not tried:
+        raise NothingToRun(f"nothing of {name} could be checked: {_reason(every)}")
     return FAILED if any(outcome.status == "failed" for outcome in every) else GOOD
+
+
+def _reason(every: Sequence[Outcome]) -> str:
+    said = [o.message for o in every if o.status == "skipped" and o.message != "not applicable"]
+    return said[0] if said else "it does no kind of task"
 
 
 def _print(outcome: Outcome, debug: bool) -> None:
@@ -73,16 +80,16 @@ def _summary(every: Sequence[Outcome]) -> str:
     return f"{shown} in {sum(outcome.seconds for outcome in every):.1f} s"
 
 
-def _print_json(done: Sequence[tuple[Subject, Sequence[Outcome]]]) -> None:
+def _print_json(done: Sequence[tuple[Checked, Sequence[Outcome]]]) -> None:
     import json
 
-    checked = [
+    content = [
         {
-            "algorithm": subject.configured.address,
-            "kind": subject.kind,
-            "file": str(subject.file or ""),
+            "algorithm": checked.address,
+            "kind": checked.kind,
+            "file": checked.file,
             "checks": [outcome._asdict() for outcome in outcomes],
         }
-        for subject, outcomes in done
+        for checked, outcomes in done
     ]
-    click.echo(json.dumps({"schema": 1, "checked": checked}, indent=2))
+    click.echo(json.dumps({"schema": 1, "checked": content}, indent=2))

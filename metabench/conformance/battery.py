@@ -6,14 +6,16 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
+from pathlib import Path
 from time import perf_counter
-from typing import Literal, NamedTuple
+
+import torch
 
 from metabench.conformance import behaviour, form, surroundings, training
+from metabench.conformance.names import FIRST, Outcome, Status
 from metabench.conformance.subject import CheckFailed, NotChecked, Noted, Subject
 from metabench.errors import NotApplicable
-
-Status = Literal["passed", "failed", "skipped", "noted"]
+from metabench.harness.session import failure
 
 CHECKS: dict[str, Callable[[Subject], None]] = {
     "catalogue": form.catalogue,
@@ -36,18 +38,6 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
     "devices": form.devices,
     "relabelling": behaviour.relabelling,
 }
-_FIRST = ("catalogue", "build", "shapes")  # without these there is nothing to check
-
-
-class Outcome(NamedTuple):
-    """What one check found."""
-
-    check: str
-    status: Status
-    message: str = ""
-    advice: str = ""
-    traceback: str = ""
-    seconds: float = 0.0
 
 
 def run_check(name: str, subject: Subject) -> Outcome:
@@ -60,6 +50,7 @@ def run_check(name: str, subject: Subject) -> Outcome:
     try:
         # What one check leaves behind must not mislead the next, nor what it prints a reader.
         with surroundings.watched(), redirect_stdout(sys.stderr):
+            torch.set_num_threads(1)  # networks this small are not worth sharing
             CHECKS[name](subject)
     except CheckFailed as failed:
         return outcome("failed", str(failed), failed.advice)
@@ -67,16 +58,20 @@ def run_check(name: str, subject: Subject) -> Outcome:
         return outcome("skipped", str(reason))
     except Noted as note:
         return outcome("noted", str(note))
-    except Exception as error:
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        said = " ".join(f"{type(error).__name__}: {error}".split())
-        return outcome(
-            "failed",
-            f"it raised {said}",
-            f"look at {where.filename}, line {where.lineno}",
-            "".join(traceback.format_exception(error)),
-        )
+    except (Exception, SystemExit) as error:
+        raised = failure(error)
+        said = " ".join(raised.reason.split())
+        advice = f"look at {_where(error, subject)}"
+        return outcome("failed", f"it raised {said}", advice, raised.traceback)
     return outcome("passed")
+
+
+def _where(error: BaseException, subject: Subject) -> str:
+    """The last line of the plugin's own file that an exception came through, else the last."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if subject.file and Path(frame.filename) == subject.file]
+    frame = (own or frames)[-1]
+    return f"{frame.filename}, line {frame.lineno}"
 
 
 def run_battery(subject: Subject) -> Iterator[Outcome]:
@@ -87,6 +82,6 @@ def run_battery(subject: Subject) -> Iterator[Outcome]:
             yield Outcome(name, "skipped", broken)
             continue
         found = run_check(name, subject)
-        if found.status in ("failed", "skipped") and name in _FIRST:
+        if found.status in ("failed", "skipped") and name in FIRST:
             broken = f"{name} failed" if found.status == "failed" else "not applicable"
         yield found

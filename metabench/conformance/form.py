@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +16,7 @@ from metabench.errors import UsageError
 from metabench.harness import state
 from metabench.harness.evaluate import as_batched
 from metabench.harness.session import seed_everything
-from metabench.learner import load
+from metabench.learner import Episodes, load
 
 # way, shot, queries in all
 _ODD_SEED = 20_261
@@ -84,13 +86,24 @@ def _check_outputs(name: str, outputs: Tensor, expected: tuple[int, ...]) -> Non
 
 
 def inputs(subject: Subject) -> None:
-    """`adapt` and `predict` leave the tensors they are given as they are."""
+    """`adapt`, `predict` and `meta_step` leave the tensors they are given as they are."""
     learner, tasks = subject.trained(), subject.tasks(1)
     given = [*tasks.support, tasks.query.x]
     before = [tensor.clone() for tensor in given]
     batched = as_batched(learner)
     batched.predict(batched.adapt(tasks.support), tasks.query.x)
-    for name, one, other in zip(("support.x", "support.y", "query_x"), before, given, strict=True):
+    _check_unchanged(("support.x", "support.y", "query_x"), before, given)
+    if hasattr(learner, "meta_step"):
+        given = [*tasks.support, *tasks.query]
+        before = [tensor.clone() for tensor in given]
+        fresh: Any = subject.build()
+        fresh.meta_step(Episodes(tasks.support, tasks.query, fresh.task.way))
+        names = ("support.x", "support.y", "query.x", "query.y")
+        _check_unchanged([f"episodes.{name}" for name in names], before, given)
+
+
+def _check_unchanged(names: Sequence[str], before: list[Tensor], after: list[Tensor]) -> None:
+    for name, one, other in zip(names, before, after, strict=True):
         if not torch.equal(one, other):
             raise CheckFailed(f"{name} was changed", f"work on a copy: {name}.clone()")
 
@@ -98,6 +111,9 @@ def inputs(subject: Subject) -> None:
 def global_state(subject: Subject) -> None:
     """Generators, modes and settings of the process are afterwards what they were."""
     tasks = subject.tasks(1)
+    # What libraries set up when they are first used is not the learner's doing.
+    with surroundings.watched():
+        ask(subject.train(subject.build(), updates=2), tasks.support, tasks.query.x)
     # Building and training may draw from the global generators: the harness seeds them before.
     with surroundings.watched(generators=False) as found:
         learner = subject.train(subject.build(), updates=2)

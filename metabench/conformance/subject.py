@@ -88,10 +88,11 @@ class Subject:
         """It need not learn."""
         return "floor" in self.algorithm.tags
 
-    def build(self, way: int = 5, shot: int = 1, device: str = "cpu") -> Learner:
+    def build(self, way: int = 5, shot: int = 1, device: str = "cpu", seed: int = 0) -> Learner:
         """A new learner, not trained."""
         opened = material.suite(self.kind, way, shot)
-        task = task_spec(orders.task(self._cell(opened.suite, device), opened), self.plugins)
+        cell = self._cell(opened.suite, device, seed)
+        task = task_spec(orders.task(cell, opened), self.plugins)
         seed_everything(task.seed)
         learner = load(self.algorithm.build)(task, **self.params)
         if not isinstance(learner, Learner):
@@ -110,7 +111,8 @@ class Subject:
         if not meta_trained(learner):
             return learner
         opened = material.suite(self.kind, learner.task.way, learner.task.shot)
-        cell, found = self._cell(opened.suite, learner.task.device), opened.material
+        cell = self._cell(opened.suite, learner.task.device, learner.task.seed)
+        found = opened.material
         assert found is not None
         plan = orders.plan(cell, found)
         if updates is not None:
@@ -129,8 +131,12 @@ class Subject:
         """Test tasks."""
         return material.draw(self.kind, count, way, shot, query)
 
-    def _cell(self, suite: Any, device: str) -> Cell:
-        return Cell(suite, self.configured, 0, Budget.parse("smoke"), device)
+    def ordered_tasks(self, count: int) -> Tasks:
+        """Tasks with labels, and queries, in the order of their classes."""
+        return material.draw_in_order(count)
+
+    def _cell(self, suite: Any, device: str, seed: int) -> Cell:
+        return Cell(suite, self.configured, seed, Budget.parse("smoke"), device)
 
 
 def ask(learner: Learner, support: Support, query_x: Tensor) -> Tensor:

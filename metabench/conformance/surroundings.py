@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -58,6 +60,10 @@ _SETTINGS = (
         )
         for flag in ("benchmark", "deterministic", "enabled", "allow_tf32")
     ),
+    _Setting("torch's default device", torch.get_default_device, torch.set_default_device),
+    _Setting("the garbage collector", gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
+    _Setting("Python's recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
+    _Setting("the clock", lambda: time.perf_counter, lambda f: setattr(time, "perf_counter", f)),
     _Setting("NumPy's error handling", np.geterr, lambda value: np.seterr(**value)),
     _Setting("the working folder", Path.cwd, os.chdir),
     _Setting("the environment", lambda: dict(os.environ), _write_environment),

@@ -7,6 +7,7 @@ import math
 import tracemalloc
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +15,14 @@ from torch import Tensor, nn
 from metabench.conformance.subject import CheckFailed, NotChecked, Subject, answers, ask
 from metabench.harness import state
 from metabench.harness.outer_loop import meta_trained
+from metabench.harness.session import seed_everything
 from metabench.learner import Episodes, Learner, Support
 
-_STEPS = 3
+_STEPS = 8
 _GRADIENT = 1e-3  # relative difference that is left to rounding and kinks
-_EPISODES = 25  # in each of the two windows in which memory is looked at
-_BYTES = 256  # an episode
+_EPISODES = 20  # in each of the windows in which memory is looked at
+_WARM_UP, _WINDOWS = 3, 4
+_BYTES = 2048  # that an episode may leave: what Python keeps to itself is less, and wears off
 
 
 def learnables(subject: Subject) -> None:
@@ -30,6 +33,10 @@ def learnables(subject: Subject) -> None:
     before = {name: value.detach().clone() for name, value in _learnables(learner)}
     subject.train(learner, updates=_STEPS)
     still = [name for name, value in _learnables(learner) if torch.equal(before[name], value)]
+    # Weight decay moves what no loss depends on.
+    idle = [n for n, v in _learnables(learner) if v.grad is not None and not v.grad.any()]
+    if idle and not still:
+        raise CheckFailed(f"the gradient of {', '.join(idle)} is zero", "let the loss depend on it")
     if still:
         raise CheckFailed(
             f"{', '.join(still)} did not move in {_STEPS} meta-steps",
@@ -60,11 +67,15 @@ def gradient(subject: Subject) -> None:
     if subject.params.get("first_order") is True:
         raise NotChecked("first_order=true: it leaves second derivatives out on purpose")
     tasks = subject.tasks(3)
+    single = Episodes(tasks.support, tasks.query, learner.task.way)
+    learner.meta_loss(single)  # what is wrong here is wrong with it, not with float64
     try:
-        episodes = _in_double(learner, Episodes(tasks.support, tasks.query, learner.task.way))
-        loss = learner.meta_loss(episodes)
+        episodes = _in_double(learner, single)
+        loss = _meta_loss(learner, episodes)
     except RuntimeError as error:
         raise NotChecked(f"it does not run in float64: {error}") from error
+    if loss.dtype != torch.float64:
+        raise NotChecked("its loss is not float64: differences would be those of rounding")
     values = [value for _, value in _learnables(learner)]
     exact = torch.autograd.grad(loss, values, allow_unused=True)
     gradients = [
@@ -77,6 +88,13 @@ def gradient(subject: Subject) -> None:
             "keep the graph of the inner steps (create_graph=True), detach nothing on the way, or "
             "declare a parameter first_order and set it",
         )
+
+
+def _meta_loss(learner: Any, episodes: Episodes) -> Tensor:
+    """The loss, with the same random numbers every time."""
+    seed_everything(learner.task.seed)
+    loss: Tensor = learner.meta_loss(episodes)
+    return loss
 
 
 def _in_double(learner: Learner, episodes: Episodes) -> Episodes:
@@ -105,7 +123,7 @@ def _directional_error(
         with torch.no_grad():
             for value, d in zip(values, direction, strict=True):
                 value += distance * d / norm
-        loss = float(learner.meta_loss(episodes).detach())  # type: ignore[attr-defined]
+        loss = float(_meta_loss(learner, episodes).detach())
         with torch.no_grad():
             for value, d in zip(values, direction, strict=True):
                 value -= distance * d / norm
@@ -150,17 +168,18 @@ def memory(subject: Subject) -> None:
             one = tasks.one(k % len(tasks))
             ask(learner, one.support, one.query.x)
 
-    answer_some()
+    for _ in range(_WARM_UP):
+        answer_some()
     tracemalloc.start()
     try:
         sizes = [_held()]
-        for _ in range(2):
+        for _ in range(_WINDOWS):
             answer_some()
             sizes.append(_held())
     finally:
         tracemalloc.stop()
     growth = [(b - a) / _EPISODES for a, b in pairwise(sizes)]
-    if min(growth) > _BYTES:  # in both windows: a cache fills once
+    if min(growth) > _BYTES:  # in every window: a cache fills once
         raise CheckFailed(
             f"each task leaves {min(growth) / 1024:.1f} KiB behind",
             "keep nothing of a task in self, and detach what is kept in its state",

@@ -15,13 +15,16 @@ import numpy as np
 import numpy.typing as npt
 
 from metabench.harness.messages import Array, Batch
-from metabench.harness.orders import batch
+from metabench.harness.orders import batch, tasks_per_batch
 from metabench.harness.scoring import Answering
 from metabench.results.schema import Evidence, Properties
 from metabench.suites.opened import OpenSuite
 
 Logits = npt.NDArray[np.float32]
+Outputs = npt.NDArray[Any]
 
+_COMPANY = ("alone", "permuted", "foreign")
+_FAR = 10  # times the difference between equal questions
 _ALONE = 5  # queries of an episode that are asked one by one
 
 # Sums in another order differ in their last digits; statistics of other queries differ by far
@@ -30,37 +33,47 @@ _TOLERANCE = 1e-3
 _FLIPS = 0.02  # share of queries that get another class
 
 
-def probe(learner: Answering, opened: OpenSuite, episodes: int) -> Properties:
+def probe(learner: Answering, opened: OpenSuite, episodes: int, scored: int) -> Properties:
     """Ask the first episodes again in other company, and compare the answers.
 
     Args:
         learner: trained; asked about 10 times as many tasks as there are episodes.
         opened: its suite.
         episodes: at least 2.
+        scored: how many episodes it was scored on.
     """
-    given = batch(opened, slice(0, episodes))
+    # As many tasks at once as were scored: what they do to each other may take many.
+    given = batch(opened, slice(0, min(tasks_per_batch(opened), scored)))
     tasks = [_Task(*(a.numpy()[k : k + 1] for a in _arrays(given))) for k in range(episodes)]
     together = learner.answer(given).logits.numpy()
     first = [_ask(learner, task) for task in tasks]
     both = list(zip(tasks, first, strict=True))
     pairs: dict[str, list[_Pair]] = {
-        "alone": [pair for task, own in both for pair in _alone(learner, task, own)],
         "permuted": [_permuted(learner, task, own) for task, own in both],
         "foreign": [_foreign(learner, t, tasks[k - 1], own) for k, (t, own) in enumerate(both)],
         "batched": [_pair(own, together[k], own) for k, own in enumerate(first)],
         # Backwards, so that each comes after another task than the first time.
         "repeated": [_pair(own, _ask(learner, task), own) for task, own in reversed(both)],
     }
-    evidence = [_evidence(name, found) for name, found in pairs.items()]
-    same = {one.probe: not _differs(one) for one in evidence}
-    independent = same["repeated"]  # else answers differ whatever the company
-    inductive = same["alone"] and same["permuted"] and same["foreign"]
+    problem = ""
+    try:
+        pairs["alone"] = [pair for task, own in both for pair in _alone(learner, task, own)]
+    except Exception as error:  # it needs company: that is to depend on it
+        problem = f"one query alone: {str(error) or type(error).__name__}"
+    evidence = {name: _evidence(name, found) for name, found in pairs.items()}
+    same = {name: not _differs(one) for name, one in evidence.items()}
+    inductive: bool | None = not problem and all(same[name] for name in _COMPANY)
+    if not same["repeated"] and not problem:  # answers differ whatever the company
+        noise = evidence["repeated"].deviation
+        far = any(evidence[name].deviation > _FAR * noise for name in _COMPANY)
+        inductive = False if far else None
     return Properties(
-        inductive=inductive if independent else None,
-        isolated=same["batched"] if independent else None,
-        independent=independent,
+        inductive=inductive,
+        isolated=same["batched"] if same["repeated"] else None,
+        independent=same["repeated"],
         episodes=episodes,
-        evidence=evidence,
+        evidence=list(evidence.values()),
+        problem=problem,
     )
 
 
@@ -109,11 +122,33 @@ def _foreign(learner: Answering, task: _Task, other: _Task, own: Logits) -> _Pai
 
 def _pair(one: Logits, other: Logits, all_own: Logits) -> _Pair:
     """How far answers that should be equal are not, by the spread of an episode's outputs."""
-    a, b, every = (
-        np.nan_to_num(x.astype(np.float64), nan=1e30, posinf=1e30, neginf=-1e30)
-        for x in (one, other, all_own)
-    )
-    return _Pair(np.abs(a - b).max(axis=-1) / (every.std() or 1.0), a.argmax(-1) != b.argmax(-1))
+    return _Pair(deviations(one, other, all_own), one.argmax(-1) != other.argmax(-1))
+
+
+def deviations(one: Outputs, other: Outputs, every: Outputs) -> npt.NDArray[np.float64]:
+    """For each query how far two answers differ, by how far outputs lie apart.
+
+    What is added to all classes of a query alike changes no probability, and is left out.
+
+    Args:
+        one: [..., Q, way] logits or [..., Q, 1] values.
+        other: likewise.
+        every: outputs [..., way] whose spread is the unit: of one query the median over queries
+            of the range of its logits, or of all of them the range of the middle half of values.
+    """
+    a, b, all_own = (_plain(x) for x in (one, other, every))
+    if all_own.shape[-1] == 1:
+        spread = float(np.subtract(*np.quantile(all_own, (0.75, 0.25))))
+    else:
+        spread = float(np.median(np.ptp(all_own, axis=-1)))
+    largest: npt.NDArray[np.float64] = np.abs(a - b).max(axis=-1) / (spread or 1.0)
+    return largest
+
+
+def _plain(outputs: Outputs) -> npt.NDArray[np.float64]:
+    """Finite numbers, logits around 0."""
+    values = np.nan_to_num(outputs.astype(np.float64), nan=1e30, posinf=1e30, neginf=-1e30)
+    return values if values.shape[-1] == 1 else values - np.median(values, axis=-1, keepdims=True)
 
 
 def _evidence(name: str, pairs: list[_Pair]) -> Evidence:

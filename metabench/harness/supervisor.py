@@ -139,19 +139,19 @@ class Supervisor:
                 Block(episodes_digest=block.episodes.digest, scores=score(process, block, episodes))
                 for block in further
             ]
-            properties = self._probe(process, min(budget.probed_episodes, episodes))
+            properties = self._probe(process, min(budget.probed_episodes, episodes), episodes)
             process.finish()
             return _Found(measured, scores, blocks, properties)
         finally:
             timer.cancel()
             process.close()
 
-    def _probe(self, process: LearnerProcess, episodes: int) -> Properties | None:
+    def _probe(self, process: LearnerProcess, episodes: int, scored: int) -> Properties | None:
         """Measure what answers depend on; a learner that cannot be asked so keeps its scores."""
         if not self.conditions.timed or episodes < 2:
             return None
         try:
-            return probe(process, self.opened, episodes)
+            return probe(process, self.opened, episodes, scored)
         except LearnerFailed as error:
             if self._stopped:
                 raise

@@ -47,6 +47,91 @@ def test_json(cli) -> None:
     assert [one["check"] for one in failed] == ["shapes"]
 
 
+ENDS = """
+import os, signal, sys, time
+import metabench
+
+print("loaded")
+
+
+class Ends(metabench.Learner):
+    how = "nothing"
+
+    def adapt(self, support):
+        os.write(1, b"adapting\\n")
+        {"exit": lambda: sys.exit(0), "gone": lambda: os._exit(0), "never": lambda: time.sleep(99),
+         "killed": lambda: os.kill(os.getpid(), signal.SIGSEGV)}[self.how]()
+
+    def predict(self, state, query_x): ...
+
+
+class Mute(Exception):
+    def __str__(self):
+        raise ValueError("no words")
+
+
+class Silent(Ends):
+    def adapt(self, support):
+        raise Mute
+
+
+class Exit(Ends):
+    how = "exit"
+
+
+class Gone(Ends):
+    how = "gone"
+
+
+class Never(Ends):
+    how = "never"
+
+
+class Killed(Ends):
+    how = "killed"
+
+
+class Refuses(Ends):
+    def __init__(self, task):
+        raise metabench.NotApplicable("for photographs only")
+
+
+@metabench.hookimpl
+def metabench_algorithms():
+    for kind in (Exit, Gone, Never, Killed, Silent, Refuses):
+        yield metabench.Algorithm(kind.__name__.lower(), build=kind)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("exit", "it raised SystemExit: 0"),
+        ("gone", "the process ended (exit code 0)"),
+        ("killed", "the process ended (killed by SIGSEGV)"),
+        ("never", "it did not end within 3 s"),
+        ("silent", "it raised Mute"),
+    ],
+)
+def test_who_ends_the_process_or_never_ends_fails_and_prints_into_no_table(
+    cli, tmp_path: Path, name: str, said: str
+) -> None:
+    (tmp_path / "ends.py").write_text(ENDS)
+    outcome = cli("check", "-p", "ends.py", name, "--time-limit", 3, "--json")
+    assert outcome.code == 1
+    checks = {one["check"]: one for one in json.loads(outcome.out)["checked"][0]["checks"]}
+    assert list(checks) == list(NAMES)
+    assert (checks["shapes"]["status"], checks["shapes"]["message"]) == ("failed", said)
+    assert checks["memory"]["status"] == "skipped"
+
+
+def test_what_cannot_be_checked_at_all_is_no_pass(cli, tmp_path: Path) -> None:
+    (tmp_path / "ends.py").write_text(ENDS)
+    outcome = cli("check", "-p", "ends.py", "refuses")
+    assert outcome.code == 4
+    assert "nothing of refuses could be checked: for photographs only" in outcome.err
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [

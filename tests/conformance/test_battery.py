@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -10,8 +12,8 @@ from sentinels import nonconforming
 from torch import Tensor
 
 from metabench import Algorithm, Learner, Support
-from metabench.conformance.battery import CHECKS, Outcome, run_battery
-from metabench.conformance.names import NAMES
+from metabench.conformance.battery import CHECKS, run_battery
+from metabench.conformance.names import NAMES, Outcome
 from metabench.conformance.subject import Subject
 from metabench.harness.cell import configure
 from metabench.learner import Kind
@@ -53,38 +55,28 @@ def test_an_honest_learner_passes(kind: type[Learner]) -> None:
     ("kind", "check"), nonconforming.CULPRITS.items(), ids=lambda v: getattr(v, "__name__", v)
 )
 def test_a_culprit_is_found_by_its_check_first(kind: type[Learner], check: str) -> None:
-    first = next(o for o in run_battery(subject(sentinel(kind))) if o.status == "failed")
+    culprit = sentinel(kind, **nonconforming.OPTIONS.get(kind, {}))
+    first = next(o for o in run_battery(subject(culprit)) if o.status == "failed")
     assert first.check == check, first
     assert first.message
     assert first.advice
 
 
 def test_every_check_but_those_that_need_hardware_or_only_note_has_a_culprit() -> None:
-    found = set(nonconforming.CULPRITS.values())
-    assert set(CHECKS) - found == {"support-matters", "devices", "relabelling"}
+    assert set(CHECKS) - set(nonconforming.CULPRITS.values()) == {"devices", "relabelling"}
+
+
+def test_regression_that_learns_nothing_from_its_support_set_is_found() -> None:
+    algorithm = sentinel(nonconforming.AlwaysOne, tasks={"regression"})
+    (found,) = failures(algorithm, "regression")
+    assert (found.check, found.message) == (
+        "support-matters",
+        "with the support set of another task its errors are no larger",
+    )
 
 
 def test_the_names_are_those_of_the_checks() -> None:
     assert tuple(CHECKS) == NAMES
-
-
-def test_knowing_classes_by_other_means_than_the_support_labels_is_found() -> None:
-    """Its images carry their class: it needs no labels."""
-
-    class Peeks(nonconforming.Honest):
-        def predict(self, state: Tensor, query_x: Tensor) -> Tensor:
-            known = [truth.get(x.numpy().tobytes(), 0) for x in query_x]
-            most = self.task.way - 1
-            return torch.nn.functional.one_hot(
-                torch.tensor(known).clamp(max=most), most + 1
-            ).float()
-
-    checked = subject(sentinel(Peeks))
-    query = checked.tasks(100).query
-    pairs = zip(query.x.flatten(0, 1), query.y.flatten(), strict=True)
-    truth = {x.numpy().tobytes(): int(y) for x, y in pairs}
-    found = {o.check: o for o in run_battery(checked) if o.status == "failed"}
-    assert "knows classes by other means" in found["support-matters"].message
 
 
 def test_declared_transduction_is_no_fault() -> None:
@@ -116,7 +108,7 @@ def test_what_a_plugin_raises_is_a_failure_with_its_place() -> None:
             raise ZeroDivisionError("no\n  centroid")
 
     (found,) = failures(sentinel(Raises))
-    assert (found.check, found.message) == ("shapes", "it raised ZeroDivisionError: no centroid")
+    assert (found.check, found.message) == ("shapes", "it raised ZeroDivisionError: no")
     assert re.fullmatch(r"look at .*test_battery\.py, line \d+", found.advice)
     assert "ZeroDivisionError" in found.traceback
 
@@ -126,3 +118,18 @@ def test_what_a_plugin_raises_is_a_failure_with_its_place() -> None:
 def test_the_built_in_algorithms_pass(algorithm: Algorithm) -> None:
     for kind in sorted(algorithm.tasks):
         assert failures(algorithm, kind) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("check", ["globals", "memory", "one-query"])
+def test_a_check_that_is_the_first_of_a_process_says_the_same(check: str) -> None:
+    """What libraries set up when they are first used is laid at nobody's door."""
+    code = f"""
+from metabench.conformance.battery import run_check
+from metabench.conformance.subjects import find_subjects
+from metabench.plugins import load_plugins
+for name in ("pca-lr", "protonet", "meta-sgd"):
+    found = run_check("{check}", find_subjects(name, load_plugins())[0])
+    assert found.status == "passed", (name, found)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -302,12 +302,12 @@ def wait_for(what: Callable[[], bool], seconds: float = 30.0) -> None:
         time.sleep(0.02)
 
 
-def test_what_cannot_be_probed_keeps_its_score_and_says_why(tmp_path: Path) -> None:
+def test_what_cannot_answer_one_query_keeps_its_score_and_says_why(tmp_path: Path) -> None:
     found = run(tmp_path, "needs-two-queries", "honest")
     odd, honest = found["needs-two-queries"], found["honest"]
     assert (odd.status, honest.status) == ("ok", "ok")
     assert odd.properties is not None
-    assert odd.properties.inductive is None
-    assert odd.properties.problem == "RuntimeError: a single query"
+    assert odd.properties.inductive is False  # without company it cannot answer
+    assert odd.properties.problem == "one query alone: RuntimeError: a single query"
     assert honest.properties is not None
     assert honest.properties.inductive is True

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 import metabench
 from metabench import Algorithm, BatchedLearner, Learner, Support, class_means, sgd_steps
+from metabench.conformance import material
 from metabench.nets.inner_loop import task_losses
 from metabench.nets.per_task import per_task
 
@@ -190,11 +191,102 @@ class MixesTasks(HonestBatched):
         return means - means.mean(dim=0) * (len(means) > 1)
 
 
-class KnowsTheOrder(Honest):
-    """Takes the support set to come class by class."""
+class TakesClassesInOrder(Honest):
+    """Takes labels to be given in the order of classes: later ones are brighter here."""
 
     def adapt(self, support):
-        return support.x.flatten(1)[:: self.task.shot]
+        means = class_means(support)
+        return means[means.mean(dim=1).argsort()]
+
+
+class Peeks(Honest):
+    """Knows the classes of the queries, as from a copy of the data, and needs no support set."""
+
+    def __init__(self, task):
+        super().__init__(task)
+        query = material.draw("classification", 100).query
+        pairs = zip(query.x.flatten(0, 1), query.y.flatten(), strict=True)
+        self.truth = {x.numpy().tobytes(): int(y) for x, y in pairs}
+
+    def predict(self, state, query_x):
+        known = [self.truth.get(x.numpy().tobytes(), 0) for x in query_x]
+        return F.one_hot(torch.tensor(known).clamp(max=self.task.way - 1), self.task.way).float()
+
+
+class AlwaysOne(Learner):
+    """For regression: learns nothing from a support set."""
+
+    def adapt(self, support):
+        return None
+
+    def predict(self, state, query_x):
+        return torch.ones(len(query_x), 1)
+
+
+class KeepsTheFirst(Honest):
+    """Centres all tasks by the first support set it ever sees."""
+
+    def __init__(self, task):
+        super().__init__(task)
+        self.first = None
+
+    def adapt(self, support):
+        if self.first is None:
+            self.first = support.x.flatten(1).square().mean(dim=0)
+        return class_means(Support(support.x.flatten(1) * self.first, support.y))
+
+    def predict(self, state, query_x):
+        return super().predict(state, query_x.flatten(1) * self.first)
+
+
+class MemorisesAnswers(NormalisesByBatch):
+    """Transductive, but it answers a query for ever as it did first."""
+
+    def __init__(self, task):
+        super().__init__(task)
+        self.known = {}
+
+    def predict(self, state, query_x):
+        logits = super().predict(state, query_x)
+        keys = [state.numpy().tobytes() + x.numpy().tobytes() for x in query_x]
+        pairs = zip(keys, logits, strict=True)
+        return torch.stack([self.known.setdefault(key, logit) for key, logit in pairs])
+
+
+class HidesBehindAnOffset(NormalisesByBatch):
+    """Adds to all classes alike, which changes no probability."""
+
+    def predict(self, state, query_x):
+        return super().predict(state, query_x) + 1e4 * query_x.mean(dim=(1, 2, 3))[:, None]
+
+
+class MixesManyTasks(HonestBatched):
+    def adapt(self, support):
+        means = super().adapt(support)
+        return means - means.mean(dim=0) * (len(means) > 8)
+
+
+class ChangesEpisodes(Trained):
+    def meta_step(self, episodes):
+        loss = super().meta_step(episodes)
+        episodes.query.y.zero_()
+        return loss
+
+
+class SaysItIsDeterministic(Trained):
+    """Its seed matters; see `OPTIONS`."""
+
+
+class DecaysOnly(Trained):
+    """Step sizes that weight decay moves, and nothing else."""
+
+    def __init__(self, task):
+        super().__init__(task)
+        self.rates = nn.Parameter(torch.full((1,), 0.1))
+        self.optimizer = torch.optim.AdamW([self.scale, self.rates], lr=0.01, weight_decay=0.1)
+
+    def predict(self, state, query_x):
+        return super().predict(state, query_x) + 0.0 * self.rates
 
 
 class WrongSign(Honest):
@@ -290,6 +382,7 @@ CULPRITS = {
     Integers: "shapes",
     NotANumber: "shapes",
     ChangesInputs: "inputs",
+    ChangesEpisodes: "inputs",
     SeedsTorch: "globals",
     SetsPython: "globals",
     SetsDtype: "globals",
@@ -297,23 +390,33 @@ CULPRITS = {
     SetsThreads: "globals",
     SetsEnvironment: "globals",
     Undetermined: "deterministic",
+    SaysItIsDeterministic: "deterministic",
     Remembers: "repeatable",
     CannotForgetNaN: "repeatable",
+    KeepsTheFirst: "repeatable",
     CountsQueries: "query-order",
     NormalisesByBatch: "one-query",
+    MemorisesAnswers: "one-query",
+    HidesBehindAnOffset: "one-query",
     MixesTasks: "one-task",
-    KnowsTheOrder: "label-order",
+    MixesManyTasks: "one-task",
+    TakesClassesInOrder: "label-order",
+    Peeks: "support-matters",
     WrongSign: "learns",
     StepsNeverLearn: "learnables",
+    DecaysOnly: "learnables",
     FirstOrder: "gradient",
     HidesState: "round-trip",
     MadeLate: "round-trip",
     KeepsEverything: "memory",
 }
 
+OPTIONS = {SaysItIsDeterministic: {"deterministic": True}}
+
 
 @metabench.hookimpl
 def metabench_algorithms():
     for kind in (Honest, HonestBatched, Trained, *CULPRITS):
         words = "".join(f"-{c.lower()}" if c.isupper() else c for c in kind.__name__)
-        yield Algorithm(words.strip("-"), build=kind, budgets={"smoke": 5})
+        options = OPTIONS.get(kind, {})
+        yield Algorithm(words.strip("-"), build=kind, budgets={"smoke": 5}, **options)
