@@ -177,6 +177,7 @@ def test_what_is_meta_trained_needs_three_seeds(folder: Path) -> None:
     assert len(outcome.err.splitlines()) == 2  # no further episodes are bought
 
 
+@pytest.mark.slow
 def test_a_frozen_learner_is_not_trained(folder: Path) -> None:
     edit(folder, "0.0, 0.1", "0.0, 5.0")
     assert gated(folder, "-a", "scaled")["scaled"]["equal"] is False
@@ -189,6 +190,7 @@ def test_a_frozen_learner_is_not_trained(folder: Path) -> None:
     assert "--keep-checkpoints" in outcome.out
 
 
+@pytest.mark.slow
 def test_what_fails_or_is_not_there_any_more_costs_its_own_case(folder: Path) -> None:
     edit(folder, "return 0.0", "raise ZeroDivisionError('oh')")
     outcome = gate(folder)
@@ -210,6 +212,7 @@ def test_other_episodes_do_not_compare(folder: Path) -> None:
     assert "the episodes of digits-5w1s are not those of the stored result" in outcome.out
 
 
+@pytest.mark.slow
 def test_margins_come_from_bench_toml(folder: Path) -> None:
     edit(folder, "noise, lr = 0.0", "noise, lr = 1.0")
     (folder / "bench.toml").write_text('suites = ["glyphs-5w1s"]\n[margins]\ncentroid = "90pp"\n')
@@ -226,6 +229,7 @@ def test_margins_come_from_bench_toml(folder: Path) -> None:
     assert "margin '90 apples': write" in outcome.err
 
 
+@pytest.mark.slow
 def test_results_are_kept_if_asked_for_and_never_in_the_baseline(folder: Path) -> None:
     assert gate(folder, "-a", "centroid", "--results", "new").code == 0
     assert list(results(folder / "new")) == ["digits-5w1s/centroid/default-s0-smoke-cpu.json"]

@@ -123,6 +123,7 @@ def test_the_folder_can_be_chosen(user: pytest.Pytester) -> None:
     run(user).assert_outcomes(passed=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("call", "said"),
     [
@@ -153,6 +154,7 @@ def test_importing_the_plugin_imports_neither_torch_nor_numpy(user: pytest.Pytes
     run(user, "test_light.py").assert_outcomes(passed=1)
 
 
+@pytest.mark.slow
 def test_a_baseline_has_the_seeds_and_blocks_that_the_test_asks_for(
     user: pytest.Pytester,
 ) -> None:
