@@ -36,7 +36,7 @@ def environment(
     results: Path,
 ) -> Environment:
     """What to record; packages, settings and device are as the learner process told them."""
-    commit, dirty = git_state(results)
+    commit, dirty = git_state(results.absolute())  # asked once for each folder
     return Environment(
         metabench=metabench.__version__,
         python=platform.python_version(),
