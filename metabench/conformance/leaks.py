@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,15 +36,21 @@ class Leak(NamedTuple):
     advice: str
 
 
-def find_leaks(opened: OpenSuite) -> Iterator[Leak]:
+OF_EPISODES = ("queries that are in the support set", "test examples in the training data")
+
+
+def find_leaks(opened: OpenSuite, only: Collection[str] = ()) -> Iterator[Leak]:
     """Look for every kind of leak there is, one after the other.
 
     Args:
         opened: a suite, its dataset read.
+        only: the names of some checks; none: all of them.
     """
     dataset = opened.dataset
     for name, find, advice in _CHECKS:
-        if dataset.targets is not None and name not in _ALSO_FUNCTIONS:
+        if (dataset.targets is not None and name not in _ALSO_FUNCTIONS) or (
+            only and name not in only
+        ):
             continue
         found = list(find(opened))
         yield Leak(name, len(found), found[:_SHOWN], advice if found else "")

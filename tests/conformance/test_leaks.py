@@ -8,7 +8,7 @@ import numpy as np
 import omniglot_data
 import pytest
 
-from metabench.conformance.leaks import find_leaks
+from metabench.conformance.leaks import OF_EPISODES, find_leaks
 from metabench.data.dataset import Dataset, pixels_digest
 from metabench.suites.catalogue import SUITES
 from metabench.suites.opened import OpenSuite
@@ -127,3 +127,11 @@ def test_the_embedded_suites_have_no_leaks(suite: Suite) -> None:
 def test_omniglot_has_no_leaks_whichever_way_it_is_split(name: str) -> None:
     (suite,) = (s for s in SUITES if s.name == name)
     assert leaks(suite.open(omniglot_data.ROOT)) == {}
+
+
+@pytest.mark.slow
+@omniglot_data.needs_omniglot
+def test_no_omniglot_suite_asks_about_what_it_has_shown_or_trained_on() -> None:
+    for suite in (s for s in SUITES if s.dataset_name.startswith("omniglot")):
+        found = find_leaks(suite.open(omniglot_data.ROOT), only=OF_EPISODES)
+        assert [leak.found for leak in found] == [0, 0], suite.name
