@@ -60,6 +60,7 @@ def test_every_check_is_a_test(user: pytest.Pytester) -> None:
     found.stdout.fnmatch_lines(["*it does not do regression"])
 
 
+@pytest.mark.slow
 def test_a_failure_says_what_and_where(user: pytest.Pytester) -> None:
     worse = PLUGIN.replace("query_x.flatten(1)", "(query_x - query_x.mean(0)).flatten(1)")
     user.path.joinpath("mine.py").write_text(worse)

@@ -103,6 +103,7 @@ def metabench_algorithms():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "said"),
     [

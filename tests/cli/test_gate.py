@@ -118,6 +118,7 @@ def test_unchanged_code_passes_at_once(folder: Path) -> None:
     assert {p.name for p in folder.iterdir()} == {"my.py", "base"}
 
 
+@pytest.mark.slow
 def test_a_default_that_has_become_worse_fails(folder: Path) -> None:
     edit(folder, '{"shift": 0.0}', '{"shift": 1.0}')
     outcome = gate(folder, "-a", "centroid")
@@ -156,6 +157,7 @@ def test_episodes_are_bought_until_they_tell(folder: Path) -> None:
     assert "inconclusive: digits-5w1s centroid: the episodes do not tell" in outcome.out
 
 
+@pytest.mark.slow
 def test_too_few_episodes_are_inconclusive(folder: Path) -> None:
     edit(folder, "noise, lr = 0.0", "noise, lr = 0.05")
     for file in (folder / "base").glob("*/centroid/*.json"):

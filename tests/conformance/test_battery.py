@@ -51,6 +51,7 @@ def test_an_honest_learner_passes(kind: type[Learner]) -> None:
     assert failures(sentinel(kind)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "check"), nonconforming.CULPRITS.items(), ids=lambda v: getattr(v, "__name__", v)
 )
@@ -77,6 +78,12 @@ def test_regression_that_learns_nothing_from_its_support_set_is_found() -> None:
 
 def test_the_names_are_those_of_the_checks() -> None:
     assert tuple(CHECKS) == NAMES
+
+
+@pytest.mark.parametrize("kind", [nonconforming.WrongShape, nonconforming.SeedsTorch])
+def test_a_culprit_is_found_at_once(kind: type[Learner]) -> None:
+    first = next(o for o in run_battery(subject(sentinel(kind))) if o.status == "failed")
+    assert first.check == nonconforming.CULPRITS[kind]
 
 
 def test_declared_transduction_is_no_fault() -> None:
