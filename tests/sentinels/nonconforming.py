@@ -374,6 +374,12 @@ class KeepsEverything(Honest):
         return super().adapt(support)
 
 
+class DiffersByDevice(Honest):
+    def predict(self, state, query_x):
+        logits = super().predict(state, query_x)
+        return logits if query_x.device.type == "cpu" else -logits
+
+
 CULPRITS = {
     TakesMore: "catalogue",
     HasBoth: "build",
@@ -409,6 +415,7 @@ CULPRITS = {
     HidesState: "round-trip",
     MadeLate: "round-trip",
     KeepsEverything: "memory",
+    DiffersByDevice: "devices",
 }
 
 OPTIONS = {SaysItIsDeterministic: {"deterministic": True}}
