@@ -69,7 +69,7 @@ def test_slower_code_fails_against_the_commit_of_the_baseline(made: Path) -> Non
 def test_quicker_code_passes_against_a_folder(made: Path, tmp_path: Path) -> None:
     for name in ("my.py", "helper.py"):
         (tmp_path / name).write_text((made / name).read_text())
-    (tmp_path / "helper.py").write_text("TIMES = 900\n")
+    (tmp_path / "helper.py").write_text("TIMES = 300\n")
     outcome = gate(made, "--baseline", "results-smoke", "-p", "my.py", "--base", tmp_path)
     assert "speed: 1 fail" not in outcome.out
     predict = next(line for line in outcome.out.splitlines() if " predict " in line)
