@@ -17,6 +17,7 @@ from metabench.api import Run
 from metabench.doors import Doors
 from metabench.errors import MetabenchError, UsageError
 from metabench.harness.again import cell_of, check_same_data
+from metabench.harness.cell import Cell
 from metabench.harness.library import Library
 from metabench.harness.plan import Policy
 from metabench.harness.request import Request, check_numbers
@@ -104,11 +105,13 @@ class Gate:
     def _case(
         self, stored: Sequence[Stored], plugins: Plugins, library: Library, data_root: str | None
     ) -> Case:
-        cells = []
+        cells: list[Cell] = []
         for path, result in stored:
             try:
-                cells.append(cell_of(result, plugins, data_root, pinned=False))
-                check_same_data(result, cells[-1], library)
+                # Seeds differ in nothing else: the suite is read and the code hashed once.
+                first = cells[0] if cells else cell_of(result, plugins, data_root, pinned=False)
+                cells.append(replace(first, seed=result.job.seed))
+                check_same_data(result, first, library)
             except MetabenchError as error:
                 return Case(stored, error=f"{self.baseline / path}: {error}")
             checkpoint = self.baseline / CHECKPOINTS / path.with_suffix(".pt")

@@ -9,7 +9,7 @@ import importlib.util
 import inspect
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -56,14 +56,20 @@ def cell_code(
     return source_digest(provided.spec.on(kind), provided.origin, backbone)
 
 
-def is_stale(plugins: Plugins, result: Result) -> bool:
-    """Whether the code of a result has changed; what is not there now cannot have."""
-    try:
-        return cell_code(plugins, result.job.algorithm, result.job.params, result.suite.kind) != (
-            result.job.code
-        )
-    except UsageError:
-        return False
+def stale(plugins: Plugins, results: Iterable[Result]) -> list[bool]:
+    """For each result whether its code has changed; what is not there now cannot have."""
+    codes: dict[tuple[object, ...], str | None] = {}  # seeds and suites share one
+    found = []
+    for result in results:
+        job, kind = result.job, result.suite.kind
+        key = (job.algorithm, tuple(sorted(job.params.items())), kind)
+        if key not in codes:
+            try:
+                codes[key] = cell_code(plugins, job.algorithm, job.params, kind)
+            except UsageError:
+                codes[key] = None
+        found.append(codes[key] not in (None, job.code))
+    return found
 
 
 def source_digest(

@@ -100,5 +100,4 @@ def _moved(change: Change) -> str:
     old, new = change.old, change.new
     if old is None or new is None or old.score is None or new.score is None:
         return numbers.UNKNOWN
-    moved = new.score - old.score
-    return f"{100 * moved:+.2f}" if change.metric == "accuracy" else f"{moved:+.2g}"
+    return numbers.difference(new.score - old.score, change.metric)

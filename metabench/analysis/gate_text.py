@@ -9,7 +9,6 @@ from pathlib import Path
 from metabench.analysis import numbers
 from metabench.analysis.outcome import Gated
 from metabench.analysis.speed import SpeedGated
-from metabench.learner import Metric
 
 COLUMNS = (
     *("verdict", "suite", "algorithm", "seeds x episodes"),
@@ -34,7 +33,7 @@ def row(gated: Gated) -> tuple[str, ...]:
         f"{gated.seeds} x {gated.episodes:,}",
         show(gated.baseline),
         show(gated.now),
-        difference(gated.difference, gated.metric),
+        _difference(gated),
         interval(gated),
         numbers.UNKNOWN if gated.margin is None else show(gated.margin),
         gated.reason,
@@ -74,19 +73,11 @@ def speed_rows(gated: SpeedGated) -> list[tuple[str, ...]]:
     ]
 
 
-def difference(value: float | None, metric: Metric) -> str:
-    """+0.13 points of accuracy, or +0.0021 of squared error."""
-    if value is None:
-        return numbers.UNKNOWN
-    value += 0.0  # no negative zero
-    return f"{100 * value:+.2f}" if metric == "accuracy" else f"{value:+.2g}"
-
-
 def interval(gated: Gated) -> str:
     """-0.61 .. +0.12"""
     if gated.ci is None:
         return numbers.UNKNOWN
-    return " .. ".join(difference(bound, gated.metric) for bound in gated.ci)
+    return " .. ".join(numbers.difference(bound, gated.metric) for bound in gated.ci)
 
 
 def explain(gated: Gated, baseline: Path) -> Iterator[str]:
@@ -97,7 +88,7 @@ def explain(gated: Gated, baseline: Path) -> Iterator[str]:
     if gated.difference is not None and gated.level is not None:
         unit = " points" if gated.metric == "accuracy" else " of MSE"
         yield (
-            f"  difference {difference(gated.difference, gated.metric)}{unit}, {gated.level:.2%} "
+            f"  difference {_difference(gated)}{unit}, {gated.level:.2%} "
             f"interval {interval(gated)}, after look {gated.looks} at {gated.episodes:,} episodes"
         )
         yield f"  differs: {'; '.join(gated.differs) or 'nothing that is recorded'}"
@@ -110,6 +101,12 @@ def explain(gated: Gated, baseline: Path) -> Iterator[str]:
         ]
         yield f"  episodes that differ most: {', '.join(shown)}"
     yield f"  baseline: {', '.join(str(baseline / file) for file in gated.files)}"
+
+
+def _difference(gated: Gated) -> str:
+    if gated.difference is None:
+        return numbers.UNKNOWN
+    return numbers.difference(gated.difference, gated.metric)
 
 
 def _error(value: float) -> str:

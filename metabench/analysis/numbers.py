@@ -52,6 +52,12 @@ def significant(value: float | None, digits: int = 3) -> str:
     return f"{value:.{max(0, digits - 1 - _exponent(value))}f}"
 
 
+def difference(value: float, metric: Metric) -> str:
+    """Signed: +0.13 points of accuracy, or +0.0021 of squared error."""
+    value += 0.0  # no negative zero
+    return f"{100 * value:+.2f}" if metric == "accuracy" else f"{value:+.2g}"
+
+
 def duration(seconds: float | None) -> str:
     """Seconds up to two minutes, then minutes: 3.21 s, 95.0 s, 12.5 m"""
     if seconds is None:

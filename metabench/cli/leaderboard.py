@@ -169,10 +169,10 @@ def _document(common: Common, file: Path, wanted: str | None, tables: Sequence[T
 def _stale(common: Common, cells: Sequence[Cell]) -> list[Path | None]:
     """The files that other code than the present has made."""
     from metabench.plugins import load_plugins
-    from metabench.source import is_stale
+    from metabench.source import stale
 
-    plugins = load_plugins(common.doors)
-    return [cell.file for cell in cells if is_stale(plugins, cell.result)]
+    changed = stale(load_plugins(common.doors), (cell.result for cell in cells))
+    return [cell.file for cell, is_stale in zip(cells, changed, strict=True) if is_stale]
 
 
 def _format_of(file: Path) -> str:

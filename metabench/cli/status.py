@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from metabench.cli.options import Common, common_options, json_option, no_results
 from metabench.cli.tables import show
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command()
@@ -26,7 +23,7 @@ def status(failed: bool, as_json: bool, common: Common) -> None:
     from metabench.plugins import load_plugins
     from metabench.results.schema import FAILED
     from metabench.results.store import Store
-    from metabench.source import is_stale
+    from metabench.source import stale
 
     stored, problems = Store(common.results).read()
     common.warn(problems)
@@ -35,7 +32,8 @@ def status(failed: bool, as_json: bool, common: Common) -> None:
     plugins = load_plugins(common.doors)
     common.warn(plugins.warnings)
     rows: list[dict[str, Any]] = []
-    for path, result in stored:
+    changed = stale(plugins, (result for _, result in stored))
+    for (path, result), is_stale in zip(stored, changed, strict=True):
         job, failure = result.job, result.failure
         if failed and result.status not in FAILED:
             continue
@@ -48,7 +46,7 @@ def status(failed: bool, as_json: bool, common: Common) -> None:
                 "budget": job.budget,
                 "device": job.device,
                 "status": result.status,
-                "stale": is_stale(plugins, result),
+                "stale": is_stale,
                 "reason": "" if failure is None else failure.reason,
             }
         )

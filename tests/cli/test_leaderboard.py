@@ -17,7 +17,7 @@ from metabench.analysis import render
 from metabench.analysis.leaderboard import read
 from metabench.analysis.tables import build_tables
 from metabench.plugins import load_plugins
-from metabench.source import is_stale
+from metabench.source import stale
 
 REPORTER = """
 import metabench
@@ -55,8 +55,9 @@ def rendered(name, folder="results", links=""):
     """What is printed; with `links`, to the results folder, what stands in a file."""
     cells, _ = read(folder)
     plugins = load_plugins()
-    stale = [cell.file for cell in cells if is_stale(plugins, cell.result)]
-    tables = build_tables(cells, () if links else stale)
+    changed = stale(plugins, [cell.result for cell in cells])
+    old = [cell.file for cell, is_stale in zip(cells, changed, strict=True) if is_stale]
+    tables = build_tables(cells, () if links else old)
     return render.markdown(tables, links) if name == "md" else render.FORMATS[name](tables)
 
 
