@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from metabench.results.schema import Result, Scores
+from metabench.results.schema import Result, Scores, scored_blocks
 
 Agreement = Literal["equal", "within tolerance", "different"]
 
@@ -25,17 +25,12 @@ def agreement(old: Result, new: Result) -> Agreement:
       their mean by 1e-3;
     - different: they do not, or one of the two has no scores.
     """
-    pairs = list(zip(_blocks(old), _blocks(new), strict=False))
+    pairs = list(zip(scored_blocks(old), scored_blocks(new), strict=False))
     if not pairs:
         return "different"
     if all(one.outputs_digest == other.outputs_digest for one, other in pairs):
         return "equal"
     return "within tolerance" if all(_close(*pair) for pair in pairs) else "different"
-
-
-def _blocks(result: Result) -> list[Scores]:
-    first = [] if result.scores is None else [result.scores]
-    return [*first, *(block.scores for block in result.blocks)]
 
 
 def _close(old: Scores, new: Scores) -> bool:

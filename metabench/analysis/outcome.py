@@ -15,7 +15,7 @@ from metabench.analysis.margins import Margins
 from metabench.analysis.provenance import differences
 from metabench.analysis.stats import Scores
 from metabench.learner import Metric
-from metabench.results.schema import Result
+from metabench.results.schema import Result, scored_blocks
 
 _SHOWN = 10  # episodes
 
@@ -156,8 +156,8 @@ def _scores(results: Sequence[Result], blocks: int) -> Scores:
     """Scores [S, E] over the first blocks of episodes, one row a seed."""
     rows = []
     for result in results:
-        further = [block.scores.per_episode() for block in result.blocks[: blocks - 1]]
-        rows.append(np.concatenate([result.per_episode(), *further]))
+        parts = [scores.per_episode() for scores in scored_blocks(result)[:blocks]]
+        rows.append(np.concatenate(parts))
     return np.array(rows)
 
 

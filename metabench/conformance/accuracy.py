@@ -20,7 +20,7 @@ from metabench.files import write_atomically
 from metabench.gate import Gate
 from metabench.harness.request import Request
 from metabench.plugins import load_plugins
-from metabench.results.schema import Result, encode
+from metabench.results.schema import Result, encode, scored_blocks
 from metabench.results.store import Store
 
 _UPDATE = "make it with: pytest --update-baselines"
@@ -187,10 +187,6 @@ def _same(store: Store, path: Path, result: Result) -> bool:
         return False
     if old is None or old.scores is None or result.scores is None:
         return False
-    outputs = [
-        [r.scores.outputs_digest, *(b.scores.outputs_digest for b in r.blocks)]
-        for r in (old, result)
-        if r.scores is not None
-    ]
+    outputs = [[s.outputs_digest for s in scored_blocks(r)] for r in (old, result)]
     facts = [(r.suite, r.job.params, r.job.training) for r in (old, result)]
     return outputs[0] == outputs[1] and facts[0] == facts[1]

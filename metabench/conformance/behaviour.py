@@ -55,7 +55,7 @@ def repeatable(subject: Subject) -> None:
     one, other = (subject.train(subject.build(), updates=2) for _ in range(2))
     first = answers(one, tasks)
     backwards = torch.arange(len(tasks) - 1, -1, -1)
-    turned = Tasks(*(Support(x[backwards], y[backwards]) for x, y in (tasks.support, tasks.query)))
+    turned = tasks.some(backwards)
     _check_equal(
         first, answers(other, turned)[backwards], "answers depend on the order of tasks", _NO_STATE
     )
@@ -184,7 +184,7 @@ def support_matters(subject: Subject) -> None:
         return
     generator = torch.Generator().manual_seed(2)
     labels = torch.stack([y[torch.randperm(len(y), generator=generator)] for y in tasks.support.y])
-    shuffled = replace(tasks, support=_by_label(tasks.support.x, labels))
+    shuffled = replace(tasks, support=material.by_label(tasks.support.x, labels))
     above = material.accuracy(answers(learner, shuffled), tasks) - 1 / 5
     if float(above.mean()) > _STANDARD_ERRORS * float(above.std()) / math.sqrt(len(above)):
         raise CheckFailed(
@@ -209,13 +209,6 @@ def _check_other_support(subject: Subject, own: Tensor, tasks: Tasks) -> None:
         )
 
 
-def _by_label(x: Tensor, y: Tensor) -> Support:
-    """Support sets with their examples label by label, as learners always get them."""
-    order = y.argsort(dim=1, stable=True)
-    rows = torch.arange(len(y))[:, None]
-    return Support(x[rows, order], y[rows, order])
-
-
 def relabelling(subject: Subject) -> None:
     """Whether other numbers for the classes give the same answers under these numbers."""
     if subject.kind == "regression":
@@ -223,7 +216,7 @@ def relabelling(subject: Subject) -> None:
     learner, tasks = subject.trained(), subject.tasks(4)
     renamed = torch.tensor([3, 1, 4, 0, 2])
     straight = answers(learner, tasks)
-    support = _by_label(tasks.support.x, renamed[tasks.support.y])
+    support = material.by_label(tasks.support.x, renamed[tasks.support.y])
     other = answers(learner, replace(tasks, support=support))
     moved = difference(straight, other[..., renamed])
     if moved:

@@ -41,7 +41,7 @@ class Tasks:
         """A single task, still with its dimension."""
         return self.some(slice(t, t + 1))
 
-    def some(self, part: slice) -> Tasks:
+    def some(self, part: slice | Tensor) -> Tasks:
         """Some of the tasks."""
         return Tasks(*(Support(x[part], y[part]) for x, y in (self.support, self.query)))
 
@@ -121,12 +121,16 @@ def draw_in_order(count: int) -> Tasks:
     rank = torch.from_numpy(classes[:count].argsort(axis=1).argsort(axis=1))  # of each label
 
     def turn(side: Support) -> Support:
-        y = rank.gather(1, side.y)
-        order = y.argsort(dim=1, stable=True)
-        rows = torch.arange(len(y))[:, None]
-        return Support(side.x[rows, order], y[rows, order])
+        return by_label(side.x, rank.gather(1, side.y))
 
     return Tasks(turn(tasks.support), turn(tasks.query))
+
+
+def by_label(x: Tensor, y: Tensor) -> Support:
+    """Examples [T, S, *shape] label by label, as learners always get support sets."""
+    order = y.argsort(dim=1, stable=True)
+    rows = torch.arange(len(y))[:, None]
+    return Support(x[rows, order], y[rows, order])
 
 
 def accuracy(logits: Tensor, tasks: Tasks) -> Tensor:

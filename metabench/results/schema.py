@@ -223,6 +223,12 @@ class Result(Struct, frozen=True, kw_only=True):
         return np.empty(0) if self.scores is None else self.scores.per_episode()
 
 
+def scored_blocks(result: Result) -> list[Scores]:
+    """The scores of every block of episodes, the leaderboard's first."""
+    first = [] if result.scores is None else [result.scores]
+    return [*first, *(block.scores for block in result.blocks)]
+
+
 def encode(result: Result) -> bytes:
     """A result as JSON, one line per field, so that files can be read and diffed."""
     fields: dict[str, Any] = msgspec.to_builtins(result)
