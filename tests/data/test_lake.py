@@ -171,5 +171,5 @@ def test_what_trains_on_the_background_set_beats_pixels_on_such_runs(tmp_path) -
         results=tmp_path / "results",
     )
     score = {result.job.algorithm: float(result.per_episode().mean()) for result in found}
-    assert {result.suite.name for result in found} == {"omniglot-lake"}
+    assert all(result.suite.name.startswith("omniglot-lake-") for result in found)
     assert score["chance"] < 0.1 < 0.15 < score["pixel-1nn"] < score["protonet"]
