@@ -1,0 +1,103 @@
+"""What this machine can do at most: `python -m benchmarks.limits`, JSON out."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import torch
+from torch.nn import functional as F
+
+from benchmarks.contender import ROOT, surroundings
+from benchmarks.options import Options, Refused
+
+CHANNELS, SIDE = 64, 14  # of the second block, which has most of the arithmetic
+BATCHES = (16, 32, 75)  # small enough for the caches
+COPIED = 2**28  # bytes: larger than any cache
+SECONDS = 0.5  # of each measurement
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Best rates found.
+
+    Attributes:
+        convolution: float operations a second of 64 -> 64 channels, 3x3, channels innermost.
+        copy: bytes a second, read and written, of a large array.
+    """
+
+    convolution: float
+    copy: float
+
+
+_found: list[Limits] = []
+
+
+def probe(options: Options) -> Limits:
+    """Probe the machine in a fresh process; the best rates so far.
+
+    One probe may meet a busy machine, so that benchmarks probe it again at every case.
+
+    Raises:
+        Refused: the probe failed.
+    """
+    command = [sys.executable, "-m", "benchmarks.limits", str(options.threads)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, env=surroundings(allocator=True)
+    )
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        raise Refused(f"the probe of the machine failed: {said[-1]}")
+    _found.append(Limits(**json.loads(done.stdout)))
+    return best(options)
+
+
+def best(options: Options) -> Limits:
+    """The best rates that probes in this run have found; there is at least one."""
+    if not _found:
+        return probe(options)
+    return Limits(max(f.convolution for f in _found), max(f.copy for f in _found))
+
+
+@torch.no_grad()
+def convolution_rate() -> float:
+    """The best rate of oneDNN's convolution over a few batch sizes."""
+    weight = torch.randn(CHANNELS, CHANNELS, 3, 3).to(memory_format=torch.channels_last)
+    rates = []
+    for batch in BATCHES:
+        x = torch.randn(batch, CHANNELS, SIDE, SIDE).to(memory_format=torch.channels_last)
+        operations = 2 * 9 * CHANNELS**2 * SIDE**2 * batch
+        rates.append(operations / _best(lambda x=x: F.conv2d(x, weight, padding=1)))
+    return max(rates)
+
+
+def copy_rate() -> float:
+    """Bytes read and written a second by a copy."""
+    source = torch.ones(COPIED // 4)
+    target = torch.empty_like(source)
+    return 2 * COPIED / _best(lambda: target.copy_(source))
+
+
+def _best(work: Callable[[], object]) -> float:
+    """Seconds of the quickest call within a while."""
+    work()
+    quickest, end = float("inf"), time.perf_counter() + SECONDS
+    while (start := time.perf_counter()) < end:
+        work()
+        quickest = min(quickest, time.perf_counter() - start)
+    return quickest
+
+
+def main() -> None:
+    """Print what was found."""
+    if sys.argv[1:]:
+        torch.set_num_threads(int(sys.argv[1]))
+    print(json.dumps(asdict(Limits(convolution_rate(), copy_rate()))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""What every benchmark can be told on its command line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from metabench.harness.environment import cores
+
+PEERS = Path("build/peers")
+
+
+class Refused(Exception):
+    """Nothing is measured, and why: one line."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to measure.
+
+    Attributes:
+        rounds: how often each contender is started.
+        repeats: timed repetitions in each process, after one that warms up.
+        threads: of every contender.
+        peers: folder that `python -m benchmarks.peers` fetched the peers into.
+        json: file to write everything to, or None.
+        own: the options that only this benchmark has, as keyword arguments of its rows.
+    """
+
+    rounds: int = 5
+    repeats: int = 3
+    threads: int = 2
+    peers: Path = PEERS
+    json: Path | None = None
+    own: dict[str, Any] = field(default_factory=dict)
+
+    def say(self, line: str) -> None:
+        """Tell, on stderr, how far it is."""
+        print(line, file=sys.stderr, flush=True)
+
+
+def parse(
+    description: str | None,
+    add: Callable[[argparse.ArgumentParser], None] = lambda parser: None,
+    words: list[str] | None = None,
+) -> Options:
+    """Read the command line.
+
+    Args:
+        description: of the script, for `--help`.
+        add: adds the options that only this script has.
+        words: the command line; None: the process's own.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="fresh processes of each contender")
+    parser.add_argument("--repeats", type=int, default=3, help="repetitions in each process")
+    parser.add_argument("--threads", type=int, default=cores(), help="of every contender")
+    parser.add_argument("--peers", type=Path, default=PEERS, help="folder of the peers")
+    parser.add_argument("--json", type=Path, help="write everything to this file")
+    add(parser)
+    found = vars(parser.parse_args(words))
+    common = {f.name: found.pop(f.name) for f in fields(Options) if f.name in found}
+    return Options(**common, own=found)

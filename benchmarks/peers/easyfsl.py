@@ -1,0 +1,76 @@
+"""easyfsl 1.5.0: prototypical networks and the sampler of few-shot tasks.
+
+Sicara, "Easy Few-Shot Learning"; https://github.com/sicara/easy-few-shot-learning, MIT.
+Two patches: torch's `Sampler` no longer takes `data_source`, which the task sampler
+passes, so that a base class that does is put in between; and a torchvision whose operators do
+not load is imported without registering them, as metabench itself does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Sampler
+
+from metabench.data.vision import torchvision_datasets
+
+torchvision_datasets()  # before easyfsl imports it
+
+from easyfsl.datasets import FewShotDataset  # noqa: E402
+from easyfsl.methods import PrototypicalNetworks  # noqa: E402
+from easyfsl.samplers import TaskSampler  # noqa: E402
+from easyfsl.utils import evaluate  # noqa: E402
+
+
+class _Sampler(Sampler[Any]):
+    def __init__(self, data_source: None = None) -> None:
+        pass
+
+
+TaskSampler.__bases__ = (_Sampler,)
+
+
+class Images(FewShotDataset):
+    """Float images in memory, so that the loader has nothing to decode or convert."""
+
+    def __init__(self, images: Tensor, labels: list[int]) -> None:
+        self.images, self.labels = images, labels
+
+    def __getitem__(self, item: int) -> tuple[Tensor, int]:
+        return self.images[item], self.labels[item]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def get_labels(self) -> list[int]:
+        """Class of each image."""
+        return self.labels
+
+
+def loader(
+    images: Tensor, labels: list[int], way: int, shot: int, query: int, tasks: int
+) -> Iterable[list[Tensor]]:
+    """Random tasks, drawn and gathered in this process: workers are slower on small images."""
+    dataset = Images(images, labels)
+    sampler = TaskSampler(dataset, n_way=way, n_shot=shot, n_query=query, n_tasks=tasks)
+    return DataLoader(dataset, batch_sampler=sampler, collate_fn=sampler.episodic_collate_fn)
+
+
+def accuracy(backbone: nn.Module, tasks: list[tuple[Any, ...]]) -> float:
+    """easyfsl's own evaluation of a prototypical network on tasks."""
+    found: float = evaluate(PrototypicalNetworks(backbone), tasks, device="cpu", use_tqdm=False)
+    return found
+
+
+@torch.no_grad()
+def predictions(backbone: nn.Module, tasks: list[tuple[Any, ...]]) -> Tensor:
+    """The classes that a prototypical network predicts, [T, Q]."""
+    model = PrototypicalNetworks(backbone).eval()
+    found = []
+    for support_x, support_y, query_x, *_ in tasks:
+        model.process_support_set(support_x, support_y)
+        found.append(model(query_x).argmax(1))
+    return torch.stack(found)
