@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from metabench import BaseData, BatchedLearner, Support, TaskSpec
 from metabench.nets.heads import linear_head
 from metabench.nets.inner_loop import task_losses
+from metabench.nets.norms import normalises_by_task
 from metabench.nets.per_task import State, embed, support_statistics
 from metabench.nets.shapes import out_features
 
@@ -101,7 +102,13 @@ class Pretrained(BatchedLearner):
     @torch.no_grad()
     def features(self, x: Tensor, statistics: State) -> Tensor:
         """Examples [T, N, *shape] -> frozen features [T, N, D]."""
-        return embed(self.backbone, x, self.task.input_shape, statistics)
+        if normalises_by_task(self.backbone):
+            return embed(self.backbone, x, self.task.input_shape, statistics)
+        return self.embed(x)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Examples [..., *shape] -> frozen features [..., D], of each example alone."""
+        return embed(self.backbone, x, self.task.input_shape)
 
     def _new_head(self, outputs: int) -> nn.Linear:
         width = out_features(self.backbone, self.task.input_shape)

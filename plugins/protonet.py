@@ -35,7 +35,13 @@ class Prototypes(BatchedLearner):
 
     def features(self, x: Tensor, statistics: State) -> Tensor:
         """Images [T, N, *shape] -> features [T, N, D]."""
-        return embed(self.backbone, x, self.task.input_shape, statistics)
+        if normalises_by_task(self.backbone):
+            return embed(self.backbone, x, self.task.input_shape, statistics)
+        return self.embed(x)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Images [..., *shape] -> features [..., D], of each image alone."""
+        return embed(self.backbone, x, self.task.input_shape)
 
 
 class ProtoNet(Prototypes):

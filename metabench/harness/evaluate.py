@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from metabench.data.dataset import Examples
+from metabench.data.dataset import Examples, Indices
 from metabench.errors import UsageError
 from metabench.harness.clock import no_gc
 from metabench.learner import BatchedLearner, Learner, Support
@@ -41,6 +41,21 @@ def to_float(examples: Examples, device: str) -> Tensor:
     """uint8 images as float32 in [0, 1] on a device; float32 points as they are."""
     x = torch.from_numpy(examples).to(device)
     return x.float().div_(255) if x.dtype == torch.uint8 else x
+
+
+def gather(images: Examples, members: Indices, device: str) -> Tensor:
+    """Some of the examples as floats on a device.
+
+    Args:
+        images: [M, *shape], one behind another in memory: others would be copied at every call.
+        members: [...], which of them.
+
+    Returns:
+        [..., *shape] float32, images in [0, 1].
+    """
+    # `take` copies an example as one piece, `images[members]` line by line.
+    taken: Examples = np.take(images, members, axis=0)  # type: ignore[assignment]
+    return to_float(taken, device)
 
 
 def answer(

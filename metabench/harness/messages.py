@@ -43,6 +43,7 @@ class Task(msgspec.Struct, frozen=True):
     kind: str
     device: str
     seed: int
+    tasks_at_once: int = 0  # of an outer update; 0: as the learner chooses
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -92,6 +93,7 @@ class Batch(msgspec.Struct, frozen=True, tag=True):
     support_x: Array
     support_y: Array
     query_x: Array
+    keep_features: bool = False  # frozen ones, from batch to batch; probes see no kept ones
 
 
 class Measure(msgspec.Struct, frozen=True, tag=True):

@@ -98,7 +98,8 @@ def _arrays(given: Batch) -> tuple[Array, Array, Array]:
 
 def _ask(learner: Answering, task: _Task) -> Logits:
     """Its answers [Q, way]."""
-    answers: Logits = learner.answer(Batch(*map(Array.of, task))).logits.numpy()[0]
+    support_x, support_y, query_x = map(Array.of, task)
+    answers: Logits = learner.answer(Batch(support_x, support_y, query_x)).logits.numpy()[0]
     return answers
 
 

@@ -40,7 +40,7 @@ def score(learner: Answering, opened: OpenSuite, episodes: int) -> Scores:
     tally = _Classes(way) if opened.suite.kind == "classification" else _Values()
     for first in range(0, episodes, tasks):
         part = slice(first, min(first + tasks, episodes))
-        outputs = learner.answer(batch(opened, part))
+        outputs = learner.answer(replace(batch(opened, part), keep_features=True))
         logits, expected = outputs.logits.numpy(), (*manifest.query[part].shape, way)
         if logits.shape != expected:  # what a broken process sends is no score
             raise ValueError(f"outputs of shape {logits.shape}, expected {expected}")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from metabench.errors import NotApplicable, UsageError
 from metabench.harness import memory, state
@@ -15,7 +16,8 @@ from metabench.harness.audit import Audit
 from metabench.harness.base import Report
 from metabench.harness.checkpoint import Keeper
 from metabench.harness.environment import loaded_packages, torch_settings
-from metabench.harness.evaluate import answer
+from metabench.harness.evaluate import answer, to_float
+from metabench.harness.frozen import FrozenFeatures, Logits
 from metabench.harness.measure import measure_peaks, measure_times, stage
 from metabench.harness.messages import (
     Array,
@@ -49,6 +51,7 @@ class Session:
     def __init__(self, learner: Learner) -> None:
         self.learner = learner
         self._room = Room(learner.task.device)
+        self._frozen = FrozenFeatures(learner)
 
     @classmethod
     def of(cls, build: Callable[[], Learner], seed: int) -> Session:
@@ -99,18 +102,34 @@ class Session:
     def answer(self, batch: Batch) -> Outputs:
         """Adapt to a batch of test episodes and predict their queries.
 
+        Frozen features are kept from batch to batch if it says so, and if they are frozen.
         Generators are seeded anew, so that a learner that uses torch's own gives the same
         outputs however many episodes were timed before.
         """
-        seed_everything(self.learner.task.seed)
-        arrays = (batch.support_x.numpy(), batch.support_y.numpy(), batch.query_x.numpy())
+        support_x, support_y, query_x = (
+            array.numpy() for array in (batch.support_x, batch.support_y, batch.query_x)
+        )
+        task, count = self.learner.task, len(support_x)
 
-        def parts(tasks: int) -> Array:
-            at = range(0, len(arrays[0]), tasks)
-            found = [answer(self.learner, *(a[k : k + tasks] for a in arrays)) for k in at]
-            return Array.of(np.concatenate(found))
+        def parts(tasks: int) -> Logits:
+            seed_everything(task.seed)
+            at = [slice(k, k + tasks) for k in range(0, count, tasks)]
+            found = [answer(self.learner, support_x[k], support_y[k], query_x[k]) for k in at]
+            return np.concatenate(found)
 
-        return Outputs(self._room.run(parts, len(arrays[0])), halved=self._room.halved)
+        def plain() -> Logits:
+            return self._room.run(parts, count)
+
+        def images() -> Tensor:
+            both = (to_float(x, task.device).flatten(0, 1) for x in (support_x, query_x))
+            return torch.cat(list(both))
+
+        # Where memory is short, none is spent on features.
+        if batch.keep_features and not self._room.halved:
+            logits = self._frozen.answer(plain, lambda: parts(count), images)
+        else:
+            logits = plain()
+        return Outputs(Array.of(logits), halved=self._room.halved)
 
 
 def open_session(start: Start, plugins: Plugins, report: Report) -> tuple[Session, Trained]:
@@ -153,6 +172,7 @@ def task_spec(task: Task, plugins: Plugins) -> TaskSpec:
         device=task.device,
         seed=task.seed,
         backbones=backbones,
+        tasks_at_once=task.tasks_at_once,
     )
 
 

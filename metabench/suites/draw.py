@@ -55,15 +55,13 @@ def choose(words: Words, population: int | Integers) -> Integers:
     Returns:
         [R, k]; each row is a uniformly random ordered sample without replacement.
     """
-    rows, k = words.shape
-    chosen = np.empty((rows, k), dtype=np.int64)
-    for i in range(k):
-        # Draw the rank among the members that are left, then step over those taken.
-        member = below(words[:, i], np.asarray(population) - i)
-        for taken in np.sort(chosen[:, :i], axis=1).T:
-            member += member >= taken
-        chosen[:, i] = member
-    return chosen
+    k = words.shape[1]
+    left = np.asarray(population) - np.arange(k)[:, None]
+    chosen = below(words.T, left)  # [k, R]: ranks among the members that are left at each choice
+    for i in range(k - 2, -1, -1):  # from the last choice back, each steps over the one before it
+        later = chosen[i + 1 :]
+        later += later >= chosen[i]
+    return np.ascontiguousarray(chosen.T)
 
 
 def permute(words: Words) -> Integers:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ from harness.materials import task
 from torch import Tensor
 
 from metabench import BatchedLearner, Learner, Support, UsageError, class_means, squared_distances
-from metabench.harness.evaluate import answer, as_batched, to_float
+from metabench.harness.evaluate import answer, as_batched, gather, to_float
 
 
 class Nearest(Learner):
@@ -58,6 +60,19 @@ def test_a_batched_learner_is_taken_as_it_is() -> None:
 def test_images_become_floats_with_ink_one() -> None:
     images = np.array([[0, 51, 255]], dtype=np.uint8)
     assert to_float(images, "cpu").tolist() == [[0.0, pytest.approx(0.2), 1.0]]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_gathering_equals_indexing_to_the_last_bit(dtype: str, tmp_path: Path) -> None:
+    numbers = np.random.default_rng(0).integers(0, 256, (40, 1, 9, 7))
+    np.save(tmp_path / "x.npy", numbers.astype(dtype))
+    examples = np.load(tmp_path / "x.npy", mmap_mode="r")
+    members = np.array([[3, 3, 0], [39, 1, 2]])
+    x = torch.from_numpy(np.array(examples[members]))
+    expected = x.float().div_(255) if dtype == "uint8" else x
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.equal(gather(examples, members, "cpu"), expected)
 
 
 @pytest.mark.parametrize(
