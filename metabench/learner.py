@@ -122,6 +122,8 @@ class TaskSpec:
         device: a torch device string; everything a learner is given lies there.
         seed: seeds everything random in a learner.
         backbones: the catalogue that `backbone` builds from.
+        tasks_at_once: of an outer update, to be computed together by a learner that works in
+            parts; 0: as many as it chooses.
     """
 
     input_shape: tuple[int, ...]
@@ -131,6 +133,7 @@ class TaskSpec:
     device: str = "cpu"
     seed: int = 0
     backbones: Mapping[str, Backbone] = field(default_factory=dict, repr=False)
+    tasks_at_once: int = 0
 
     def backbone(self, text: str) -> nn.Module:
         """Build a backbone by its address, initialised from `seed`, on `device`.
@@ -188,6 +191,17 @@ class Learner(ABC):
 
     `adapt` is a pure function of the learner and the support set: a generator it needs is
     made anew with `task.generator()` at each call.
+
+    One that computes an outer update in parts keeps the number of tasks in a part as
+    `tasks_at_once`, and takes that of `task` where it is given: rounding depends on it.
+
+    A learner whose features stay as they are at test may take them through a method::
+
+        def embed(self, x: Tensor) -> Tensor               # [N, *shape] -> features [N, D]
+
+    Each row depends on its own example alone. Where episodes are scored, the harness may answer
+    `self.embed(x)` with features it has kept, for [..., *shape] likewise; never where they are
+    timed or probed.
     """
 
     def __init__(self, task: TaskSpec) -> None:

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from metabench import BatchedLearner, Episodes, Support, TaskSpec, UsageError
+from metabench.nets.by_tasks import backward_by_tasks, tasks_at_once
 from metabench.nets.heads import linear_head, small_init
 from metabench.nets.inner_loop import answering_state, sgd_steps, task_losses
 from metabench.nets.norms import has_running_statistics
 from metabench.nets.per_task import State, per_task
-from metabench.nets.shapes import out_features
+from metabench.nets.shapes import activation_bytes, out_features
 
 _REGRESSION_STD = 0.01  # of every layer's first weights, in the code published with the paper
 
@@ -56,10 +57,12 @@ class Maml(BatchedLearner):
         if task.kind == "regression":
             small_init(head, _REGRESSION_STD, task.generator())
         self.network = nn.Sequential(body, head.to(task.device)).eval()
+        self.activation_bytes = activation_bytes(self.network, task.input_shape)
         self.inner_lr = inner_lr
         self.inner_steps = inner_steps
         self.adapt_steps = adapt_steps or inner_steps
         self.first_order = first_order
+        self.tasks_at_once = task.tasks_at_once
         self.rates = self.learned_rates().eval()
         self.optimizer = torch.optim.Adam([*self.network.parameters(), *self.rates], lr)
 
@@ -92,12 +95,14 @@ class Maml(BatchedLearner):
         return task_losses(outputs, episodes.query.y).mean()
 
     def meta_step(self, episodes: Episodes) -> float:
-        loss = self.meta_loss(episodes)
+        steps = 1 if self.first_order else self.inner_steps
+        fit = tasks_at_once(episodes, self.activation_bytes, steps)
+        self.tasks_at_once = self.task.tasks_at_once or fit
         self.optimizer.zero_grad()
-        loss.backward()
+        loss = backward_by_tasks(self.meta_loss, episodes, self.tasks_at_once)
         self.optimizer.step()
         self._follow(episodes)
-        return loss.item()
+        return loss
 
     def adapt(self, support: Support) -> State:
         params = dict(self.network.named_parameters())

@@ -38,6 +38,7 @@ def cell_of(result: Result, plugins: Plugins, data_root: str | None, pinned: boo
         budget=Budget.parse(job.budget),
         device=find_device(job.device),
         train_on=None if train_on is None else find_suite(train_on, plugins, data_root),
+        tasks_at_once=0 if result.training is None else result.training.tasks_at_once,
     )
 
 

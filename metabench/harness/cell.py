@@ -117,6 +117,8 @@ class Cell:
         budget: how much meta-training.
         device: "cpu", "cuda", "cuda:1", ...
         train_on: the suite whose base data is used in place of the suite's own.
+        tasks_at_once: of an outer update, where a stored result is to be repeated; 0: as the
+            learner chooses.
     """
 
     suite: Suite
@@ -125,6 +127,7 @@ class Cell:
     budget: Budget
     device: str = "cpu"
     train_on: Suite | None = None
+    tasks_at_once: int = 0
 
     @property
     def kind(self) -> Kind:

@@ -32,6 +32,7 @@ def task(cell: Cell, opened: OpenSuite) -> Task:
         kind=cell.kind,
         device=cell.device,
         seed=cell.seed,
+        tasks_at_once=cell.tasks_at_once,
     )
 
 

@@ -17,7 +17,7 @@ from metabench.harness import memory, state
 from metabench.harness.base import Base, Meter, Report, finite
 from metabench.harness.checkpoint import Keeper, generators, set_generators
 from metabench.harness.clock import now, synchronize
-from metabench.harness.evaluate import answer, to_float
+from metabench.harness.evaluate import answer, gather
 from metabench.harness.messages import Plan
 from metabench.learner import Episodes, Learner, Support
 from metabench.results.schema import CurvePoint, MetaTraining
@@ -159,6 +159,7 @@ class _OuterLoop:
             best_validation=None if self.best is None else self.best[0],
             resumed=self.resumed,
             peak_memory=self.peak,
+            tasks_at_once=getattr(self.learner, "tasks_at_once", 0),
         )
 
     def _content(self) -> dict[str, Any]:
@@ -235,7 +236,7 @@ class _OuterLoop:
         def labelled(members: Indices, labels: Indices) -> Support:
             known = truth(members, labels, self.material.targets)
             y = from_numpy(np.ascontiguousarray(known)).to(device)
-            return Support(to_float(images[members], device), y)
+            return Support(gather(images, members, device), y)
 
         return Episodes(
             support=labelled(drawn.support, drawn.support_y),

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 from metabench.errors import UsageError, unknown
 from metabench.learner import Support
-from metabench.nets.per_task import State, per_task, support_statistics
+from metabench.nets.mapping import State
+from metabench.nets.per_task import outputs_on, support_statistics
 
 
 @torch.enable_grad()
@@ -64,14 +65,22 @@ def sgd_steps(
             if name not in lr:
                 raise UsageError(f"lr has no step size for parameter '{name}'")
     adapted = _one_each(network, params, len(support.x))
+    outputs_of = outputs_on(network, adapted, support.x)
     for _ in range(steps):
-        losses = task_losses(per_task(network, adapted, support.x), support.y)
+        losses = task_losses(outputs_of(adapted), support.y)
         grads = torch.autograd.grad(losses.sum(), list(adapted.values()), create_graph=second_order)
         adapted = {
-            name: value - (lr[name] if isinstance(lr, Mapping) else lr) * grad
+            name: _step(value, grad, lr[name] if isinstance(lr, Mapping) else lr)
             for (name, value), grad in zip(adapted.items(), grads, strict=True)
         }
     return adapted
+
+
+def _step(value: Tensor, grad: Tensor, lr: float | Tensor) -> Tensor:
+    """value - lr * grad, in one pass."""
+    if isinstance(lr, Tensor):
+        return torch.addcmul(value, lr, grad, value=-1)
+    return torch.sub(value, grad, alpha=lr)
 
 
 def task_losses(outputs: Tensor, y: Tensor) -> Tensor:

@@ -2,18 +2,22 @@
 
 A task's network is a state: tensors by name, as in a `state_dict`, with a leading task
 dimension. What a state does not name is the network's own and shared by all tasks.
+
+How that is computed depends on the network: tasks are grouped where its layers are known
+(`metabench.nets.grouped`), else it is mapped over tasks, else they come one after another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import functional_call
 
+from metabench.nets.grouped.network import Grouped, grouped
+from metabench.nets.mapping import State, over_tasks
 from metabench.nets.norms import SupportNorm, normalises_by_task
-
-State = Mapping[str, Tensor]  # [T, *shape of the parameter or buffer]
 
 
 def per_task(network: nn.Module, state: State, x: Tensor) -> Tensor:
@@ -27,13 +31,25 @@ def per_task(network: nn.Module, state: State, x: Tensor) -> Tensor:
     Returns:
         [T, N, D], differentiable (more than once) in the state and the network's parameters.
     """
+    return outputs_on(network, state, x)(state)
+
+
+def outputs_on(network: nn.Module, state: State, x: Tensor) -> Callable[[State], Tensor]:
+    """`per_task` for examples that several states in turn are applied to.
+
+    Args:
+        network, x: as for `per_task`.
+        state: a state with the names that all of them have.
+    """
+    form = _grouped(network, state, x)
+    if form is not None:
+        return form.outputs
 
     def of_task(state: State, x: Tensor) -> Tensor:
         output: Tensor = functional_call(network, dict(state), (x,))
         return output
 
-    outputs: Tensor = vmap(of_task)(dict(state), x)
-    return outputs
+    return lambda state: over_tasks(network, of_task, state, x)
 
 
 def support_statistics(network: nn.Module, state: State, x: Tensor) -> dict[str, Tensor]:
@@ -51,6 +67,11 @@ def support_statistics(network: nn.Module, state: State, x: Tensor) -> dict[str,
     norms = {name: m for name, m in network.named_modules() if isinstance(m, SupportNorm)}
     if not norms:
         return {}
+    form = _grouped(network, state, x)
+    if form is not None:
+        found: dict[str, Tensor] = {}
+        form.outputs(state, found)
+        return found
 
     def of_task(state: State, x: Tensor) -> dict[str, Tensor]:
         try:
@@ -68,8 +89,7 @@ def support_statistics(network: nn.Module, state: State, x: Tensor) -> dict[str,
             for part, value in zip(("mean", "var"), statistics, strict=True)
         }
 
-    found: dict[str, Tensor] = vmap(of_task)(dict(state), x)
-    return found
+    return over_tasks(network, of_task, state, x)
 
 
 def embed(
@@ -93,3 +113,10 @@ def embed(
         return per_task(module, statistics or {}, x).flatten(2)
     features: Tensor = module(x.reshape(-1, *input_shape))
     return features.reshape(*leading, -1)
+
+
+def _grouped(network: nn.Module, state: State, x: Tensor) -> Grouped | None:
+    """The network as groups, unless one of torch's own transforms is to see inside it."""
+    if torch._C._are_functorch_transforms_active():
+        return None
+    return grouped(network, state, x)

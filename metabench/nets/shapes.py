@@ -44,18 +44,42 @@ def channels_innermost(network: nn.Sequential) -> nn.Sequential:
 
 
 def out_features(module: nn.Module, input_shape: Sequence[int]) -> int:
-    """How many features a backbone gives for one example.
+    """How many features a backbone gives for one example."""
+    return _try_blank(module, input_shape).flatten(1).shape[1]
 
-    The module is tried on one blank example, on its own device and in eval mode, so that
-    its statistics stay as they were; every part returns to the mode it was in.
+
+def activation_bytes(network: nn.Module, input_shape: Sequence[int]) -> int:
+    """Bytes of what the layers of a network give, one after another, for one example."""
+    given = 0
+
+    def count(layer: nn.Module, inputs: object, output: object) -> None:
+        nonlocal given
+        if isinstance(output, Tensor):
+            given += output.nbytes
+
+    layers = [part for part in network.modules() if next(part.children(), None) is None]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    try:
+        _try_blank(network, input_shape)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return given
+
+
+@torch.no_grad()
+def _try_blank(module: nn.Module, input_shape: Sequence[int]) -> Tensor:
+    """What a module gives for one blank example.
+
+    It is tried on its own device and in eval mode, so that its statistics stay as they were;
+    every part returns to the mode it was in.
     """
     modes = [(part, part.training) for part in module.modules()]
     anchor = next(module.parameters(), torch.empty(0))
     blank = torch.zeros(1, *input_shape, dtype=anchor.dtype, device=anchor.device)
     try:
-        with torch.no_grad():
-            features: Tensor = module.eval()(blank)
+        output: Tensor = module.eval()(blank)
     finally:
         for part, training in modes:
             part.training = training
-    return features.flatten(1).shape[1]
+    return output

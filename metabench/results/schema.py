@@ -148,6 +148,7 @@ class MetaTraining(Struct, frozen=True, kw_only=True):
     best_validation: float | None = None
     resumed: int = 0  # how often it was broken off and gone on with
     peak_memory: int | None = None  # bytes, of one update (of the whole `fit`); None: unknown
+    tasks_at_once: int = 0  # of an update, computed together; 0: all, or not known
 
 
 class Timing(Struct, frozen=True, kw_only=True):

@@ -1,0 +1,136 @@
+"""A network read as a chain of layers that tasks can be grouped in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from torch import nn
+
+from metabench.nets.norms import EpisodeNorm, RunningNorm, SupportNorm
+
+NORMS = (EpisodeNorm, SupportNorm, RunningNorm, nn.BatchNorm2d)
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution with what follows it.
+
+    Attributes:
+        name, conv: the convolution.
+        norm_name, norm, eps: its normalisation, if any.
+        relu: ReLU follows.
+        halve: 2x2 max-pooling follows.
+    """
+
+    name: str
+    conv: nn.Conv2d
+    norm_name: str = ""
+    norm: nn.Module | None = None
+    eps: float = 0.0
+    relu: bool = False
+    halve: bool = False
+
+    @property
+    def stride(self) -> tuple[int, int]:
+        down, right = self.conv.stride
+        return down, right
+
+    @property
+    def padding(self) -> tuple[int, int]:
+        assert not isinstance(self.conv.padding, str)
+        above, left = self.conv.padding
+        return above, left
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A linear layer, and whether ReLU follows."""
+
+    name: str
+    linear: nn.Linear
+    relu: bool = False
+
+
+Layer = Convolution | Dense
+
+
+def read(network: nn.Module) -> tuple[Layer, ...] | None:
+    """The layers of a network: convolutions, then dense layers on flattened examples.
+
+    None if there is anything in it that is not known here to the last detail, be it a subclass
+    or a hook.
+    """
+    layers: list[Layer] = []
+    flat = False
+    if type(network) is not nn.Sequential:
+        return None
+    for name, module in _chain("", network):
+        last = layers[-1] if layers else None
+        if _has_hooks(module):
+            return None
+        if type(module) is nn.Conv2d and _plain(module) and not flat:
+            layers.append(Convolution(name, module))
+        elif type(module) is nn.Linear and (flat or not layers):
+            layers.append(Dense(name, module))
+            flat = True
+        elif type(module) is nn.Flatten and module.start_dim == 1 and module.end_dim == -1:
+            flat = True
+        elif isinstance(last, Convolution) and not flat and _normalises(module, last):
+            eps = float(module.eps)  # type: ignore[arg-type]
+            layers[-1] = replace(last, norm_name=name, norm=module, eps=eps)
+        elif type(module) is nn.ReLU and last is not None and (flat == isinstance(last, Dense)):
+            layers[-1] = replace(last, relu=True)
+        elif _halves(module) and isinstance(last, Convolution) and not (flat or last.halve):
+            layers[-1] = replace(last, halve=True)
+        else:
+            return None
+    return tuple(layers) if layers and flat else None
+
+
+def _chain(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """What a module applies one after another, with names as in `named_modules`."""
+    if type(module) is not nn.Sequential or _has_hooks(module):
+        yield name, module
+        return
+    for child_name, child in module.named_children():
+        yield from _chain(f"{name}.{child_name}" if name else child_name, child)
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+    )
+
+
+def _plain(conv: nn.Conv2d) -> bool:
+    return (
+        conv.groups == 1
+        and conv.dilation == (1, 1)
+        and conv.padding_mode == "zeros"
+        and not isinstance(conv.padding, str)
+    )
+
+
+def _normalises(module: nn.Module, last: Convolution) -> bool:
+    """Whether a module normalises the outputs of a convolution as they are.
+
+    It is to have weights, and to move no statistics of its own.
+    """
+    if type(module) not in NORMS or last.norm is not None or last.relu or last.halve:
+        return False
+    moves = module.training and getattr(module, "running_mean", None) is not None
+    return module.weight is not None and not moves
+
+
+def _halves(module: nn.Module) -> bool:
+    return type(module) is nn.MaxPool2d and (
+        module.kernel_size in (2, (2, 2))
+        and module.stride in (2, (2, 2))
+        and module.padding in (0, (0, 0))
+        and module.dilation in (1, (1, 1))
+        and not (module.ceil_mode or module.return_indices)
+    )

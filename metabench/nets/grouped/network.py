@@ -1,0 +1,173 @@
+"""A chain of layers applied to T tasks at once, each with weights of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from metabench.nets.grouped.convolution import Geometry, convolve
+from metabench.nets.grouped.images import convolve_and_pool
+from metabench.nets.grouped.layers import Convolution, Dense, Layer, read
+from metabench.nets.grouped.normalisation import normalise, rescale, statistics
+from metabench.nets.grouped.patches import Patches
+from metabench.nets.norms import SupportNorm
+
+State = Mapping[str, Tensor]  # [T, *shape of the parameter or buffer]
+
+
+def grouped(network: nn.Module, state: State, x: Tensor) -> Grouped | None:
+    """A network made ready for T tasks' examples; None if it cannot be, or it is not worth it.
+
+    Args:
+        network: maps [N, *shape] to [N, D].
+        state: what tasks have of their own, by name; without weights among it they share one
+            network, and there is nothing to group.
+        x: [T, N, *shape].
+    """
+    layers = read(network)
+    if layers is None or not any(f"{layer.name}.weight" in state for layer in layers):
+        return None
+    if isinstance(layers[0], Convolution) and x.ndim != 5:
+        return None
+    return Grouped.of(layers, x)
+
+
+@dataclass(frozen=True, eq=False)
+class Grouped:
+    """Layers and the examples they are applied to, as often as a state is given.
+
+    Attributes:
+        layers: of the network.
+        tasks: T.
+        x: examples [N, T * C, H, W] with channels innermost, or [T, N, D] for dense layers.
+        patches: of the images, for the statistics of the first convolution; or None.
+    """
+
+    layers: tuple[Layer, ...]
+    tasks: int
+    x: Tensor
+    patches: Patches | None
+
+    @classmethod
+    def of(cls, layers: tuple[Layer, ...], x: Tensor) -> Grouped:
+        """Lay out T tasks' examples [T, N, *shape]."""
+        tasks, count = x.shape[:2]
+        first = layers[0]
+        if isinstance(first, Dense):
+            return cls(layers, tasks, x.flatten(2), None)
+        images = x.transpose(0, 1).reshape(count, -1, *x.shape[3:])
+        images = images.contiguous(memory_format=torch.channels_last)
+        patches = None if first.norm is None else Patches.of(x, first)
+        return cls(layers, tasks, images, patches)
+
+    def outputs(self, state: State, found: dict[str, Tensor] | None = None) -> Tensor:
+        """The network's outputs for every task, [T, N, D].
+
+        Args:
+            state: the tasks' own parameters and buffers.
+            found: takes up the statistics [T, C] that layers normalised by, by the names of
+                their buffers.
+        """
+        h = self.x
+        for layer in self.layers:
+            if isinstance(layer, Convolution):
+                h = self._convolution(layer, state, h, found)
+            else:
+                h = self._dense(layer, state, h)
+        return self._by_task(h)
+
+    def _convolution(
+        self, layer: Convolution, state: State, h: Tensor, found: dict[str, Tensor] | None
+    ) -> Tensor:
+        weight = self._own(layer.name, layer.conv, "weight", state)  # [T, O, C, h, w]
+        bias = None
+        if layer.conv.bias is not None:
+            bias = self._own(layer.name, layer.conv, "bias", state)
+        if layer.norm is None:
+            return self._affine(layer, h, weight, None if bias is None else _flat(bias))
+        gain = self._own(layer.norm_name, layer.norm, "weight", state)
+        offset = self._own(layer.norm_name, layer.norm, "bias", state)
+        used = self._known(layer, state, weight, bias)
+        y = None
+        if used is None:  # only the outputs tell
+            y = convolve(h, _flat(weight), self._geometry(layer))
+            if y[:, 0].numel() == 1:  # a single value has no variance: as in `norms.EpisodeNorm`
+                used = torch.zeros_like(gain), torch.full_like(gain, 1 - layer.eps)
+            elif layer.relu and found is None:
+                if bias is not None:  # it cancels out, and has a gradient of zero
+                    offset = offset + 0 * bias
+                return normalise(y, _flat(gain), _flat(offset), layer.eps, halve=layer.halve)
+            else:
+                mean, var = (value.view(self.tasks, -1) for value in statistics(y))
+                used = mean if bias is None else mean + bias, var
+        mean, var = used
+        if found is not None and isinstance(layer.norm, SupportNorm):
+            found |= {f"{layer.norm_name}.mean": mean, f"{layer.norm_name}.var": var}
+        scale = gain * (var + layer.eps).rsqrt()
+        shift = _flat(offset + (-mean if bias is None else bias - mean) * scale)
+        if y is None:
+            return self._affine(layer, h, weight * scale[..., None, None, None], shift)
+        return rescale(y, _flat(scale), shift, relu=layer.relu, halve=layer.halve)
+
+    def _affine(
+        self, layer: Convolution, h: Tensor, weight: Tensor, shift: Tensor | None
+    ) -> Tensor:
+        """A convolution whose normalisation is part of its weight and of what is added."""
+        geometry, relu, halve = self._geometry(layer), layer.relu, layer.halve
+        if layer is self.layers[0] and halve and not h.requires_grad:
+            y, halve = convolve_and_pool(h, _flat(weight), geometry), False
+        else:
+            y = convolve(h, _flat(weight), geometry)
+        return rescale(y, None, shift, relu=relu, halve=halve)
+
+    def _geometry(self, layer: Convolution) -> Geometry:
+        return Geometry(layer.stride, layer.padding, self.tasks)
+
+    def _dense(self, layer: Dense, state: State, h: Tensor) -> Tensor:
+        weight = self._own(layer.name, layer.linear, "weight", state)  # [T, O, D]
+        h = self._by_task(h)
+        if layer.linear.bias is None:
+            y = torch.bmm(h, weight.mT)
+        else:
+            bias = self._own(layer.name, layer.linear, "bias", state)
+            y = torch.baddbmm(bias.unsqueeze(1), h, weight.mT)
+        return y.relu() if layer.relu else y
+
+    def _known(
+        self, layer: Convolution, state: State, weight: Tensor, bias: Tensor | None
+    ) -> tuple[Tensor, Tensor] | None:
+        """Mean and variance [T, C] of a convolution's outputs, if they need not be computed."""
+        norm, name = layer.norm, layer.norm_name
+        assert norm is not None
+        for parts in (("mean", "var"), ("running_mean", "running_var")):
+            if all(
+                f"{name}.{part}" in state or getattr(norm, part, None) is not None for part in parts
+            ):
+                mean, var = (self._own(name, norm, part, state) for part in parts)
+                return mean, var
+        if layer is self.layers[0] and self.patches is not None:
+            mean, var = self.patches.statistics(weight)
+            return mean if bias is None else mean + bias, var
+        return None
+
+    def _own(self, name: str, module: nn.Module, part: str, state: State) -> Tensor:
+        """A parameter or buffer [T, ...]: the tasks' own, or that which they share."""
+        value = state.get(f"{name}.{part}")
+        if value is not None:
+            return value
+        shared: Tensor = getattr(module, part)
+        return shared.expand(self.tasks, *shared.shape)
+
+    def _by_task(self, h: Tensor) -> Tensor:
+        """[N, T * C, H, W] -> [T, N, C * H * W]; what is so already stays."""
+        return h.reshape(len(h), self.tasks, -1).transpose(0, 1) if h.ndim == 4 else h
+
+
+def _flat(value: Tensor) -> Tensor:
+    """[T, C] -> [T * C]; weights [T, O, C, h, w] -> [T * O, C, h, w], channels innermost."""
+    if value.ndim == 2:
+        return value.reshape(-1)
+    return value.movedim(2, -1).reshape(-1, *value.shape[3:], value.shape[2]).movedim(-1, 1)

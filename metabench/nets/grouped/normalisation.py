@@ -1,0 +1,220 @@
+"""Batch normalisation, ReLU and pooling in one, by the statistics of the batch itself.
+
+Normalisation is affine and increasing once the sign of its scale is taken into the image, so it
+may come after pooling: what is normalised, and what is kept for the derivatives, is then a
+quarter as large. Only the statistics need the whole image.
+
+In the comments y is an image, n the number of its values in a channel, x the normalised image
+(y - mean) * inv, and k = weight * inv; U puts pooled values back where they stood in the image.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.func import vjp
+from torch.nn import functional as F
+
+from metabench.nets.grouped.pooling import max_pool, pick, pool, put_back
+
+_ops = torch.ops.aten
+_OVER = (0, 2, 3)  # everything but channels
+
+
+def normalise(y: Tensor, weight: Tensor, bias: Tensor, eps: float, *, halve: bool) -> Tensor:
+    """Batch normalisation by the batch's own statistics, ReLU, and max-pooling 2x2 if asked for.
+
+    Args:
+        y: [N, C, H, W].
+        weight, bias: [C].
+        eps: added to the variance.
+        halve: pool.
+
+    Returns:
+        [N, C, H // 2, W // 2], or [N, C, H, W].
+
+    Source:
+        Ioffe and Szegedy 2015 (arXiv:1502.03167), algorithm 1.
+    """
+    y, weight = upright(y, weight)
+    out: Tensor = _Normalise.apply(y, weight, bias, eps, halve)  # type: ignore[no-untyped-call]
+    return out
+
+
+def rescale(
+    y: Tensor, scale: Tensor | None, shift: Tensor | None, *, relu: bool, halve: bool
+) -> Tensor:
+    """y * scale + shift, ReLU and max-pooling, as far as asked for; y [N, C, H, W], others [C]."""
+    if halve:
+        if scale is not None:
+            y, scale = upright(y, scale)
+        y = max_pool(y)
+    if scale is not None and shift is not None:
+        y = torch.addcmul(wide(shift), y, wide(scale))
+    elif shift is not None:
+        y = y + wide(shift)
+    return y.relu() if relu else y
+
+
+def statistics(y: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance of each channel, [C]."""
+    mean, var = _Statistics.apply(y)  # type: ignore[no-untyped-call]
+    return mean, var
+
+
+def upright(y: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """The same product of image and scale, with no scale below zero."""
+    below = scale < 0
+    if not bool(below.any()):
+        return y, scale
+    sign = 1 - 2 * below.to(scale.dtype)
+    return y * wide(sign), scale * sign
+
+
+def wide(values: Tensor) -> Tensor:
+    """[C] -> [1, C, 1, 1]."""
+    return values.view(1, -1, 1, 1)
+
+
+def _statistics(y: Tensor) -> tuple[Tensor, Tensor]:
+    # `torch.var_mean` takes thirty times as long where channels lie innermost.
+    mean, var = _ops.batch_norm_update_stats(y, None, None, 0.0)
+    return mean, var
+
+
+class _Statistics(Function):
+    @staticmethod
+    def forward(ctx: Any, y: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(y)
+        return _statistics(y)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        by_mean, by_var = grads
+        (y,) = ctx.saved_tensors
+        n = y.numel() // y.shape[1]
+        centred = y - y.mean(_OVER, keepdim=True)
+        return torch.addcmul(wide(by_mean / n), centred, wide(2 * by_var / n))
+
+
+class _Normalise(Function):
+    @staticmethod
+    def forward(
+        ctx: Any, y: Tensor, weight: Tensor, bias: Tensor, eps: float, halve: bool
+    ) -> Tensor:
+        mean, var = _statistics(y)
+        inv = (var + eps).rsqrt()
+        top, at = pool(y) if halve else (y, None)
+        scale = weight * inv
+        out = torch.addcmul(wide(bias - mean * scale), top, wide(scale)).relu_()
+        ctx.save_for_backward(y, weight, bias, top, out, at, mean, inv)
+        ctx.eps = eps
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        return (*_Derivatives.apply(grads[0], *ctx.saved_tensors, ctx.eps), None, None)  # type: ignore[no-untyped-call]
+
+
+class _Derivatives(Function):
+    """By y, weight and bias: U(k h) - k (sum h + x sum h x) / n, sum h x, sum h.
+
+    Here h is the cotangent of the output where that is positive, and x under a sum is taken at
+    the places that pooling chose.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        g_out: Tensor,
+        y: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        top: Tensor,
+        out: Tensor,
+        at: Tensor | None,
+        mean: Tensor,
+        inv: Tensor,
+        eps: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        h = _ops.threshold_backward(g_out, out, 0)
+        by_weight, by_bias = _sums(h, top, mean, inv)
+        k, n = weight * inv, y.numel() // y.shape[1]
+        of_y = -k * inv * by_weight / n
+        constant = -k * by_bias / n - of_y * mean
+        image = h * wide(k)
+        by_y = _plus_affine(image if at is None else put_back(image, at, y), y, of_y, constant)
+        saved = g_out, y, weight, bias, top, out, at, mean, inv, by_weight, by_bias
+        ctx.save_for_backward(*saved)
+        ctx.eps = eps
+        return by_y, by_weight, by_bias
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        v, a, b = grads  # cotangents of the derivatives by y, weight and bias
+        g_out, y, weight, bias, top, out, at, mean, inv, by_weight, by_bias = ctx.saved_tensors
+        if torch.is_grad_enabled():  # what follows is not to be differentiated again
+            again = _by_torch(g_out, y, weight, bias, ctx.eps, at is not None, grads)
+            return *again, *[None] * 7
+        h = _ops.threshold_backward(g_out, out, 0)
+        k, n = weight * inv, y.numel() // y.shape[1]
+        v = v.contiguous(memory_format=torch.channels_last)
+        v_x, v_sum = _sums(v, y, mean, inv)  # sum v x, sum v
+        v_top = v if at is None else pick(v, at)
+
+        of_x = a - k * v_x / n
+        shift = b - k * v_sum / n - of_x * inv * mean
+        inside = torch.addcmul(wide(shift), top, wide(of_x * inv)).addcmul_(v_top, wide(k))
+        g_g_out = _ops.threshold_backward(inside, out, 0)
+
+        by_k = (h * v_top).sum(_OVER) - (by_bias * v_sum + by_weight * v_x) / n
+        # The cotangent of x is X = U(of_x h) - k by_weight v / n; that of inv, as a factor of k,
+        # is weight * by_k. What follows takes both back to y.
+        of_v = -k * by_weight / n
+        x_sum = of_v * v_sum + of_x * by_bias
+        x_x = of_v * v_x + of_x * by_weight
+        of_y = -inv * inv * (x_x + weight * by_k * inv) / n
+        constant = -inv * x_sum / n - of_y * mean
+        image = h * wide(inv * of_x)
+        image = image if at is None else put_back(image, at, y)
+        g_y = _plus_affine(image, y, of_y, constant).addcmul_(v, wide(inv * of_v))
+        return g_g_out, g_y, inv * by_k, *[None] * 7
+
+
+def _by_torch(
+    g_out: Tensor,
+    y: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+    halve: bool,
+    cotangents: tuple[Tensor, ...],
+) -> tuple[Tensor, ...]:
+    """The second derivative from torch's own formulas, slower, which know further ones."""
+
+    def forward(y: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        out = F.batch_norm(y, None, None, weight, bias, training=True, eps=eps).relu()
+        return F.max_pool2d(out, 2) if halve else out
+
+    def first(g_out: Tensor, y: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
+        derivatives: tuple[Tensor, ...] = vjp(forward, y, weight, bias)[1](g_out)
+        return derivatives
+
+    second: tuple[Tensor, ...] = vjp(first, g_out, y, weight)[1](cotangents)
+    return second
+
+
+def _sums(h: Tensor, y: Tensor, mean: Tensor, inv: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum of h x and sum of h in each channel, in one pass."""
+    _, h_x, h_sum = _ops.native_batch_norm_backward(
+        h, y, None, None, None, mean, inv, True, 0.0, [False, True, True]
+    )
+    return h_x, h_sum
+
+
+def _plus_affine(image: Tensor, y: Tensor, of_y: Tensor, constant: Tensor) -> Tensor:
+    """image + of_y * y + constant, in place."""
+    return image.addcmul_(y, wide(of_y)).add_(wide(constant))

@@ -1,0 +1,52 @@
+"""Statistics of a convolution's outputs from its inputs alone.
+
+An output is a weighted sum of a patch, so its mean and variance follow from the patches' mean
+and covariance. For the first convolution of a network these are numbers of the images, the same
+at every inner step, and no statistics have to be taken of its large outputs.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from metabench.nets.grouped.layers import Convolution
+
+
+class Patches(NamedTuple):
+    """Patches of T tasks' images: their mean [T, P] and covariance [T, P, P]."""
+
+    mean: Tensor
+    covariance: Tensor
+
+    @classmethod
+    def of(cls, x: Tensor, layer: Convolution) -> Patches | None:
+        """The patches that a first convolution sees of images [T, N, C, H, W].
+
+        None where a patch has more values than the convolution has outputs: then it is quicker
+        to take the outputs' statistics. None of a single patch, which has no variance.
+        """
+        (height, width), (down, right) = layer.conv.kernel_size, layer.stride
+        size = x.shape[2] * height * width
+        if size > layer.conv.out_channels:
+            return None
+        tasks, count = x.shape[:2]
+        above, left = layer.padding
+        padded = F.pad(x.flatten(0, 1), (left, left, above, above))
+        patches = padded.unfold(2, height, down).unfold(3, width, right)  # [.., H', W', h, w]
+        patches = patches.permute(0, 1, 4, 5, 2, 3).reshape(tasks * count, size, -1)
+        if count * patches.shape[2] == 1:
+            return None
+        mean = patches.mean(2).view(tasks, count, size).mean(1)
+        patches = patches - mean.repeat_interleave(count, 0).unsqueeze(2)
+        products = torch.bmm(patches, patches.mT).view(tasks, count, size, size)
+        return cls(mean, products.mean(1) / patches.shape[2])
+
+    def statistics(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance [T, O] of the outputs, for weights [T, O, ...] of a patch's size."""
+        weight = weight.flatten(2)
+        mean = torch.bmm(weight, self.mean.unsqueeze(2)).squeeze(2)
+        return mean, (torch.bmm(weight, self.covariance) * weight).sum(2)

@@ -1,0 +1,80 @@
+"""Max-pooling 2x2 that is closed under differentiation and keeps channels innermost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+_ops = torch.ops.aten
+_WINDOW = [2, 2]
+
+
+def max_pool(x: Tensor) -> Tensor:
+    """The largest of each 2x2 window of [N, C, H, W]; an odd last row and column are dropped."""
+    y: Tensor = _MaxPool.apply(x)  # type: ignore[no-untyped-call]
+    return y
+
+
+def pool(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest of each window, and where in the image it stands."""
+    largest, at = _ops.max_pool2d_with_indices(x, _WINDOW, _WINDOW)
+    return largest, at
+
+
+def put_back(y: Tensor, at: Tensor, like: Tensor) -> Tensor:
+    """Zeros like an image, with pooled values where they stood."""
+    image: Tensor = _ops.max_pool2d_with_indices_backward(
+        y, like, _WINDOW, _WINDOW, [0, 0], [1, 1], False, at
+    )
+    return image
+
+
+def pick(x: Tensor, at: Tensor) -> Tensor:
+    """The values of an image at the places that pooling chose."""
+    picked = torch.gather(x.flatten(2), 2, at.flatten(2)).view(at.shape)
+    return picked.contiguous(memory_format=torch.channels_last)
+
+
+class _MaxPool(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        largest, at = pool(x)
+        ctx.save_for_backward(at)
+        ctx.like = torch.empty(0, dtype=x.dtype, device=x.device), x.shape
+        return largest
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        (at,) = ctx.saved_tensors
+        return _PutBack.apply(grads[0], at, *ctx.like)  # type: ignore[no-untyped-call]
+
+
+class _PutBack(Function):
+    @staticmethod
+    def forward(ctx: Any, gy: Tensor, at: Tensor, kind: Tensor, shape: torch.Size) -> Tensor:
+        ctx.save_for_backward(at)
+        like = torch.empty(
+            shape, dtype=kind.dtype, device=kind.device, memory_format=torch.channels_last
+        )
+        return put_back(gy, at, like)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        (at,) = ctx.saved_tensors
+        return _Pick.apply(grads[0], at), None, None, None  # type: ignore[no-untyped-call]
+
+
+class _Pick(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, at: Tensor) -> Tensor:
+        ctx.save_for_backward(at)
+        ctx.like = torch.empty(0, dtype=x.dtype, device=x.device), x.shape
+        return pick(x, at)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        (at,) = ctx.saved_tensors
+        return _PutBack.apply(grads[0], at, *ctx.like), None  # type: ignore[no-untyped-call]

@@ -1,0 +1,98 @@
+"""Any network for T tasks: mapped over them by torch, or, where that goes wrong, one by one."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.utils._pytree import tree_map
+
+State = Mapping[str, Tensor]  # [T, *shape of the parameter or buffer]
+Found = TypeVar("Found", Tensor, dict[str, Tensor])
+
+_STEP = 0.1
+_TOLERANCE = 1e-8  # in float64
+
+# What `is_right` has found, so that a network is tried only once.
+_known: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
+
+
+def over_tasks(
+    network: nn.Module, of_task: Callable[[State, Tensor], Found], state: State, x: Tensor
+) -> Found:
+    """What a function of one task's state and examples gives for each of T tasks, stacked.
+
+    Args:
+        network: what the function applies.
+        of_task: (state, x [N, *shape]) -> a tensor, or tensors by name.
+        state: of T tasks.
+        x: [T, N, *shape].
+    """
+    if network not in _known and not torch._C._are_functorch_transforms_active():
+        _known[network] = is_right(network, x)
+    if _known.get(network, True):
+        found: Found = vmap(of_task)(dict(state), x)
+        return found
+    return _one_by_one(of_task, state, x)
+
+
+def is_right(network: nn.Module, x: Tensor) -> bool:
+    """Whether a network that is mapped over tasks gives what it gives one after another.
+
+    Outputs and second-order gradients of a copy in float64 are compared, on two tasks of random
+    examples. A network may branch on its inputs, or use an operator that torch cannot map, or
+    maps wrongly.
+    """
+    generator = torch.Generator().manual_seed(0)
+    examples = torch.rand(2, 3, *x.shape[2:], generator=generator, dtype=torch.float64)
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        try:
+            tried = copy.deepcopy(network).to("cpu", torch.float64).requires_grad_()
+            mapped = _adapted_gradient(tried, lambda f, state: vmap(f)(state, examples))
+            plain = _adapted_gradient(tried, lambda f, state: _one_by_one(f, state, examples))
+        except Exception:  # whatever it is, this network is not to be mapped
+            return False
+    return all(
+        torch.allclose(one, other, rtol=_TOLERANCE, atol=_TOLERANCE)
+        for one, other in zip(mapped, plain, strict=True)
+    )
+
+
+def _adapted_gradient(
+    network: nn.Module, apply: Callable[[Callable[[State, Tensor], Tensor], State], Tensor]
+) -> list[Tensor]:
+    """Outputs after a gradient step of each task's own, and their gradient by where it began."""
+
+    def of_task(state: State, x: Tensor) -> Tensor:
+        output: Tensor = functional_call(network, dict(state), (x,))
+        return output
+
+    start = dict(network.named_parameters())
+    state = {name: value.expand(2, *value.shape) for name, value in start.items()}
+    outputs = apply(of_task, state)
+    if not start:
+        return [outputs]
+    grads = torch.autograd.grad(
+        outputs.square().mean(), list(state.values()), create_graph=True, materialize_grads=True
+    )
+    moved = {
+        name: value - _STEP * grad for (name, value), grad in zip(state.items(), grads, strict=True)
+    }
+    outputs = apply(of_task, moved)
+    by_start = torch.autograd.grad(
+        outputs.square().mean(), list(start.values()), materialize_grads=True
+    )
+    return [outputs, *by_start]
+
+
+def _one_by_one(of_task: Callable[[State, Tensor], Found], state: State, x: Tensor) -> Found:
+    found = [
+        of_task({name: value[t] for name, value in state.items()}, x[t]) for t in range(len(x))
+    ]
+    stacked: Found = tree_map(lambda *values: torch.stack(values), *found)
+    return stacked

@@ -1,0 +1,204 @@
+"""Which networks are read as layers, and that groups of tasks equal one task at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from nets import plain
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.utils import parametrizations
+
+from metabench.nets.cnn import cnn
+from metabench.nets.conv4 import conv4
+from metabench.nets.grouped.layers import read
+from metabench.nets.grouped.network import grouped
+from metabench.nets.mlp import mlp
+from metabench.nets.norms import NORMS, EpisodeNorm, RunningNorm, SupportNorm
+
+TASKS = 3
+
+
+def conv4_with_head(**params: object) -> nn.Sequential:
+    body = conv4((2, 9, 11), channels=20, **params)  # type: ignore[arg-type]
+    width = body(torch.rand(2, 2, 9, 11)).shape[1]
+    return nn.Sequential(body, nn.Linear(width, 3))
+
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    **{f"conv4[bn={bn}]": lambda bn=bn: conv4_with_head(bn=bn) for bn in NORMS},
+    **{
+        f"conv4[bn={bn},pool=false]": lambda bn=bn: conv4_with_head(bn=bn, pool=False)
+        for bn in NORMS
+    },
+    "conv4 without a head": lambda: conv4((2, 9, 11), channels=4, bn="episode"),
+    "cnn": lambda: nn.Sequential(cnn((2, 9, 11)), nn.Linear(128, 3)),
+    "mlp": lambda: nn.Sequential(mlp((2, 9, 11)), nn.Linear(40, 1, bias=False)),
+    "one dense layer": lambda: nn.Sequential(nn.Linear(11, 3)),
+    "torch's own norms, and biases before them": lambda: nn.Sequential(
+        nn.Conv2d(2, 4, 3),
+        nn.BatchNorm2d(4, track_running_stats=False),
+        nn.ReLU(),
+        nn.Conv2d(4, 5, (1, 3), padding=(0, 1)),
+        nn.BatchNorm2d(5),
+        nn.ReLU(),
+        nn.Conv2d(5, 6, 2, stride=(2, 1)),
+        EpisodeNorm(6),
+        nn.MaxPool2d((2, 2), 2),
+        nn.Conv2d(6, 3, 1),
+        SupportNorm(3),
+        nn.Flatten(),
+    ),
+    "pooling before ReLU, ReLU without normalisation": lambda: nn.Sequential(
+        nn.Conv2d(2, 20, 3), nn.MaxPool2d(2), nn.ReLU(), nn.Conv2d(20, 3, 2), nn.Flatten()
+    ),
+}
+
+every_network = pytest.mark.parametrize("name", NETWORKS)
+
+
+def made(name: str) -> nn.Module:
+    """A network whose statistics and weights are as after some training."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = NETWORKS[name]().double().eval()
+        for part in network.modules():
+            if isinstance(part, EpisodeNorm | nn.BatchNorm2d):
+                nn.init.uniform_(part.weight, -0.5, 1.5)
+                nn.init.uniform_(part.bias, -0.3, 0.3)
+            if isinstance(part, nn.BatchNorm2d) and part.running_mean is not None:
+                part.running_mean.uniform_(-0.2, 0.2)
+                part.running_var.uniform_(0.5, 1.5)  # type: ignore[union-attr]
+    return network
+
+
+def examples(count: int = 4, seed: int = 0) -> Tensor:
+    g = torch.Generator().manual_seed(seed)
+    return torch.rand(TASKS, count, 2, 9, 11, generator=g, dtype=torch.float64)
+
+
+def states(network: nn.Module) -> dict[str, Tensor]:
+    g = torch.Generator().manual_seed(1)
+    return {
+        name: p.detach() + 0.1 * torch.randn(TASKS, *p.shape, generator=g, dtype=p.dtype)
+        for name, p in network.named_parameters()
+    }
+
+
+def one_by_one(network: nn.Module, state: dict[str, Tensor], x: Tensor) -> Tensor:
+    return torch.stack(
+        [
+            functional_call(network, {n: v[t] for n, v in state.items()}, (x[t],))
+            for t in range(len(x))
+        ]
+    )
+
+
+def inputs_of(name: str, x: Tensor) -> Tensor:
+    return x.flatten(2)[:, :, :11] if name == "one dense layer" else x
+
+
+@every_network
+def test_outputs_equal_those_of_one_task_at_a_time(name: str) -> None:
+    network, x = made(name), inputs_of(name, examples())
+    state = states(network)
+    form = grouped(network, state, x)
+    assert form is not None
+    assert torch.allclose(form.outputs(state), one_by_one(network, state, x), atol=1e-10)
+
+
+@every_network
+def test_gradients_equal_those_of_one_task_at_a_time(name: str) -> None:
+    network, x = made(name), inputs_of(name, examples())
+    state = {n: v.requires_grad_() for n, v in states(network).items()}
+    form = grouped(network, state, x)
+    assert form is not None
+
+    def gradients(apply: Callable[[dict[str, Tensor]], Tensor]) -> list[Tensor]:
+        """First, and through a gradient step second."""
+        first = torch.autograd.grad(
+            apply(state).square().sum(), list(state.values()), create_graph=True
+        )
+        moved = {n: v - 0.1 * g for (n, v), g in zip(state.items(), first, strict=True)}
+        second = torch.autograd.grad(apply(moved).square().sum(), list(state.values()))
+        return [*first, *second]
+
+    theirs = gradients(lambda state: one_by_one(network, state, x))
+    for ours, expected in zip(gradients(form.outputs), theirs, strict=True):
+        assert (ours - expected).norm() <= 1e-10 * (1 + expected.norm())
+
+
+@every_network
+def test_weights_that_tasks_share_are_the_networks(name: str) -> None:
+    network, x = made(name), inputs_of(name, examples())
+    state = states(network)
+    last = [n for n in state if n.endswith("weight")][-1]
+    for owned in ({last: state[last]}, {n: v for n, v in state.items() if n != last}):
+        form = grouped(network, owned, x)
+        if form is not None:
+            expected = one_by_one(network, owned, x)
+            assert torch.allclose(form.outputs(owned), expected, atol=1e-10)
+
+
+def test_statistics_of_support_sets_are_those_that_the_layers_use() -> None:
+    network = made("conv4[bn=support]")
+    support, query, state = examples(), examples(5, seed=2), states(network)
+    form, found = grouped(network, state, support), {}
+    assert form is not None
+    form.outputs(state, found)
+    assert found
+    outputs = grouped(network, state, query).outputs({**state, **found})  # type: ignore[union-attr]
+    expected = one_by_one(network, {**state, **found}, query)
+    assert torch.allclose(outputs, expected, atol=1e-10)
+    for t in range(TASKS):
+        params = {n: v[t] for n, v in state.items()}
+        _, used = plain.forward(network, params, support[t])  # type: ignore[arg-type]
+        flat = [value for pair in used for value in pair]
+        for ours, theirs in zip(found.values(), flat, strict=True):
+            assert torch.allclose(ours[t], theirs, atol=1e-10)
+
+
+def test_tasks_without_weights_of_their_own_are_not_grouped() -> None:
+    network = made("conv4[bn=support]")
+    assert grouped(network, {}, examples()) is None
+    norms = {n: v for n, v in states(network).items() if ".1." in n}
+    assert norms
+    assert grouped(network, norms, examples()) is None
+
+
+class Doubled(nn.ReLU):
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
+def with_a_hook() -> nn.Module:
+    network = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Flatten())
+    network[1].register_forward_hook(lambda module, inputs, output: 2 * output)
+    return network
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        nn.Sequential(nn.Conv2d(2, 4, 3), Doubled(), nn.Flatten()),
+        nn.Sequential(nn.Conv2d(2, 4, 3, groups=2), nn.ReLU(), nn.Flatten()),
+        nn.Sequential(nn.Conv2d(2, 4, 3, padding="same"), nn.ReLU(), nn.Flatten()),
+        nn.Sequential(nn.Conv2d(2, 4, 3, dilation=2), nn.ReLU(), nn.Flatten()),
+        nn.Sequential(nn.Conv2d(2, 4, 3), nn.MaxPool2d(3), nn.Flatten()),
+        nn.Sequential(nn.Conv2d(2, 4, 3), nn.MaxPool2d(2, ceil_mode=True), nn.Flatten()),
+        nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), EpisodeNorm(4), nn.Flatten()),
+        nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4, affine=False), nn.Flatten()),
+        nn.Sequential(nn.Conv2d(2, 4, 3), RunningNorm(4).train(), nn.ReLU(), nn.Flatten()),
+        nn.Sequential(nn.Conv2d(2, 4, 3), nn.GroupNorm(2, 4), nn.ReLU(), nn.Flatten()),
+        nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU()),
+        nn.Sequential(parametrizations.weight_norm(nn.Conv2d(2, 4, 3)), nn.ReLU(), nn.Flatten()),
+        nn.Sequential(nn.ReLU(), nn.Linear(3, 3)),
+        nn.Sequential(nn.Flatten(), nn.Linear(3, 3), nn.Tanh()),
+        nn.Sequential(nn.Flatten()),
+        with_a_hook(),
+    ],
+)
+def test_what_is_not_known_to_the_last_detail_is_not_read(network: nn.Module) -> None:
+    assert read(network) is None

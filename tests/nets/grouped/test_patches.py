@@ -1,0 +1,49 @@
+"""Statistics of a convolution's outputs, against the outputs themselves."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from metabench.nets.grouped.layers import Convolution
+from metabench.nets.grouped.patches import Patches
+
+
+@pytest.mark.parametrize(
+    "conv",
+    [
+        nn.Conv2d(1, 9, 3, padding=1),
+        nn.Conv2d(2, 40, 3, stride=2, padding=(0, 1)),
+        nn.Conv2d(3, 20, (2, 3), stride=(1, 2), padding=1),
+    ],
+)
+def test_they_are_those_of_the_outputs(conv: nn.Conv2d) -> None:
+    g = torch.Generator().manual_seed(0)
+    x = torch.rand(2, 5, conv.in_channels, 7, 8, generator=g, dtype=torch.float64)
+    weight = torch.randn(2, *conv.weight.shape, generator=g, dtype=torch.float64)
+    patches = Patches.of(x, Convolution("0", conv))
+    assert patches is not None
+    mean, var = patches.statistics(weight)
+    for t in range(2):
+        y = nn.functional.conv2d(x[t], weight[t], None, conv.stride, conv.padding)
+        assert torch.allclose(mean[t], y.mean((0, 2, 3)))
+        assert torch.allclose(var[t], y.var((0, 2, 3), unbiased=False))
+
+
+def test_they_are_left_to_the_outputs_where_patches_are_larger() -> None:
+    assert Patches.of(torch.rand(1, 1, 3, 7, 7), Convolution("0", nn.Conv2d(3, 26, 3))) is None
+
+
+def test_images_without_ink_have_no_variance() -> None:
+    patches = Patches.of(torch.zeros(1, 4, 1, 8, 8), Convolution("0", nn.Conv2d(1, 9, 3)))
+    assert patches is not None
+    mean, var = patches.statistics(torch.randn(1, 9, 1, 3, 3))
+    assert not mean.any()
+    assert not var.any()
+
+
+def test_a_single_patch_has_no_statistics() -> None:
+    one = Convolution("0", nn.Conv2d(1, 9, 3))
+    assert Patches.of(torch.rand(2, 1, 1, 3, 3), one) is None
+    assert Patches.of(torch.rand(2, 2, 1, 3, 3), one) is not None

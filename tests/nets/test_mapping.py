@@ -1,0 +1,116 @@
+"""Networks of any kind for many tasks, and which of them torch maps rightly."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from metabench import Support, sgd_steps
+from metabench.nets import mapping
+from metabench.nets.norms import SupportNorm
+from metabench.nets.per_task import per_task, support_statistics
+
+
+class Branches(nn.Module):
+    """Takes another way for dark images: torch cannot map a branch on data."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bright, self.dark = nn.Linear(6, 3), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.bright(x) if x.mean() > 0.5 else self.dark(x)
+
+
+class Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.outer = nn.Linear(6, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.outer(x + torch.tanh(self.inner(x)))
+
+
+class WrongWhenMapped(Residual):
+    """Reads how many dimensions it is given, as torch shows them to it when it maps."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        mapped = torch._C._functorch.is_batchedtensor(x)
+        return super().forward(x) * (2 if mapped else 1)
+
+
+def examples(seed: int = 0) -> Tensor:
+    return torch.rand(4, 5, 6, generator=torch.Generator().manual_seed(seed))
+
+
+def states(network: nn.Module) -> dict[str, Tensor]:
+    g = torch.Generator().manual_seed(1)
+    return {
+        n: p.detach() + torch.randn(4, *p.shape, generator=g) for n, p in network.named_parameters()
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "right"), [(Residual, True), (Branches, False), (WrongWhenMapped, False)]
+)
+def test_whatever_a_network_does_each_task_is_answered_by_its_own(
+    kind: type[nn.Module], right: bool
+) -> None:
+    network, x = kind(), examples()
+    assert mapping.is_right(network, x) is right
+    x[1] = 0.1  # dark
+    state = states(network)
+    outputs = per_task(network, state, x)
+    for t in range(4):
+        expected = functional_call(network, {n: v[t] for n, v in state.items()}, (x[t],))
+        assert torch.allclose(outputs[t], expected, atol=1e-6)
+
+
+def test_what_cannot_be_mapped_takes_inner_steps_all_the_same() -> None:
+    network = Branches()
+    support = Support(examples(), torch.arange(5).remainder(3).expand(4, 5))
+    params = dict(network.named_parameters())
+    adapted = sgd_steps(network, params, support, 0.1, 2, second_order=True)
+    loss = per_task(network, adapted, support.x).square().sum()
+    grads = torch.autograd.grad(loss, list(params.values()), materialize_grads=True)
+    assert any(grad.abs().sum() > 0 for grad in grads)
+
+
+def test_a_network_is_tried_once_and_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+    is_right = mapping.is_right
+    monkeypatch.setattr(mapping, "is_right", lambda *given: tried.append(1) or is_right(*given))
+    network, before = Residual(), torch.get_rng_state()
+    weights = [p.clone() for p in network.parameters()]
+    for _ in range(3):
+        per_task(network, states(network), examples())
+    assert len(tried) == 1
+    assert torch.equal(torch.get_rng_state(), before)
+    for now, then in zip(network.parameters(), weights, strict=True):
+        assert torch.equal(now, then)
+        assert now.grad is None
+
+
+def test_a_network_without_parameters_is_tried_too() -> None:
+    assert mapping.is_right(nn.Flatten(), torch.rand(2, 3, 4, 4))
+
+
+class BranchesAndNorm(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(1, 2, 3), SupportNorm(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(self.conv(x))
+        return (y if x.mean() > 0.5 else -y).flatten(1)
+
+
+def test_statistics_are_collected_one_task_after_another_where_it_has_to_be() -> None:
+    network, x = BranchesAndNorm(), torch.rand(3, 4, 1, 5, 5)
+    found = support_statistics(network, {}, x)
+    for t in range(3):
+        mean, var = network.norm.statistics(network.conv(x[t]))
+        assert torch.allclose(found["norm.mean"][t], mean, atol=1e-6)
+        assert torch.allclose(found["norm.var"][t], var, atol=1e-6)
