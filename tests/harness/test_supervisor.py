@@ -40,7 +40,7 @@ def run(results: Path, *names: str, **options: Any) -> dict[str, Result]:
 
 
 def gone(pid: int) -> bool:
-    for _ in range(50):
+    for _ in range(300):
         try:
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
         except FileNotFoundError:
@@ -275,6 +275,21 @@ def test_a_results_folder_with_something_in_the_way_is_one_line(tmp_path: Path) 
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is so for every test")
+def test_a_system_that_wakes_nobody_when_a_process_ends_is_looked_at(
+    tmp_path: Path, monkeypatch
+) -> None:
+    def unknown(pid: int) -> int:
+        raise OSError
+
+    monkeypatch.setattr(os, "pidfd_open", unknown)
+    found = run(tmp_path, "honest", "exits-hard")
+    assert {name: result.status for name, result in found.items()} == {
+        "honest": "ok",
+        "exits-hard": "crashed",
+    }
+
+
 def test_cells_beside_another_run_are_contended(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where no other test runs anything
     library = Library(None)

@@ -86,10 +86,10 @@ class _Derivatives(Function):
         return g_gy, g_x, g_w, None, None
 
 
-def forward(x: Tensor, w: Tensor, geometry: Geometry) -> Tensor:
+def forward(x: Tensor, w: Tensor, geometry: Geometry, bias: Tensor | None = None) -> Tensor:
     """The convolution; autograd sees torch's own."""
     stride, padding, groups = geometry
-    y: Tensor = _ops.convolution(x, w, None, stride, padding, [1, 1], False, [0, 0], groups)
+    y: Tensor = _ops.convolution(x, w, bias, stride, padding, [1, 1], False, [0, 0], groups)
     return y
 
 

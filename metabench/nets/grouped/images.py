@@ -1,11 +1,13 @@
-"""The first convolution of a network and the pooling after it, a few images at a time.
+"""The first block of a network, a few images at a time: convolution, max-pooling, ReLU.
 
-Its outputs are the largest by far, and after pooling nobody needs them: of a few images they fit
-into the processor's cache, and of all of them they would be most of the memory that a task takes.
+The outputs of its convolution are the largest by far, and after pooling nobody needs them: of a
+few images they fit into the processor's cache, and of all of them they would be most of the
+memory that a task takes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -13,87 +15,108 @@ from torch import Tensor
 from torch.autograd import Function
 
 from metabench.nets.grouped.convolution import Geometry, by_weight, forward
-from metabench.nets.grouped.pooling import pick, pool, put_back
+from metabench.nets.grouped.pooling import pick, pool_into, put_back
 
+_ops = torch.ops.aten
 _BYTES = 2**22  # of outputs before pooling, at a time
+_OVER = (0, 2, 3)  # everything but channels
 
 
-def convolve_and_pool(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
-    """`max_pool(convolve(x, weight, geometry))` for images, by which nothing is differentiated.
+def first_block(x: Tensor, weight: Tensor, shift: Tensor, geometry: Geometry) -> Tensor:
+    """`relu(max_pool(convolve(x, weight, geometry) + shift))` for images.
 
     Args:
-        x: [N, groups * C, H, W], without a gradient.
+        x: [N, groups * C, H, W]; nothing is differentiated by it.
         weight: [groups * D, C, h, w].
+        shift: [groups * D].
         geometry: stride, padding and groups.
 
     Returns:
         [N, groups * D, H' // 2, W' // 2].
     """
-    y: Tensor = _ConvolveAndPool.apply(x, weight, geometry)  # type: ignore[no-untyped-call]
+    y: Tensor = _FirstBlock.apply(x, weight, shift, geometry)  # type: ignore[no-untyped-call]
     return y
 
 
-class _ConvolveAndPool(Function):
+class _FirstBlock(Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, w: Tensor, geometry: Geometry) -> Tensor:
-        pooled = [pool(forward(x[part], w, geometry)) for part in _parts(x, w, geometry)]
-        largest, at = (torch.cat(tensors) for tensors in zip(*pooled, strict=True))
-        ctx.save_for_backward(x, at)
+    def forward(ctx: Any, x: Tensor, w: Tensor, b: Tensor, geometry: Geometry) -> Tensor:
+        channels, height, width = _output_shape(x, w, geometry)
+        out = torch.empty(
+            (len(x), channels, height // 2, width // 2),
+            dtype=x.dtype,
+            device=x.device,
+            memory_format=torch.channels_last,
+        )
+        at = torch.empty_like(out, dtype=torch.int64)
+        for part in _parts(x, w, geometry):
+            pool_into(out[part], at[part], forward(x[part], w, geometry, b))
+            out[part].relu_()
+        ctx.save_for_backward(x, out, at)
         ctx.like, ctx.geometry = w.detach(), geometry
-        return largest
+        return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        x, at = ctx.saved_tensors
-        by_w = _ByWeight.apply(grads[0], x, at, ctx.like, ctx.geometry)  # type: ignore[no-untyped-call]
-        return None, by_w, None
+        saved = (*ctx.saved_tensors, ctx.like, ctx.geometry)
+        by_w, by_b = _Backward.apply(grads[0], *saved)  # type: ignore[no-untyped-call]
+        return None, by_w, by_b, None
 
 
-class _ByWeight(Function):
-    """The derivative by the weight, which is linear in that of the output."""
+class _Backward(Function):
+    """The derivatives by weight and shift, which are linear in that of the output."""
 
     @staticmethod
     def forward(
-        ctx: Any, g: Tensor, x: Tensor, at: Tensor, like: Tensor, geometry: Geometry
-    ) -> Tensor:
-        ctx.save_for_backward(x, at)
+        ctx: Any, g: Tensor, x: Tensor, out: Tensor, at: Tensor, like: Tensor, geometry: Geometry
+    ) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(x, out, at)
         ctx.like, ctx.geometry = like, geometry
-        total = torch.zeros_like(like)
+        shape = _output_shape(x, like, geometry)
+        by_w, by_b = torch.zeros_like(like), like.new_zeros(len(like))
         for part in _parts(x, like, geometry):
-            shape = (len(x[part]), *_output_shape(x, like, geometry))
-            image = g.new_empty(shape).to(memory_format=torch.channels_last)
-            total += by_weight(put_back(g[part], at[part], image), x[part], like, geometry)
-        return total
+            h = _ops.threshold_backward(g[part], out[part], 0)
+            image = torch.empty(
+                (len(h), *shape), dtype=g.dtype, device=g.device, memory_format=torch.channels_last
+            )
+            by_w += by_weight(put_back(h, at[part], image), x[part], like, geometry)
+            by_b += h.sum(_OVER)
+        return by_w, by_b
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        x, at = ctx.saved_tensors
-        along = _Along.apply(grads[0], x, at, ctx.geometry)  # type: ignore[no-untyped-call]
-        return along, None, None, None, None
+        along = _Along.apply(*grads, *ctx.saved_tensors, ctx.geometry)  # type: ignore[no-untyped-call]
+        return along, None, None, None, None, None
 
 
 class _Along(Function):
-    """The convolution by another weight, where pooling by the first one looks."""
+    """The block by another weight and shift, where pooling and ReLU look by the first ones."""
 
     @staticmethod
-    def forward(ctx: Any, u: Tensor, x: Tensor, at: Tensor, geometry: Geometry) -> Tensor:
-        ctx.save_for_backward(x, at)
+    def forward(
+        ctx: Any, u: Tensor, v: Tensor, x: Tensor, out: Tensor, at: Tensor, geometry: Geometry
+    ) -> Tensor:
+        ctx.save_for_backward(x, out, at)
         ctx.like, ctx.geometry = u.detach(), geometry
         u = u.contiguous(memory_format=torch.channels_last)
-        parts = _parts(x, u, geometry)
-        return torch.cat([pick(forward(x[part], u, geometry), at[part]) for part in parts])
+        along = torch.empty_like(out)
+        for part in _parts(x, u, geometry):
+            picked = pick(forward(x[part], u, geometry, v), at[part])
+            along[part] = _ops.threshold_backward(picked, out[part], 0)
+        return along
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        x, at = ctx.saved_tensors
-        by_u = _ByWeight.apply(grads[0], x, at, ctx.like, ctx.geometry)  # type: ignore[no-untyped-call]
-        return by_u, None, None, None
+        saved = (*ctx.saved_tensors, ctx.like, ctx.geometry)
+        by_u, by_v = _Backward.apply(grads[0], *saved)  # type: ignore[no-untyped-call]
+        return by_u, by_v, None, None, None, None
 
 
-def _parts(x: Tensor, w: Tensor, geometry: Geometry) -> list[slice]:
+def _parts(x: Tensor, w: Tensor, geometry: Geometry) -> Iterator[slice]:
     channels, height, width = _output_shape(x, w, geometry)
     size = max(1, _BYTES // (channels * height * width * x.element_size()))
-    return [slice(first, first + size) for first in range(0, len(x), size)]
+    for first in range(0, len(x), size):
+        yield slice(first, first + size)
 
 
 def _output_shape(x: Tensor, w: Tensor, geometry: Geometry) -> tuple[int, int, int]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from metabench.nets.grouped.convolution import Geometry, convolve
-from metabench.nets.grouped.images import convolve_and_pool
+from metabench.nets.grouped.images import first_block
 from metabench.nets.grouped.layers import Convolution, Dense, Layer, read
 from metabench.nets.grouped.normalisation import normalise, rescale, statistics
 from metabench.nets.grouped.patches import Patches
@@ -117,10 +117,10 @@ class Grouped:
     ) -> Tensor:
         """A convolution whose normalisation is part of its weight and of what is added."""
         geometry, relu, halve = self._geometry(layer), layer.relu, layer.halve
-        if layer is self.layers[0] and halve and not h.requires_grad:
-            y, halve = convolve_and_pool(h, _flat(weight), geometry), False
-        else:
-            y = convolve(h, _flat(weight), geometry)
+        if layer is self.layers[0] and relu and halve and not h.requires_grad:
+            shift = weight.new_zeros(weight.shape[:2]).flatten() if shift is None else shift
+            return first_block(h, _flat(weight), shift, geometry)
+        y = convolve(h, _flat(weight), geometry)
         return rescale(y, None, shift, relu=relu, halve=halve)
 
     def _geometry(self, layer: Convolution) -> Geometry:

@@ -24,6 +24,11 @@ def pool(x: Tensor) -> tuple[Tensor, Tensor]:
     return largest, at
 
 
+def pool_into(largest: Tensor, at: Tensor, x: Tensor) -> None:
+    """`pool` with memory for what it gives."""
+    _ops.max_pool2d_with_indices.out(x, _WINDOW, _WINDOW, out=largest, indices=at)
+
+
 def put_back(y: Tensor, at: Tensor, like: Tensor) -> Tensor:
     """Zeros like an image, with pooled values where they stood."""
     image: Tensor = _ops.max_pool2d_with_indices_backward(

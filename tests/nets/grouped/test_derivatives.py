@@ -68,25 +68,26 @@ def test_pooling_and_its_derivatives(shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("at_a_time", [1, 4 * 5 * 7 * 8 * 2, 2**22])
-def test_convolving_and_pooling_a_few_images_at_a_time(
+def test_the_first_block_a_few_images_at_a_time(
     at_a_time: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(images, "_BYTES", at_a_time)
     geometry = Geometry((1, 1), (1, 0), 2)
-    x, w = tensor(5, 4, 5, 9).detach(), tensor(4, 2, 3, 3, seed=1)
+    x = tensor(5, 4, 5, 9).detach()
+    w, shift = tensor(4, 2, 3, 3, seed=1), tensor(4, seed=2)
 
-    def of_weight(w: Tensor) -> Tensor:
-        return images.convolve_and_pool(x, w, geometry)
+    def ours(w: Tensor, shift: Tensor) -> Tensor:
+        return images.first_block(x, w, shift, geometry)
 
-    def expected(w: Tensor) -> Tensor:
-        return F.max_pool2d(F.conv2d(x, w, None, 1, (1, 0), 1, 2), 2)
+    def expected(w: Tensor, shift: Tensor) -> Tensor:
+        return F.max_pool2d(F.conv2d(x, w, shift, 1, (1, 0), 1, 2), 2).relu()
 
-    assert torch.allclose(of_weight(w), expected(w))
-    assert gradcheck(of_weight, (w,))
-    assert gradgradcheck(of_weight, (w,))
+    assert torch.allclose(ours(w, shift), expected(w, shift))
+    assert gradcheck(ours, (w, shift))
+    assert gradgradcheck(ours, (w, shift))
     values = []
-    for f in (of_weight, expected):
-        value = f(w).pow(4).sum()
+    for f in (ours, expected):
+        value = f(w, shift).pow(4).sum()
         for _ in range(3):
             (grad,) = torch.autograd.grad(value, w, create_graph=True)
             value = grad.pow(2).sum()
