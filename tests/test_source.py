@@ -172,7 +172,7 @@ def test_editing_what_a_learner_runs_on_changes_the_digest(name, core):
 
 
 def test_nothing_that_a_learner_process_runs_is_left_out():
-    code = "import sys, metabench.harness.worker; print(*sys.modules)"
+    code = "import sys, metabench.harness.worker, metabench.harness.serving; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.replace(".", "/") + ".py" for name in done.stdout.split()}
     assert "metabench/harness/outer_loop.py" in loaded

@@ -73,7 +73,7 @@ class Budget:
     @property
     def timing_seconds(self) -> float:
         """How long warm-up and sampling of each timing mode may take."""
-        return 0.5 if self.name == "smoke" else 5.0
+        return 0.25 if self.name == "smoke" else 5.0
 
     @property
     def probed_episodes(self) -> int:

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from metabench.harness.clock import no_gc, now, synchronize
 from metabench.learner import BatchedLearner, Support
-from metabench.results.spread import relative_spread
 
 _WINDOW = 5  # samples behind each of the medians that end the warm-up
 _AGREE = 0.05  # how close they are then
 _STEADY = 0.05  # IQR / median at which sampling ends
+_NOTHING = 1e-6  # seconds: times this close are equal, since calls of Python's alone differ so
 _ENOUGH, _MOST = 20, 1000  # samples
 _LEAST = 3  # samples, also where they take longer than the time there is
 
@@ -63,8 +63,8 @@ def time_both(learner: BatchedLearner, block: Block) -> Phases:
 def warm_up(run: Run, seconds: float) -> int:
     """Run until it is no longer getting quicker; returns how often that was.
 
-    That is when the medians of two successive windows of five samples agree within 5 % in
-    every phase, or when the time is over.
+    That is when the medians of two successive windows of five samples agree within 5 %, or a
+    microsecond, in every phase, or when the time is over.
     """
     found: list[Phases] = []
     start = now()
@@ -76,7 +76,9 @@ def warm_up(run: Run, seconds: float) -> int:
 def sample(run: Run, seconds: float) -> list[Phases]:
     """Run until the spread is small: 20 samples with IQR / median <= 5 % in every phase.
 
-    It ends too when the time is over, but not before three samples.
+    A phase that is over at once, as where `adapt` only hands the support set on, never gets
+    there: an IQR of a microsecond is small as well. It ends too when the time is over, but not
+    before three samples.
     """
     found: list[Phases] = []
     start = now()
@@ -95,10 +97,11 @@ def _settled(samples: list[Phases]) -> bool:
         np.median(samples[at : at + _WINDOW], axis=0)
         for at in (len(samples) - 2 * _WINDOW, len(samples) - _WINDOW)
     )
-    return bool((np.abs(last - before) <= _AGREE * before).all())
+    return bool((np.abs(last - before) <= np.maximum(_AGREE * before, _NOTHING)).all())
 
 
 def _steady(samples: list[Phases]) -> bool:
     if len(samples) < _ENOUGH or len(samples) % _WINDOW:
         return False
-    return all(relative_spread(phase) <= _STEADY for phase in zip(*samples, strict=True))
+    low, median, high = np.quantile(samples, (0.25, 0.5, 0.75), axis=0)
+    return bool((high - low <= np.maximum(_STEADY * median, _NOTHING)).all())

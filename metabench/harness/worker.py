@@ -7,21 +7,15 @@ supervisor notices.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 
-from metabench.doors import Doors
-from metabench.harness.base import Report
-from metabench.harness.clock import now
-from metabench.harness.limits import limit_memory
-from metabench.harness.messages import Batch, Channel, FromLearner, Measure, Progress, Start
-from metabench.harness.session import Session, failure, open_session
-from metabench.plugins import load_plugins
-
-_SECONDS_BETWEEN_REPORTS = 0.2
+from metabench.harness.messages import Channel
 
 
 def main() -> None:
@@ -30,7 +24,7 @@ def main() -> None:
     os.register_at_fork(after_in_child=channel.close)  # a plugin's child must not keep it open
     _die_with_supervisor(int(sys.argv[2]))
     try:
-        _serve(channel)
+        _serving()(channel)
     except (EOFError, BrokenPipeError):
         _end_group()  # the supervisor is gone, and nobody is left to tell
     # Threads or exit handlers of a plugin must not keep a finished cell waiting.
@@ -39,40 +33,18 @@ def main() -> None:
     os._exit(0)
 
 
-def _serve(channel: Channel) -> None:
-    session: Session | None = None
-    report = _throttled(channel)
-    while True:
-        order = channel.next_order()
-        reply: FromLearner
-        try:
-            if isinstance(order, Start):
-                if order.memory_limit is not None:
-                    limit_memory(order.memory_limit)
-                plugins = load_plugins(Doors(**order.doors))
-                session, reply = open_session(order, plugins, report)
-            elif isinstance(order, Measure) and session is not None:
-                reply = session.measure(order)
-            elif isinstance(order, Batch) and session is not None:
-                reply = session.answer(order)
-            else:
-                return
-        except BaseException as error:  # also SystemExit: plugins are not to end the process
-            reply = failure(error)
-        channel.send(reply)
+def _serving() -> Callable[[Channel], None]:
+    """Import what serves, and torch with it.
 
+    None of that is ever garbage. Left to itself, Python would look through it again and again,
+    a tenth of a second each time: while it is imported, and at every full collection after.
+    """
+    gc.disable()
+    from metabench.harness.serving import serve
 
-def _throttled(channel: Channel) -> Report:
-    """Report progress, but no more than a person can watch."""
-    last = -_SECONDS_BETWEEN_REPORTS
-
-    def report(fraction: float, values: dict[str, float | None]) -> None:
-        nonlocal last
-        if values or now() - last >= _SECONDS_BETWEEN_REPORTS:
-            last = now()
-            channel.send(Progress(fraction=fraction, values=values))
-
-    return report
+    gc.freeze()
+    gc.enable()
+    return serve
 
 
 def _die_with_supervisor(lifeline: int) -> None:

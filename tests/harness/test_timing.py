@@ -88,6 +88,16 @@ def test_steady_times_need_no_more_than_twenty_samples(monkeypatch) -> None:
     assert sample(lambda k: clock.run(0.01, 0.001), seconds=1) == [(0.01, 0.001)] * 20
 
 
+def test_a_phase_that_is_over_at_once_keeps_nobody_waiting(monkeypatch) -> None:
+    clock = Clock(monkeypatch)
+
+    def run(k: int) -> tuple[float, ...]:
+        return clock.run(0.01, 4e-7 * (1 + k % 3) + 1e-8 * (k // 5))
+
+    assert warm_up(run, seconds=1000) == 10
+    assert len(sample(run, seconds=1000)) == 20
+
+
 def test_one_unsteady_phase_is_sampled_until_the_time_is_over(monkeypatch) -> None:
     clock = Clock(monkeypatch)
     found = sample(lambda k: clock.run(0.01, 0.001 * (1 + k % 3)), seconds=1)
