@@ -29,7 +29,7 @@ def prepare(who: str, **setting: Any) -> Job:
     """Adapting to all tasks and predicting their queries."""
     case = Setting(**setting)
     contender, episodes = build(who, case), case.episodes()
-    return timed(lambda: contender.answer(episodes))
+    return timed(lambda: contender.answer(episodes), case.device)
 
 
 def rows(
@@ -44,7 +44,7 @@ def rows(
         Refused: a contender predicts something else.
     """
     against = [name for name in PEERS if present(name, options.peers)]
-    for case in cases(shots, steps, tasks):
+    for case in cases(shots, steps, tasks, device=options.device):
         check("logits", case, against, options)
         what = f"MAML, adapting and predicting {tasks} tasks, {case}"
         options.say(what)

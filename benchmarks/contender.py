@@ -23,6 +23,7 @@ from typing import Any, Literal
 from benchmarks import peers
 from benchmarks.options import Options, Refused
 from benchmarks.rounds import OURS, alternate
+from metabench.harness.clock import synchronize
 from metabench.harness.environment import ALLOCATOR
 
 ROOT = Path(__file__).parents[1]
@@ -53,12 +54,14 @@ class Spec:
     peers: str = ""
 
 
-def timed(work: Callable[[], object]) -> Job:
-    """A job of any function."""
+def timed(work: Callable[[], object], device: str = "cpu") -> Job:
+    """A job of any function; a device is idle when its clock starts and stops."""
 
     def job() -> float:
+        synchronize(device)
         start = time.perf_counter()
         work()
+        synchronize(device)
         return time.perf_counter() - start
 
     return job

@@ -1,4 +1,4 @@
-"""What this machine can do at most: `python -m benchmarks.limits`, JSON out."""
+"""What this machine can do at most: `python -m benchmarks.limits [THREADS [DEVICE]]`, JSON out."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from dataclasses import asdict, dataclass
 import torch
 from torch.nn import functional as F
 
-from benchmarks.contender import ROOT, surroundings
+from benchmarks.contender import ROOT, surroundings, timed
 from benchmarks.options import Options, Refused
 
 CHANNELS, SIDE = 64, 14  # of the second block, which has most of the arithmetic
-BATCHES = (16, 32, 75)  # small enough for the caches
+BATCHES = (16, 32, 75)  # small enough for a CPU's caches
+LARGE_BATCHES = (512, 2048)  # for an accelerator
 COPIED = 2**28  # bytes: larger than any cache
 SECONDS = 0.5  # of each measurement
 
@@ -45,7 +46,7 @@ def probe(options: Options) -> Limits:
     Raises:
         Refused: the probe failed.
     """
-    command = [sys.executable, "-m", "benchmarks.limits", str(options.threads)]
+    command = [sys.executable, "-m", "benchmarks.limits", str(options.threads), options.device]
     done = subprocess.run(
         command, capture_output=True, text=True, cwd=ROOT, env=surroundings(allocator=True)
     )
@@ -64,31 +65,33 @@ def best(options: Options) -> Limits:
 
 
 @torch.no_grad()
-def convolution_rate() -> float:
-    """The best rate of oneDNN's convolution over a few batch sizes."""
-    weight = torch.randn(CHANNELS, CHANNELS, 3, 3).to(memory_format=torch.channels_last)
+def convolution_rate(device: str) -> float:
+    """The best rate of torch's convolution over a few batch sizes."""
+    weight = torch.randn(CHANNELS, CHANNELS, 3, 3, device=device)
+    weight = weight.to(memory_format=torch.channels_last)
     rates = []
-    for batch in BATCHES:
-        x = torch.randn(batch, CHANNELS, SIDE, SIDE).to(memory_format=torch.channels_last)
+    for batch in BATCHES if device == "cpu" else LARGE_BATCHES:
+        x = torch.randn(batch, CHANNELS, SIDE, SIDE, device=device)
+        x = x.to(memory_format=torch.channels_last)
         operations = 2 * 9 * CHANNELS**2 * SIDE**2 * batch
-        rates.append(operations / _best(lambda x=x: F.conv2d(x, weight, padding=1)))
+        rates.append(operations / _best(lambda x=x: F.conv2d(x, weight, padding=1), device))
     return max(rates)
 
 
-def copy_rate() -> float:
+def copy_rate(device: str) -> float:
     """Bytes read and written a second by a copy."""
-    source = torch.ones(COPIED // 4)
+    source = torch.ones(COPIED // 4, device=device)
     target = torch.empty_like(source)
-    return 2 * COPIED / _best(lambda: target.copy_(source))
+    return 2 * COPIED / _best(lambda: target.copy_(source), device)
 
 
-def _best(work: Callable[[], object]) -> float:
+def _best(work: Callable[[], object], device: str) -> float:
     """Seconds of the quickest call within a while."""
-    work()
+    job = timed(work, device)
+    job()
     quickest, end = float("inf"), time.perf_counter() + SECONDS
-    while (start := time.perf_counter()) < end:
-        work()
-        quickest = min(quickest, time.perf_counter() - start)
+    while time.perf_counter() < end:
+        quickest = min(quickest, job())
     return quickest
 
 
@@ -96,7 +99,8 @@ def main() -> None:
     """Print what was found."""
     if sys.argv[1:]:
         torch.set_num_threads(int(sys.argv[1]))
-    print(json.dumps(asdict(Limits(convolution_rate(), copy_rate()))))
+    device = sys.argv[2] if sys.argv[2:] else "cpu"
+    print(json.dumps(asdict(Limits(convolution_rate(device), copy_rate(device)))))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def prepare(who: str, **setting: Any) -> Job:
     """A contender's outer update."""
     case = Setting(**setting)
     contender, episodes = build(who, case), case.episodes()
-    return timed(lambda: contender.meta_step(episodes))
+    return timed(lambda: contender.meta_step(episodes), case.device)
 
 
 def rows(
@@ -47,7 +47,8 @@ def rows(
     """
     against = [name for name in PEERS if present(name, options.peers)]
     name = f"{'Meta-SGD' if meta_sgd else 'MAML'}, {'first' if first_order else 'second'} order"
-    for case in cases(shots, steps, tasks, meta_sgd=meta_sgd, first_order=first_order):
+    others = {"meta_sgd": meta_sgd, "first_order": first_order, "device": options.device}
+    for case in cases(shots, steps, tasks, **others):
         check("meta-gradient", case, against, options)
         options.say(f"{name}, {case}")
         ours, tuned, untuned = race("benchmarks.maml", case.as_json(), against, options)

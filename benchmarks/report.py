@@ -63,8 +63,8 @@ def notes(found: Limits, options: Options) -> str:
         f"Medians of {options.rounds} rounds in fresh processes, {options.repeats} repetitions "
         f"each, {options.threads} threads; ratios within a round, then the median (and range) "
         "over rounds. Peers have our allocator settings, except where it says 'as started'.",
-        f"{cpu_model()}, {cores()} cores; convolution {found.convolution / 1e9:.0f} GFLOP/s, "
-        f"copy {found.copy / 1e9:.1f} GB/s.",
+        f"{cpu_model()}, {cores()} cores, device {options.device}; convolution "
+        f"{found.convolution / 1e9:.0f} GFLOP/s, copy {found.copy / 1e9:.1f} GB/s.",
     ]
     for name, package in peers.PACKAGES.items():
         if peers.present(name, options.peers):
@@ -90,6 +90,7 @@ def document(rows: Sequence[Row], found: Limits, options: Options) -> dict[str, 
         "rounds": options.rounds,
         "repeats": options.repeats,
         "threads": options.threads,
+        "device": options.device,
         "peers": {
             package.requirement: package.patches
             for name, package in peers.PACKAGES.items()

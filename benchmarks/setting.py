@@ -29,6 +29,7 @@ class Setting:
         double: in float64.
         side: of the images; at least 16, so that every block halves.
         channels: of the network.
+        device: of everything.
     """
 
     shot: int = 1
@@ -42,6 +43,7 @@ class Setting:
     double: bool = False
     side: int = 28
     channels: int = 64
+    device: str = "cpu"
 
     def __str__(self) -> str:
         return f"{self.way}-way {self.shot}-shot, {self.steps} step{'s' * (self.steps != 1)}"
@@ -61,6 +63,7 @@ class Setting:
             input_shape=(1, self.side, self.side),
             way=self.way,
             shot=self.shot,
+            device=self.device,
             seed=SEED,
             backbones={backbone.name: backbone for backbone in BACKBONES},
         )
@@ -72,6 +75,7 @@ class Setting:
         def labelled(each: int) -> Support:
             shape = (self.tasks, self.way * each, 1, self.side, self.side)
             x = torch.rand(shape, generator=generator, dtype=torch.float64).to(self.dtype)
-            return Support(x, torch.arange(self.way).repeat(self.tasks, each))
+            y = torch.arange(self.way).repeat(self.tasks, each)
+            return Support(x.to(self.device), y.to(self.device))
 
         return Episodes(labelled(self.shot), labelled(self.query), self.way)

@@ -32,7 +32,7 @@ def conv4(
     layers.append(nn.Flatten())
     if head:
         layers.append(nn.Linear(inputs * side**2, setting.way))
-    network = nn.Sequential(*layers).to(setting.dtype)
+    network = nn.Sequential(*layers).to(setting.device, setting.dtype)
     theirs, own = network.state_dict(), ours.state_dict()
     with torch.no_grad():
         for value, start in zip(theirs.values(), own.values(), strict=True):

@@ -15,8 +15,8 @@ from benchmarks.options import Options, Refused
 def test_both_rates_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "SECONDS", 0.01)
     monkeypatch.setattr(limits, "COPIED", 2**16)
-    assert limits.convolution_rate() > 0
-    assert limits.copy_rate() > 0
+    assert limits.convolution_rate("cpu") > 0
+    assert limits.copy_rate("cpu") > 0
 
 
 def test_the_best_of_all_probes_counts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -80,6 +81,17 @@ def test_one_outer_update_changes_everything_that_is_learned(
     assert loss == pytest.approx(torch.tensor(3.0).log().item(), abs=1.0)
     for name, value in learnables(learner).items():
         assert not torch.equal(value, before[name]), name
+
+
+@both
+def test_an_update_in_parts_is_the_same_update(learner_type: type[Maml]) -> None:
+    whole, parts = build(learner_type), build(learner_type)
+    parts.task = replace(parts.task, tasks_at_once=2)
+    losses = [learner.meta_step(episodes_for(learner)) for learner in (whole, parts)]
+    assert (whole.tasks_at_once, parts.tasks_at_once) == (3, 2)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-12)
+    for one, other in zip(learnables(whole).values(), learnables(parts).values(), strict=True):
+        assert torch.allclose(one, other, atol=1e-10)
 
 
 def test_step_sizes_start_equal_and_are_part_of_the_state() -> None:

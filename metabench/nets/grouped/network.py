@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -42,14 +43,14 @@ class Grouped:
     Attributes:
         layers: of the network.
         tasks: T.
-        x: examples [N, T * C, H, W] with channels innermost, or [T, N, D] for dense layers.
-        patches: of the images, for the statistics of the first convolution; or None.
+        examples: [T, N, *shape].
+        x: the same as [N, T * C, H, W] with channels innermost, or [T, N, D] for dense layers.
     """
 
     layers: tuple[Layer, ...]
     tasks: int
+    examples: Tensor
     x: Tensor
-    patches: Patches | None
 
     @classmethod
     def of(cls, layers: tuple[Layer, ...], x: Tensor) -> Grouped:
@@ -57,11 +58,18 @@ class Grouped:
         tasks, count = x.shape[:2]
         first = layers[0]
         if isinstance(first, Dense):
-            return cls(layers, tasks, x.flatten(2), None)
+            return cls(layers, tasks, x, x.flatten(2))
         images = x.transpose(0, 1).reshape(count, -1, *x.shape[3:])
-        images = images.contiguous(memory_format=torch.channels_last)
-        patches = None if first.norm is None else Patches.of(x, first)
-        return cls(layers, tasks, images, patches)
+        # A copy, because images of one channel are channels innermost as they are, and lead to
+        # outputs that are not, which pooling takes twenty times as long for.
+        images = images.clone(memory_format=torch.channels_last)
+        return cls(layers, tasks, x, images)
+
+    @cached_property
+    def patches(self) -> Patches | None:
+        """What the first convolution sees, for the statistics of its outputs."""
+        first = self.layers[0]
+        return Patches.of(self.examples, first) if isinstance(first, Convolution) else None
 
     def outputs(self, state: State, found: dict[str, Tensor] | None = None) -> Tensor:
         """The network's outputs for every task, [T, N, D].
