@@ -60,7 +60,7 @@ class FeatureCache:
         return features.reshape(*x.shape[: x.ndim - len(self._shape)], *features.shape[1:])
 
     def moved(self) -> bool:
-        """Whether some of what is kept, embedded anew and alone, has other features now.
+        """Whether some of what is kept, embedded anew without the rest, has other features now.
 
         Every call takes other examples. It is so if an example's features hang on its company,
         or if the learner has changed since.
@@ -72,7 +72,7 @@ class FeatureCache:
         self._checks += 1
         before = self._features.at(places % kept)
         now = self._run(self._examples.at(places % kept))
-        largest = float(before.abs().max())
+        largest = float(before.abs().nan_to_num(0, 0, 0).max())
         return not torch.allclose(now, before, rtol=0, atol=_MOVED * largest)
 
     def _add(self, keys: list[int], examples: Tensor) -> None:

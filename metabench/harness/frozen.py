@@ -1,7 +1,8 @@
 """Test episodes answered with a learner's frozen features kept, as long as that is safe.
 
-A wrong number is worse than a slow one: whatever kept features could change is looked for, and
-where it is found the learner embeds the images of every episode anew.
+A wrong number is worse than a slow one: features that hang on their company in the first batch,
+or that change with time, are looked for, and where they are found the learner embeds the images of
+every episode anew.
 """
 
 from __future__ import annotations

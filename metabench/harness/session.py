@@ -120,13 +120,16 @@ class Session:
         def plain() -> Logits:
             return self._room.run(parts, count)
 
+        def cached() -> Logits:
+            return parts(max(1, count // 2) if self._room.halved else count)
+
         def images() -> Tensor:
             both = (to_float(x, task.device).flatten(0, 1) for x in (support_x, query_x))
             return torch.cat(list(both))
 
         # Where memory is short, none is spent on features.
         if batch.keep_features and not self._room.halved:
-            logits = self._frozen.answer(plain, lambda: parts(count), images)
+            logits = self._frozen.answer(plain, cached, images)
         else:
             logits = plain()
         return Outputs(Array.of(logits), halved=self._room.halved)

@@ -18,8 +18,16 @@ Found = TypeVar("Found", Tensor, dict[str, Tensor])
 _STEP = 0.1
 _TOLERANCE = 1e-8  # in float64
 
-# What `is_right` has found, so that a network is tried only once.
-_known: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
+# What `is_right` has found, so that a network is tried only once in each of its modes.
+_known: WeakKeyDictionary[nn.Module, dict[tuple[bool, ...], bool]] = WeakKeyDictionary()
+
+
+def call(network: nn.Module, state: State, x: Tensor) -> Tensor:
+    """A network's output with parameters and buffers of one task in place of its own."""
+    # Where a module occurs twice, torch would put a plain tensor back for its parameters.
+    once = len(list(network.modules())) == len(list(network.named_modules(remove_duplicate=False)))
+    output: Tensor = functional_call(network, dict(state), (x,), tie_weights=once)
+    return output
 
 
 def over_tasks(
@@ -33,11 +41,16 @@ def over_tasks(
         state: of T tasks.
         x: [T, N, *shape].
     """
-    if network not in _known and not torch._C._are_functorch_transforms_active():
-        _known[network] = is_right(network, x)
-    if _known.get(network, True):
-        found: Found = vmap(of_task)(dict(state), x)
-        return found
+    known = _known.setdefault(network, {})
+    modes = tuple(part.training for part in network.modules())
+    if modes not in known and not torch._C._are_functorch_transforms_active():
+        known[modes] = is_right(network, x)
+    if known.get(modes, True):
+        try:
+            found: Found = vmap(of_task)(dict(state), x)
+            return found
+        except RuntimeError:  # such examples take another way through the network
+            known[modes] = False
     return _one_by_one(of_task, state, x)
 
 
@@ -49,8 +62,8 @@ def is_right(network: nn.Module, x: Tensor) -> bool:
     maps wrongly.
     """
     generator = torch.Generator().manual_seed(0)
-    examples = torch.rand(2, 3, *x.shape[2:], generator=generator, dtype=torch.float64)
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+    with torch.inference_mode(False), torch.random.fork_rng(devices=[]), torch.enable_grad():
+        examples = torch.rand(2, 3, *x.shape[2:], generator=generator, dtype=torch.float64)
         try:
             tried = copy.deepcopy(network).to("cpu", torch.float64).requires_grad_()
             mapped = _adapted_gradient(tried, lambda f, state: vmap(f)(state, examples))
@@ -69,8 +82,7 @@ def _adapted_gradient(
     """Outputs after a gradient step of each task's own, and their gradient by where it began."""
 
     def of_task(state: State, x: Tensor) -> Tensor:
-        output: Tensor = functional_call(network, dict(state), (x,))
-        return output
+        return call(network, state, x)
 
     start = dict(network.named_parameters())
     state = {name: value.expand(2, *value.shape) for name, value in start.items()}

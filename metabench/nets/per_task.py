@@ -13,10 +13,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from metabench.nets.grouped.network import Grouped, grouped
-from metabench.nets.mapping import State, over_tasks
+from metabench.nets.mapping import State, call, over_tasks
 from metabench.nets.norms import SupportNorm, normalises_by_task
 
 
@@ -46,8 +45,7 @@ def outputs_on(network: nn.Module, state: State, x: Tensor) -> Callable[[State],
         return form.outputs
 
     def of_task(state: State, x: Tensor) -> Tensor:
-        output: Tensor = functional_call(network, dict(state), (x,))
-        return output
+        return call(network, state, x)
 
     return lambda state: over_tasks(network, of_task, state, x)
 
@@ -77,7 +75,7 @@ def support_statistics(network: nn.Module, state: State, x: Tensor) -> dict[str,
         try:
             for norm in norms.values():
                 norm.collecting = True
-            functional_call(network, dict(state), (x,))
+            call(network, state, x)
             used = {name: norm.collected for name, norm in norms.items()}
         finally:
             for norm in norms.values():

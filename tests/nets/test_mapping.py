@@ -114,3 +114,59 @@ def test_statistics_are_collected_one_task_after_another_where_it_has_to_be() ->
         mean, var = network.norm.statistics(network.conv(x[t]))
         assert torch.allclose(found["norm.mean"][t], mean, atol=1e-6)
         assert torch.allclose(found["norm.var"][t], var, atol=1e-6)
+
+
+def shared_layer() -> nn.Module:
+    layer = nn.Linear(6, 6)
+    return nn.Sequential(nn.Flatten(), layer, nn.Tanh(), layer, nn.Linear(6, 3))
+
+
+def tied_layers() -> nn.Module:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 6))
+    network[3].weight = network[1].weight
+    return network
+
+
+@pytest.mark.parametrize("build", [shared_layer, tied_layers])
+def test_layers_that_share_parameters_are_the_same_network_after(build) -> None:
+    network, x = build(), examples()
+    own = dict(network.named_parameters(remove_duplicate=False))
+    state = states(network)
+    outputs = per_task(network, state, x)
+    for name, parameter in network.named_parameters(remove_duplicate=False):
+        assert parameter is own[name]
+    for t in range(4):
+        alone = build()
+        alone.load_state_dict({n: v[t] for n, v in state.items()}, strict=False)
+        assert torch.allclose(outputs[t], alone(x[t]), atol=1e-5)
+
+
+def test_a_network_is_tried_in_each_of_its_modes() -> None:
+    network, x = nn.Sequential(nn.Linear(6, 6), nn.Dropout(), nn.Linear(6, 3)).eval(), examples()
+    state = states(network)
+    per_task(network, state, x)
+    network.train()  # torch does not map what is random
+    assert per_task(network, state, x).shape == (4, 5, 3)
+
+
+class BranchesOnMany(Residual):
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x)
+        return y if len(x) < 4 or x.mean() > 0 else -y
+
+
+def test_what_is_found_out_late_is_done_one_by_one() -> None:
+    network, x = BranchesOnMany(), examples()
+    assert mapping.is_right(network, x)
+    state = states(network)
+    outputs = per_task(network, state, x)
+    for t in range(4):
+        expected = functional_call(network, {n: v[t] for n, v in state.items()}, (x[t],))
+        assert torch.allclose(outputs[t], expected, atol=1e-6)
+
+
+def test_a_network_is_tried_within_inference_mode_too() -> None:
+    network, x = Residual(), examples()
+    with torch.inference_mode():
+        per_task(network, states(network), x)
+    assert list(mapping._known[network].values()) == [True]

@@ -41,7 +41,7 @@ def test_each_task_is_answered_with_its_own_parameters(bn: str) -> None:
     outputs = per_task(network, state, x)
     for t in range(4):
         expected, _ = plain.forward(network, {n: v[t] for n, v in state.items()}, x[t])
-        assert torch.allclose(outputs[t], expected, atol=1e-12)
+        assert torch.allclose(outputs[t], expected, rtol=1e-10, atol=1e-12)
 
 
 @every_norm
@@ -50,7 +50,7 @@ def test_without_parameters_of_their_own_tasks_share_the_networks(bn: str) -> No
     outputs = per_task(network, {}, x)
     for t in range(3):
         expected, _ = plain.forward(network, dict(network.named_parameters()), x[t])
-        assert torch.allclose(outputs[t], expected, atol=1e-12)
+        assert torch.allclose(outputs[t], expected, rtol=1e-10, atol=1e-12)
 
 
 def test_statistics_are_those_of_each_support_set_and_normalise_its_queries() -> None:
@@ -64,10 +64,10 @@ def test_statistics_are_those_of_each_support_set_and_normalise_its_queries() ->
         params = {n: v[t] for n, v in state.items()}
         _, used = plain.forward(network, params, support[t])
         for i, (mean, var) in enumerate(used):
-            assert torch.allclose(statistics[f"{names[i]}.mean"][t], mean, atol=1e-12)
-            assert torch.allclose(statistics[f"{names[i]}.var"][t], var, atol=1e-12)
+            assert torch.allclose(statistics[f"{names[i]}.mean"][t], mean, rtol=1e-10, atol=1e-12)
+            assert torch.allclose(statistics[f"{names[i]}.var"][t], var, rtol=1e-10, atol=1e-12)
         expected, _ = plain.forward(network, params, query[t], used)
-        assert torch.allclose(outputs[t], expected, atol=1e-12)
+        assert torch.allclose(outputs[t], expected, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("bn", ["episode", "running", "none"])
@@ -93,7 +93,7 @@ def test_a_single_value_is_normalised_to_itself(bn: str) -> None:
     assert network(lone).isfinite().all()
     norm = EpisodeNorm(3).double()
     value = torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64).reshape(1, 3, 1, 1)
-    assert torch.allclose(norm(value), value, atol=1e-12)
+    assert torch.allclose(norm(value), value, rtol=1e-10, atol=1e-12)
 
 
 @every_norm
@@ -108,7 +108,7 @@ def test_embedding_keeps_leading_dimensions(leading: tuple[int, ...]) -> None:
     one_by_one = torch.stack([module(image[None])[0] for image in x.reshape(-1, 1, 8, 8)])
     features = embed(module, x, (1, 8, 8))
     assert features.shape == (*leading, 64)
-    assert torch.allclose(features.reshape(-1, 64), one_by_one, atol=1e-12)
+    assert torch.allclose(features.reshape(-1, 64), one_by_one, rtol=1e-10, atol=1e-12)
 
 
 @every_norm
@@ -116,7 +116,7 @@ def test_embedding_keeps_tasks_apart(bn: str) -> None:
     body, x = plain.small_network(bn)[0], images(3, 6)
     features = embed(body, x, (1, 8, 8))
     for t in range(3):
-        assert torch.allclose(features[t], body(x[t]), atol=1e-12)
+        assert torch.allclose(features[t], body(x[t]), rtol=1e-10, atol=1e-12)
 
 
 def test_torchs_batch_norm_without_running_statistics_keeps_tasks_apart_too() -> None:
@@ -128,7 +128,7 @@ def test_torchs_batch_norm_without_running_statistics_keeps_tasks_apart_too() ->
     assert normalises_by_task(body)
     features = embed(body, x, (1, 8, 8))
     for t in range(3):
-        assert torch.allclose(features[t], body(x[t]), atol=1e-12)
+        assert torch.allclose(features[t], body(x[t]), rtol=1e-10, atol=1e-12)
 
 
 def test_which_networks_have_running_statistics() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from torch import nn
+from torch.nn.modules import module as everywhere
 
 from metabench.nets.norms import EpisodeNorm, RunningNorm, SupportNorm
 
@@ -63,17 +64,16 @@ def read(network: nn.Module) -> tuple[Layer, ...] | None:
     """
     layers: list[Layer] = []
     flat = False
-    if type(network) is not nn.Sequential:
+    if type(network) is not nn.Sequential or _shares(network):
         return None
     for name, module in _chain("", network):
         last = layers[-1] if layers else None
-        if _has_hooks(module):
+        if _is_altered(module):
             return None
         if type(module) is nn.Conv2d and _plain(module) and not flat:
             layers.append(Convolution(name, module))
-        elif type(module) is nn.Linear and (flat or not layers):
+        elif type(module) is nn.Linear and flat:
             layers.append(Dense(name, module))
-            flat = True
         elif type(module) is nn.Flatten and module.start_dim == 1 and module.end_dim == -1:
             flat = True
         elif isinstance(last, Convolution) and not flat and _normalises(module, last):
@@ -90,19 +90,34 @@ def read(network: nn.Module) -> tuple[Layer, ...] | None:
 
 def _chain(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """What a module applies one after another, with names as in `named_modules`."""
-    if type(module) is not nn.Sequential or _has_hooks(module):
+    if type(module) is not nn.Sequential or _is_altered(module):
         yield name, module
         return
-    for child_name, child in module.named_children():
+    for child_name, child in module._modules.items():  # `named_children` leaves repeated ones out
+        assert child is not None
         yield from _chain(f"{name}.{child_name}" if name else child_name, child)
 
 
-def _has_hooks(module: nn.Module) -> bool:
-    return bool(
-        module._forward_hooks
-        or module._forward_pre_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
+def _shares(network: nn.Module) -> bool:
+    """Whether a parameter has two names, of which a state has the first."""
+    names = [name for name, _ in network.named_parameters(remove_duplicate=False)]
+    return len(names) > len(dict(network.named_parameters()))
+
+
+def _is_altered(module: nn.Module) -> bool:
+    """Whether a module does something else than its type says."""
+    return "forward" in vars(module) or any(
+        hooks
+        for hooks in (
+            module._forward_hooks,
+            module._forward_pre_hooks,
+            module._backward_hooks,
+            module._backward_pre_hooks,
+            everywhere._global_forward_hooks,
+            everywhere._global_forward_pre_hooks,
+            everywhere._global_backward_hooks,
+            everywhere._global_backward_pre_hooks,
+        )
     )
 
 
@@ -123,7 +138,7 @@ def _normalises(module: nn.Module, last: Convolution) -> bool:
     if type(module) not in NORMS or last.norm is not None or last.relu or last.halve:
         return False
     moves = module.training and getattr(module, "running_mean", None) is not None
-    return module.weight is not None and not moves
+    return module.weight is not None and module.bias is not None and not moves
 
 
 def _halves(module: nn.Module) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,9 +13,8 @@ from metabench.nets.grouped.images import first_block
 from metabench.nets.grouped.layers import Convolution, Dense, Layer, read
 from metabench.nets.grouped.normalisation import normalise, rescale, statistics
 from metabench.nets.grouped.patches import Patches
+from metabench.nets.mapping import State
 from metabench.nets.norms import SupportNorm
-
-State = Mapping[str, Tensor]  # [T, *shape of the parameter or buffer]
 
 
 def grouped(network: nn.Module, state: State, x: Tensor) -> Grouped | None:

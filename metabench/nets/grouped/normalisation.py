@@ -66,7 +66,11 @@ def statistics(y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def upright(y: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """The same product of image and scale, with no scale below zero."""
+    """The same product of image and scale, with no scale below zero.
+
+    A scale of exactly zero makes all places of a window equal: its own derivative is then taken
+    at the largest of the image, where torch takes it at the first.
+    """
     below = scale < 0
     if not bool(below.any()):
         return y, scale

@@ -49,4 +49,5 @@ class Patches(NamedTuple):
         """Mean and variance [T, O] of the outputs, for weights [T, O, ...] of a patch's size."""
         weight = weight.flatten(2)
         mean = torch.bmm(weight, self.mean.unsqueeze(2)).squeeze(2)
-        return mean, (torch.bmm(weight, self.covariance) * weight).sum(2)
+        # Rounding may take a variance of almost nothing below zero.
+        return mean, (torch.bmm(weight, self.covariance) * weight).sum(2).clamp_min(0)

@@ -27,6 +27,13 @@ def conv4_with_head(**params: object) -> nn.Sequential:
     return nn.Sequential(body, nn.Linear(width, 3))
 
 
+def used_again() -> nn.Sequential:
+    relu, pool = nn.ReLU(), nn.MaxPool2d(2)
+    first, second = nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(4, 5, 3, padding=1)
+    dense = (nn.Flatten(), nn.Linear(20, 6), relu, nn.Linear(6, 3))
+    return nn.Sequential(first, relu, pool, second, relu, pool, *dense)
+
+
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     **{f"conv4[bn={bn}]": lambda bn=bn: conv4_with_head(bn=bn) for bn in NORMS},
     **{
@@ -36,7 +43,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "conv4 without a head": lambda: conv4((2, 9, 11), channels=4, bn="episode"),
     "cnn": lambda: nn.Sequential(cnn((2, 9, 11)), nn.Linear(128, 3)),
     "mlp": lambda: nn.Sequential(mlp((2, 9, 11)), nn.Linear(40, 1, bias=False)),
-    "one dense layer": lambda: nn.Sequential(nn.Linear(11, 3)),
+    "one dense layer": lambda: nn.Sequential(nn.Flatten(), nn.Linear(11, 3)),
     "torch's own norms, and biases before them": lambda: nn.Sequential(
         nn.Conv2d(2, 4, 3),
         nn.BatchNorm2d(4, track_running_stats=False),
@@ -51,6 +58,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
         SupportNorm(3),
         nn.Flatten(),
     ),
+    "one activation and one pooling, used again": lambda: used_again(),
     "pooling before ReLU, ReLU without normalisation": lambda: nn.Sequential(
         nn.Conv2d(2, 20, 3), nn.MaxPool2d(2), nn.ReLU(), nn.Conv2d(20, 3, 2), nn.Flatten()
     ),
@@ -106,7 +114,9 @@ def test_outputs_equal_those_of_one_task_at_a_time(name: str) -> None:
     state = states(network)
     form = grouped(network, state, x)
     assert form is not None
-    assert torch.allclose(form.outputs(state), one_by_one(network, state, x), atol=1e-10)
+    assert torch.allclose(
+        form.outputs(state), one_by_one(network, state, x), rtol=1e-10, atol=1e-12
+    )
 
 
 @every_network
@@ -139,7 +149,7 @@ def test_weights_that_tasks_share_are_the_networks(name: str) -> None:
         form = grouped(network, owned, x)
         if form is not None:
             expected = one_by_one(network, owned, x)
-            assert torch.allclose(form.outputs(owned), expected, atol=1e-10)
+            assert torch.allclose(form.outputs(owned), expected, rtol=1e-10, atol=1e-12)
 
 
 def test_statistics_of_support_sets_are_those_that_the_layers_use() -> None:
@@ -151,13 +161,13 @@ def test_statistics_of_support_sets_are_those_that_the_layers_use() -> None:
     assert found
     outputs = grouped(network, state, query).outputs({**state, **found})  # type: ignore[union-attr]
     expected = one_by_one(network, {**state, **found}, query)
-    assert torch.allclose(outputs, expected, atol=1e-10)
+    assert torch.allclose(outputs, expected, rtol=1e-10, atol=1e-12)
     for t in range(TASKS):
         params = {n: v[t] for n, v in state.items()}
         _, used = plain.forward(network, params, support[t])  # type: ignore[arg-type]
         flat = [value for pair in used for value in pair]
         for ours, theirs in zip(found.values(), flat, strict=True):
-            assert torch.allclose(ours[t], theirs, atol=1e-10)
+            assert torch.allclose(ours[t], theirs, rtol=1e-10, atol=1e-12)
 
 
 def test_tasks_without_weights_of_their_own_are_not_grouped() -> None:
@@ -179,6 +189,30 @@ def with_a_hook() -> nn.Module:
     return network
 
 
+def with_another_forward() -> nn.Module:
+    network = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Flatten())
+    network[1].forward = lambda x: 2 * x
+    return network
+
+
+def with_a_layer_twice() -> nn.Module:
+    conv = nn.Conv2d(2, 2, 3, padding=1)
+    return nn.Sequential(conv, nn.ReLU(), conv, nn.Flatten())
+
+
+def with_tied_weights() -> nn.Module:
+    network = nn.Sequential(
+        nn.Conv2d(2, 2, 3, padding=1), nn.ReLU(), nn.Conv2d(2, 2, 3, padding=1), nn.Flatten()
+    )
+    network[2].weight = network[0].weight
+    return network
+
+
+def without_bias(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
+    norm.bias = None
+    return norm
+
+
 @pytest.mark.parametrize(
     "network",
     [
@@ -198,7 +232,22 @@ def with_a_hook() -> nn.Module:
         nn.Sequential(nn.Flatten(), nn.Linear(3, 3), nn.Tanh()),
         nn.Sequential(nn.Flatten()),
         with_a_hook(),
+        with_another_forward(),
+        with_a_layer_twice(),
+        with_tied_weights(),
+        nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Flatten()),
+        nn.Sequential(nn.Conv2d(2, 4, 3), without_bias(nn.BatchNorm2d(4)), nn.Flatten()),
     ],
 )
 def test_what_is_not_known_to_the_last_detail_is_not_read(network: nn.Module) -> None:
     assert read(network) is None
+
+
+def test_a_hook_on_every_module_is_not_passed_over() -> None:
+    network = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Flatten())
+    assert read(network) is not None
+    hook = nn.modules.module.register_module_forward_hook(lambda module, inputs, output: None)
+    try:
+        assert read(network) is None
+    finally:
+        hook.remove()

@@ -47,3 +47,15 @@ def test_a_single_patch_has_no_statistics() -> None:
     one = Convolution("0", nn.Conv2d(1, 9, 3))
     assert Patches.of(torch.rand(2, 1, 1, 3, 3), one) is None
     assert Patches.of(torch.rand(2, 2, 1, 3, 3), one) is not None
+
+
+def test_no_variance_is_below_zero() -> None:
+    """A kernel that is blind to ramps, on ramps, as large as no trained one is."""
+    rows, columns = torch.meshgrid(torch.arange(12.0), torch.arange(12.0), indexing="ij")
+    ramps = torch.stack([rows + k * columns for k in range(4)])[None, :, None] / 60
+    patches = Patches.of(ramps, Convolution("0", nn.Conv2d(1, 9, 3)))
+    assert patches is not None
+    kernel = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]]).expand(1, 9, 1, 3, 3)
+    for size in (1, 30, 1000):
+        _, var = patches.statistics(size * kernel)
+        assert (var >= 0).all()
