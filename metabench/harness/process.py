@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import msgspec
@@ -196,16 +196,6 @@ class LearnerProcess:
         return Failed(status="crashed", reason=why, traceback="")
 
     def _wait(self, seconds: float) -> None:
-        """Wait for the process to end, no longer than that."""
-        # To be woken, where the system can do that: Popen's own wait looks 20 times a second.
-        if sys.platform == "linux" and self._process.poll() is None:
-            with contextlib.suppress(OSError):
-                ending = os.pidfd_open(self._process.pid)
-                try:
-                    wait([ending], seconds)
-                finally:
-                    os.close(ending)
-                seconds = 0.0
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)
 
