@@ -28,7 +28,7 @@ from metabench.suites.pool import Drawn
 _MEASURED = 2  # updates whose memory is measured; the second has the optimiser's state too
 _POINTS = 10  # of the learning curve
 _IMAGES_AT_ONCE = 1024  # bounds the memory of a validation batch
-_DRAWN_AT_ONCE = 64  # drawing episodes in blocks is quicker; it does not change them
+_DRAWN_AT_ONCE = 128  # drawing episodes in blocks is quicker; it does not change them
 
 
 def meta_trained(learner: Learner) -> bool:

@@ -132,10 +132,10 @@ def test_two_and_two_updates_are_four(build: Callable[[Any], Learner], tmp_path:
 
 
 def test_a_block_of_episodes_that_was_begun_is_gone_on_with(tmp_path: Path) -> None:
-    # 64 // 3 updates share one drawn block; 30 is in the second.
-    whole, _ = train(Random, None, updates=33)
-    train(Random, keeper(tmp_path), updates=33, killed_after=30)
-    resumed, training = train(Random, keeper(tmp_path), updates=33)
+    # 128 // 3 updates share one drawn block; 45 is in the second.
+    whole, _ = train(Random, None, updates=48)
+    train(Random, keeper(tmp_path), updates=48, killed_after=45)
+    resumed, training = train(Random, keeper(tmp_path), updates=48)
     assert training is not None
     assert training.resumed == 1
     assert equal(state_dict(whole), state_dict(resumed))
