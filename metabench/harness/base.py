@@ -12,7 +12,7 @@ from torch import Tensor, from_numpy
 from metabench.data.dataset import Indices, truth
 from metabench.errors import UsageError
 from metabench.harness.clock import now
-from metabench.harness.evaluate import to_float
+from metabench.harness.evaluate import gather, to_float
 from metabench.harness.messages import Plan
 from metabench.results.schema import CurvePoint
 from metabench.suites import draw
@@ -112,7 +112,7 @@ class Base:
                 meter.updates += 1
                 meter.images += len(members)
                 meter.report(min(meter.fraction(updates), 1.0), {})
-                yield to_float(self._material.images[members], self._device), self._truth(members)
+                yield gather(self._material.images, members, self._device), self._truth(members)
             epoch += 1
 
     def record(self, **values: float) -> None:

@@ -58,12 +58,12 @@ class _Derivatives(Function):
     @staticmethod
     def forward(
         ctx: Any, gy: Tensor, x: Tensor, w: Tensor, geometry: Geometry, by_input: bool
-    ) -> tuple[Tensor | None, Tensor]:
+    ) -> tuple[Tensor | None, Tensor | None]:
         # Without a derivative by input this one is linear in gy, which then need not be kept.
         ctx.save_for_backward(x, *((gy, w) if by_input else ()))
         ctx.geometry = geometry
         ctx.set_materialize_grads(False)
-        return _both(gy, x, w, geometry, by_input)
+        return _backward(gy, x, w, geometry, by_input)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> Any:
@@ -77,7 +77,7 @@ class _Derivatives(Function):
         if others:
             gy, w = others
             if u is not None:
-                g_x = _by_input(gy, x, u, geometry)
+                g_x, _ = _backward(gy, x, u, geometry, by_weight=False)
             if v is not None:
                 v = v.contiguous(memory_format=torch.channels_last)
                 g_w = by_weight(gy, v, w, geometry)
@@ -93,29 +93,25 @@ def forward(x: Tensor, w: Tensor, geometry: Geometry, bias: Tensor | None = None
     return y
 
 
-def _both(
-    gy: Tensor, x: Tensor, w: Tensor, geometry: Geometry, by_input: bool
-) -> tuple[Tensor | None, Tensor]:
-    stride, padding, groups = geometry
-    by_x, by_w, _ = _ops.convolution_backward(
-        gy, x, w, None, stride, padding, [1, 1], False, [0, 0], groups, [by_input, True, False]
-    )
-    return by_x, by_w
-
-
-def _by_input(gy: Tensor, x: Tensor, w: Tensor, geometry: Geometry) -> Tensor:
-    """The derivative by the input, of which only the shape is used."""
-    stride, padding, groups = geometry
-    by_x: Tensor = _ops.convolution_backward(
-        gy, x, w, None, stride, padding, [1, 1], False, [0, 0], groups, [True, False, False]
-    )[0]
-    return by_x
-
-
 def by_weight(gy: Tensor, x: Tensor, w: Tensor, geometry: Geometry) -> Tensor:
     """The derivative by the weight, of which only the shape is used."""
+    found = _backward(gy, x, w, geometry, by_input=False)[1]
+    assert found is not None
+    return found
+
+
+def _backward(
+    gy: Tensor,
+    x: Tensor,
+    w: Tensor,
+    geometry: Geometry,
+    by_input: bool = True,
+    by_weight: bool = True,
+) -> tuple[Tensor | None, Tensor | None]:
+    """The derivatives by input and weight; of what is differentiated by, the shape is used."""
     stride, padding, groups = geometry
-    by_w: Tensor = _ops.convolution_backward(
-        gy, x, w, None, stride, padding, [1, 1], False, [0, 0], groups, [False, True, False]
-    )[1]
-    return by_w
+    wanted = [by_input, by_weight, False]
+    by_x, by_w, _ = _ops.convolution_backward(
+        gy, x, w, None, stride, padding, [1, 1], False, [0, 0], groups, wanted
+    )
+    return by_x, by_w

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from metabench.nets.grouped.convolution import Geometry, by_weight, forward
-from metabench.nets.grouped.pooling import pick, pool_into, put_back
+from metabench.nets.grouped.pooling import empty_images, pick, pool_into, put_back
 
 _ops = torch.ops.aten
 _BYTES = 2**22  # of outputs before pooling, at a time
@@ -42,12 +42,7 @@ class _FirstBlock(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, w: Tensor, b: Tensor, geometry: Geometry) -> Tensor:
         channels, height, width = _output_shape(x, w, geometry)
-        out = torch.empty(
-            (len(x), channels, height // 2, width // 2),
-            dtype=x.dtype,
-            device=x.device,
-            memory_format=torch.channels_last,
-        )
+        out = empty_images((len(x), channels, height // 2, width // 2), x)
         at = torch.empty_like(out, dtype=torch.int64)
         for part in _parts(x, w, geometry):
             pool_into(out[part], at[part], forward(x[part], w, geometry, b))
@@ -76,9 +71,7 @@ class _Backward(Function):
         by_w, by_b = torch.zeros_like(like), like.new_zeros(len(like))
         for part in _parts(x, like, geometry):
             h = _ops.threshold_backward(g[part], out[part], 0)
-            image = torch.empty(
-                (len(h), *shape), dtype=g.dtype, device=g.device, memory_format=torch.channels_last
-            )
+            image = empty_images((len(h), *shape), g)
             by_w += by_weight(put_back(h, at[part], image), x[part], like, geometry)
             by_b += h.sum(_OVER)
         return by_w, by_b

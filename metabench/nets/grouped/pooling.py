@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -37,6 +38,13 @@ def put_back(y: Tensor, at: Tensor, like: Tensor) -> Tensor:
     return image
 
 
+def empty_images(shape: Sequence[int], of: Tensor) -> Tensor:
+    """Memory for images with channels innermost, of another tensor's type and device."""
+    return torch.empty(
+        tuple(shape), dtype=of.dtype, device=of.device, memory_format=torch.channels_last
+    )
+
+
 def pick(x: Tensor, at: Tensor) -> Tensor:
     """The values of an image at the places that pooling chose."""
     picked = torch.gather(x.flatten(2), 2, at.flatten(2)).view(at.shape)
@@ -48,38 +56,35 @@ class _MaxPool(Function):
     def forward(ctx: Any, x: Tensor) -> Tensor:
         largest, at = pool(x)
         ctx.save_for_backward(at)
-        ctx.like = torch.empty(0, dtype=x.dtype, device=x.device), x.shape
+        ctx.shape = x.shape
         return largest
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         (at,) = ctx.saved_tensors
-        return _PutBack.apply(grads[0], at, *ctx.like)  # type: ignore[no-untyped-call]
+        return _PutBack.apply(grads[0], at, ctx.shape)  # type: ignore[no-untyped-call]
 
 
 class _PutBack(Function):
     @staticmethod
-    def forward(ctx: Any, gy: Tensor, at: Tensor, kind: Tensor, shape: torch.Size) -> Tensor:
+    def forward(ctx: Any, gy: Tensor, at: Tensor, shape: torch.Size) -> Tensor:
         ctx.save_for_backward(at)
-        like = torch.empty(
-            shape, dtype=kind.dtype, device=kind.device, memory_format=torch.channels_last
-        )
-        return put_back(gy, at, like)
+        return put_back(gy, at, empty_images(shape, gy))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         (at,) = ctx.saved_tensors
-        return _Pick.apply(grads[0], at), None, None, None  # type: ignore[no-untyped-call]
+        return _Pick.apply(grads[0], at), None, None  # type: ignore[no-untyped-call]
 
 
 class _Pick(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, at: Tensor) -> Tensor:
         ctx.save_for_backward(at)
-        ctx.like = torch.empty(0, dtype=x.dtype, device=x.device), x.shape
+        ctx.shape = x.shape
         return pick(x, at)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         (at,) = ctx.saved_tensors
-        return _PutBack.apply(grads[0], at, *ctx.like), None  # type: ignore[no-untyped-call]
+        return _PutBack.apply(grads[0], at, ctx.shape), None  # type: ignore[no-untyped-call]
