@@ -16,7 +16,7 @@ from metabench.nets.by_tasks import backward_by_tasks, tasks_at_once
 from metabench.nets.heads import linear_head, small_init
 from metabench.nets.inner_loop import answering_state, sgd_steps, task_losses
 from metabench.nets.norms import has_running_statistics
-from metabench.nets.per_task import State, per_task
+from metabench.nets.per_task import State, embed, per_task
 from metabench.nets.shapes import activation_bytes, out_features
 
 _REGRESSION_STD = 0.01  # of every layer's first weights, in the code published with the paper
@@ -121,5 +121,5 @@ class Maml(BatchedLearner):
         if has_running_statistics(self.network):
             images = torch.cat([episodes.support.x, episodes.query.x], dim=1)
             self.network.train()
-            self.network(images.flatten(0, 1))
+            embed(self.network, images.flatten(0, 1), self.task.input_shape)
             self.network.eval()

@@ -61,14 +61,15 @@ class Pretrained(BatchedLearner):
         A tenth of a class's images is held out, and of a function's many points a hundredth.
         """
         train, held_out = base.split(10 if self.head is None else 100)
-        model = nn.Sequential(self.backbone, self.head or self._new_head(base.classes))
+        head = self.head or self._new_head(base.classes)
+        model = nn.Sequential(self.backbone, head)
         optimizer = torch.optim.Adam(model.parameters(), self.lr)
         model.train()
         # Points are millions: the curve cannot wait for an epoch of them.
         epoch = len(train.y) if self.head is None else 1000 * self.batch_size
         seen = 0
         for x, y in train.batches(self.batch_size, self.epochs):
-            loss = self._loss(model(x), y)
+            loss = self._loss(head(self.embed(x)), y)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -107,7 +108,7 @@ class Pretrained(BatchedLearner):
         return self.embed(x)
 
     def embed(self, x: Tensor) -> Tensor:
-        """Examples [..., *shape] -> frozen features [..., D], of each example alone."""
+        """Examples [..., *shape] -> features [..., D]; once trained, of each example alone."""
         return embed(self.backbone, x, self.task.input_shape)
 
     def _new_head(self, outputs: int) -> nn.Linear:

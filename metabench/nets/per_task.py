@@ -13,10 +13,11 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from metabench.nets.grouped.network import Grouped, grouped
 from metabench.nets.mapping import State, call, over_tasks
-from metabench.nets.norms import SupportNorm, normalises_by_task
+from metabench.nets.norms import SupportNorm, has_running_statistics, normalises_by_task
 
 
 def per_task(network: nn.Module, state: State, x: Tensor) -> Tensor:
@@ -109,12 +110,22 @@ def embed(
     leading = x.shape[: x.ndim - len(input_shape)]
     if len(leading) == 2 and normalises_by_task(module):
         return per_task(module, statistics or {}, x).flatten(2)
-    features: Tensor = module(x.reshape(-1, *input_shape))
-    return features.reshape(*leading, -1)
+    return _one_batch(module, x.reshape(-1, *input_shape)).reshape(*leading, -1)
+
+
+def _one_batch(module: nn.Module, x: Tensor) -> Tensor:
+    """`module(x)`; a network in training, on a processor, goes the quick way of one task."""
+    if module.training and has_running_statistics(module) and x.device.type == "cpu":
+        state = {name: value.unsqueeze(0) for name, value in module.named_parameters()}
+        form = _grouped(module, state, x.unsqueeze(0))
+        if form is not None:
+            return form.outputs(state).squeeze(0)
+    features: Tensor = module(x)
+    return features
 
 
 def _grouped(network: nn.Module, state: State, x: Tensor) -> Grouped | None:
     """The network as groups, unless one of torch's own transforms is to see inside it."""
-    if torch._C._are_functorch_transforms_active():
+    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
         return None
     return grouped(network, state, x)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+from unittest import mock
+
 import pytest
 import torch
 from nets import plain
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from metabench.nets.conv4 import conv4
 from metabench.nets.norms import (
@@ -99,6 +103,68 @@ def test_a_single_value_is_normalised_to_itself(bn: str) -> None:
 @every_norm
 def test_which_networks_normalise_by_task(bn: str) -> None:
     assert normalises_by_task(plain.small_network(bn)) == (bn in ("episode", "support"))
+
+
+TRAINED = {
+    "conv4": lambda: conv4((1, 8, 8), channels=10),
+    "conv4[pool=false]": lambda: conv4((1, 8, 8), channels=4, pool=False),
+    "torch's own norms, behind biases": lambda: nn.Sequential(
+        nn.Conv2d(1, 10, 3),
+        nn.BatchNorm2d(10, momentum=0.3),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(10, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.Flatten(),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_embedding_trains_a_network_as_calling_it_does(name: str) -> None:
+    torch.manual_seed(0)
+    embedded = TRAINED[name]().double().train()
+    norms = [part for part in embedded.modules() if isinstance(part, nn.BatchNorm2d)]
+    for norm in norms:
+        nn.init.uniform_(norm.weight, -0.5, 1.5)
+    called = copy.deepcopy(embedded)
+    for seed in range(3):  # statistics move from batch to batch
+        x = images(2, 5, seed=seed)
+        ours, theirs = embed(embedded, x, (1, 8, 8)), called(x.flatten(0, 1)).view(2, 5, -1)
+        assert torch.allclose(ours, theirs, rtol=1e-10, atol=1e-12)
+        for one, other in zip(
+            torch.autograd.grad(ours.square().sum(), list(embedded.parameters())),
+            torch.autograd.grad(theirs.square().sum(), list(called.parameters())),
+            strict=True,
+        ):
+            assert (one - other).norm() <= 1e-10 * (1 + other.norm())
+    for part, value in called.state_dict().items():
+        assert torch.allclose(embedded.state_dict()[part], value, rtol=1e-10, atol=1e-12), part
+    assert norms[0].num_batches_tracked == 3
+
+
+def test_a_network_in_training_whose_layers_are_known_is_not_gone_through_by_torch() -> None:
+    network = conv4((1, 8, 8), channels=4).double().train()
+    with mock.patch.object(nn.Conv2d, "forward", side_effect=AssertionError):
+        assert embed(network, images(3), (1, 8, 8)).requires_grad
+        with pytest.raises(AssertionError):
+            embed(network.eval(), images(3), (1, 8, 8))
+
+
+def test_directional_derivatives_see_torchs_own_operators() -> None:
+    network = plain.small_network("episode")
+    state, x = states(network, 2), images(2, 5)
+    along = {name: torch.ones_like(value) for name, value in state.items()}
+    _, ours = torch.func.jvp(lambda s: per_task(network, s, x), (state,), (along,))
+    step = 1e-6
+    ahead, behind = (
+        per_task(network, {n: v + sign * step for n, v in state.items()}, x) for sign in (1, -1)
+    )
+    assert torch.allclose(ours, (ahead - behind) / (2 * step), rtol=1e-5, atol=1e-7)
+    with forward_ad.dual_level():
+        dual = {n: forward_ad.make_dual(v, along[n]) for n, v in state.items()}
+        tangent = forward_ad.unpack_dual(per_task(network, dual, x)).tangent
+    assert torch.allclose(tangent, ours, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("leading", [(5,), (2, 3), (2, 1, 3)])

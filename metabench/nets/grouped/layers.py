@@ -33,6 +33,14 @@ class Convolution:
     halve: bool = False
 
     @property
+    def moved(self) -> nn.BatchNorm2d | None:
+        """The normalisation, if the statistics of a batch move those that it keeps."""
+        norm = self.norm
+        if isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None and norm.training:
+            return norm
+        return None
+
+    @property
     def stride(self) -> tuple[int, int]:
         down, right = self.conv.stride
         return down, right
@@ -133,12 +141,15 @@ def _plain(conv: nn.Conv2d) -> bool:
 def _normalises(module: nn.Module, last: Convolution) -> bool:
     """Whether a module normalises the outputs of a convolution as they are.
 
-    It is to have weights, and to move no statistics of its own.
+    It is to have weights; statistics that it keeps are moved by a fixed share, if at all.
     """
     if type(module) not in NORMS or last.norm is not None or last.relu or last.halve:
         return False
-    moves = module.training and getattr(module, "running_mean", None) is not None
-    return module.weight is not None and module.bias is not None and not moves
+    if isinstance(module, nn.BatchNorm2d):
+        keeps = module.running_mean is not None
+        if module.momentum is None or module.track_running_stats != keeps:
+            return False
+    return module.weight is not None and module.bias is not None
 
 
 def _halves(module: nn.Module) -> bool:

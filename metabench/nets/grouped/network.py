@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from metabench.nets.grouped.convolution import Geometry, convolve
 from metabench.nets.grouped.images import first_block
 from metabench.nets.grouped.layers import Convolution, Dense, Layer, read
-from metabench.nets.grouped.normalisation import normalise, rescale, statistics
+from metabench.nets.grouped.normalisation import move, normalise, rescale, statistics
 from metabench.nets.grouped.patches import Patches
 from metabench.nets.mapping import State
 from metabench.nets.norms import SupportNorm
@@ -30,6 +30,10 @@ def grouped(network: nn.Module, state: State, x: Tensor) -> Grouped | None:
     if layers is None or not any(f"{layer.name}.weight" in state for layer in layers):
         return None
     if isinstance(layers[0], Convolution) and x.ndim != 5:
+        return None
+    # Tasks would move the same statistics one after another; one example may have no variance.
+    one_batch = len(x) == 1 and x.shape[1] > 1
+    if not one_batch and any(isinstance(of, Convolution) and of.moved for of in layers):
         return None
     return Grouped.of(layers, x)
 
@@ -100,6 +104,8 @@ class Grouped:
         y = None
         if used is None:  # only the outputs tell
             y = convolve(h, _flat(weight), self._geometry(layer))
+            if layer.moved:
+                move(layer.moved, *self._of_outputs(y.detach(), bias), y[:, 0].numel())
             if y[:, 0].numel() == 1:  # a single value has no variance: as in `norms.EpisodeNorm`
                 used = torch.zeros_like(gain), torch.full_like(gain, 1 - layer.eps)
             elif layer.relu and found is None:
@@ -107,8 +113,9 @@ class Grouped:
                     offset = offset + 0 * bias
                 return normalise(y, _flat(gain), _flat(offset), layer.eps, halve=layer.halve)
             else:
-                mean, var = (value.view(self.tasks, -1) for value in statistics(y))
-                used = mean if bias is None else mean + bias, var
+                used = self._of_outputs(y, bias)
+        elif layer.moved and self.patches:
+            move(layer.moved, *used, self.patches.total)
         mean, var = used
         if found is not None and isinstance(layer.norm, SupportNorm):
             found |= {f"{layer.norm_name}.mean": mean, f"{layer.norm_name}.var": var}
@@ -149,7 +156,7 @@ class Grouped:
         norm, name = layer.norm, layer.norm_name
         assert norm is not None
         for parts in (("mean", "var"), ("running_mean", "running_var")):
-            if all(
+            if layer.moved is None and all(
                 f"{name}.{part}" in state or getattr(norm, part, None) is not None for part in parts
             ):
                 mean, var = (self._own(name, norm, part, state) for part in parts)
@@ -158,6 +165,11 @@ class Grouped:
             mean, var = self.patches.statistics(weight)
             return mean if bias is None else mean + bias, var
         return None
+
+    def _of_outputs(self, y: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Mean and variance [T, C] of a convolution's outputs, which lack their bias."""
+        mean, var = (value.view(self.tasks, -1) for value in statistics(y))
+        return mean if bias is None else mean + bias, var
 
     def _own(self, name: str, module: nn.Module, part: str, state: State) -> Tensor:
         """A parameter or buffer [T, ...]: the tasks' own, or that which they share."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import Function
 from torch.func import vjp
 from torch.nn import functional as F
@@ -63,6 +63,21 @@ def statistics(y: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and biased variance of each channel, [C]."""
     mean, var = _Statistics.apply(y)  # type: ignore[no-untyped-call]
     return mean, var
+
+
+@torch.no_grad()
+def move(norm: nn.BatchNorm2d, mean: Tensor, var: Tensor, count: int) -> None:
+    """Move the statistics that a normalisation keeps, by those of a batch.
+
+    Args:
+        norm: in training mode.
+        mean, var: [1, C], of `count` values in each channel; the variance is the biased one.
+        count: 2 at least.
+    """
+    assert norm.momentum is not None  # by `layers.read`
+    norm.get_buffer("running_mean").lerp_(mean[0], norm.momentum)
+    norm.get_buffer("running_var").lerp_(var[0] * (count / (count - 1)), norm.momentum)
+    norm.get_buffer("num_batches_tracked").add_(1)
 
 
 def upright(y: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,10 +17,14 @@ from metabench.nets.grouped.layers import Convolution
 
 
 class Patches(NamedTuple):
-    """Patches of T tasks' images: their mean [T, P] and covariance [T, P, P]."""
+    """Patches of T tasks' images: their mean [T, P] and covariance [T, P, P].
+
+    `total` is how many patches each task has.
+    """
 
     mean: Tensor
     covariance: Tensor
+    total: int
 
     @classmethod
     def of(cls, x: Tensor, layer: Convolution) -> Patches | None:
@@ -38,12 +42,13 @@ class Patches(NamedTuple):
         padded = F.pad(x.flatten(0, 1), (left, left, above, above))
         patches = padded.unfold(2, height, down).unfold(3, width, right)  # [.., H', W', h, w]
         patches = patches.permute(0, 1, 4, 5, 2, 3).reshape(tasks * count, size, -1)
-        if count * patches.shape[2] == 1:
+        total = count * patches.shape[2]
+        if total == 1:
             return None
         mean = patches.mean(2).view(tasks, count, size).mean(1)
         patches = patches - mean.repeat_interleave(count, 0).unsqueeze(2)
         products = torch.bmm(patches, patches.mT).view(tasks, count, size, size)
-        return cls(mean, products.mean(1) / patches.shape[2])
+        return cls(mean, products.mean(1) / patches.shape[2], total)
 
     def statistics(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance [T, O] of the outputs, for weights [T, O, ...] of a patch's size."""

@@ -16,7 +16,7 @@ from metabench.nets.conv4 import conv4
 from metabench.nets.grouped.layers import read
 from metabench.nets.grouped.network import grouped
 from metabench.nets.mlp import mlp
-from metabench.nets.norms import NORMS, EpisodeNorm, RunningNorm, SupportNorm
+from metabench.nets.norms import NORMS, EpisodeNorm, SupportNorm
 
 TASKS = 3
 
@@ -178,6 +178,15 @@ def test_tasks_without_weights_of_their_own_are_not_grouped() -> None:
     assert grouped(network, norms, examples()) is None
 
 
+def test_tasks_that_would_move_the_same_statistics_are_not_grouped() -> None:
+    network = made("conv4[bn=running]").train()
+    state = states(network)
+    first = {name: value[:1] for name, value in state.items()}
+    assert grouped(network, state, examples()) is None
+    assert grouped(network, first, examples()[:1]) is not None
+    assert grouped(network, first, examples(1)[:1]) is None  # which may have no variance
+
+
 class Doubled(nn.ReLU):
     def forward(self, x: Tensor) -> Tensor:
         return 2 * super().forward(x)
@@ -213,6 +222,11 @@ def without_bias(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
     return norm
 
 
+def no_longer_moved(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
+    norm.track_running_stats = False
+    return norm
+
+
 @pytest.mark.parametrize(
     "network",
     [
@@ -224,7 +238,8 @@ def without_bias(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
         nn.Sequential(nn.Conv2d(2, 4, 3), nn.MaxPool2d(2, ceil_mode=True), nn.Flatten()),
         nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), EpisodeNorm(4), nn.Flatten()),
         nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4, affine=False), nn.Flatten()),
-        nn.Sequential(nn.Conv2d(2, 4, 3), RunningNorm(4).train(), nn.ReLU(), nn.Flatten()),
+        nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4, momentum=None), nn.Flatten()),
+        nn.Sequential(nn.Conv2d(2, 4, 3), no_longer_moved(nn.BatchNorm2d(4)), nn.Flatten()),
         nn.Sequential(nn.Conv2d(2, 4, 3), nn.GroupNorm(2, 4), nn.ReLU(), nn.Flatten()),
         nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU()),
         nn.Sequential(parametrizations.weight_norm(nn.Conv2d(2, 4, 3)), nn.ReLU(), nn.Flatten()),
