@@ -34,19 +34,28 @@ def first_block(x: Tensor, weight: Tensor, shift: Tensor, geometry: Geometry) ->
     Returns:
         [N, groups * D, H' // 2, W' // 2].
     """
+    if not (torch.is_grad_enabled() and (weight.requires_grad or shift.requires_grad)):
+        return _block(x, weight, shift, geometry)  # the places alone are twice as large
     y: Tensor = _FirstBlock.apply(x, weight, shift, geometry)  # type: ignore[no-untyped-call]
     return y
+
+
+def _block(x: Tensor, w: Tensor, b: Tensor, geometry: Geometry, at: Tensor | None = None) -> Tensor:
+    """The block's outputs; the places that pooling chose are written into `at`, if it is given."""
+    out = _empty_output(x, w, geometry)
+    for part in _parts(x, w, geometry):
+        y = forward(x[part], w, geometry, b)
+        places = torch.empty_like(out[part], dtype=torch.int64) if at is None else at[part]
+        pool_into(out[part], places, y)
+        out[part].relu_()
+    return out
 
 
 class _FirstBlock(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, w: Tensor, b: Tensor, geometry: Geometry) -> Tensor:
-        channels, height, width = _output_shape(x, w, geometry)
-        out = empty_images((len(x), channels, height // 2, width // 2), x)
-        at = torch.empty_like(out, dtype=torch.int64)
-        for part in _parts(x, w, geometry):
-            pool_into(out[part], at[part], forward(x[part], w, geometry, b))
-            out[part].relu_()
+        at = torch.empty_like(_empty_output(x, w, geometry), dtype=torch.int64)
+        out = _block(x, w, b, geometry, at)
         ctx.save_for_backward(x, out, at)
         ctx.like, ctx.geometry = w.detach(), geometry
         return out
@@ -112,6 +121,11 @@ def _parts(x: Tensor, w: Tensor, geometry: Geometry) -> Iterator[slice]:
         size = len(x)
     for first in range(0, len(x), size):
         yield slice(first, first + size)
+
+
+def _empty_output(x: Tensor, w: Tensor, geometry: Geometry) -> Tensor:
+    channels, height, width = _output_shape(x, w, geometry)
+    return empty_images((len(x), channels, height // 2, width // 2), x)
 
 
 def _output_shape(x: Tensor, w: Tensor, geometry: Geometry) -> tuple[int, int, int]:
