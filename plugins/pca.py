@@ -9,9 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.decomposition import PCA
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from metabench import BaseData, Learner, Support, TaskSpec
+
+# Support sets are small. Threads of numpy's would get in the way of torch's, which wait for the
+# next features by keeping a core busy: that doubles the time a task takes.
+_POOLS = ThreadpoolController()
 
 
 class PcaLearner(Learner):
@@ -43,10 +48,14 @@ class PcaLearner(Learner):
         return ((pixels - self.mean) @ self.components.double().T).numpy()
 
     def adapt(self, support: Support) -> Any:
-        return self.classifier().fit(self.features(support.x), support.y.cpu().numpy())
+        features, labels = self.features(support.x), support.y.cpu().numpy()
+        with _POOLS.limit(limits=1, user_api="blas"):
+            return self.classifier().fit(features, labels)
 
     def predict(self, state: Any, query_x: Tensor) -> Tensor:
-        scores = state.decision_function(self.features(query_x))
+        features = self.features(query_x)
+        with _POOLS.limit(limits=1, user_api="blas"):
+            scores = state.decision_function(features)
         if scores.ndim == 1:  # of two classes, scikit-learn scores the second
             scores = np.stack([np.zeros_like(scores), scores], axis=1)
         return torch.from_numpy(scores).to(query_x)
