@@ -16,7 +16,7 @@ from metabench.analysis.outcome import Gated, failed, outcome
 from metabench.api import Run
 from metabench.doors import Doors
 from metabench.errors import MetabenchError, UsageError
-from metabench.harness.again import cell_of, check_same_data
+from metabench.harness.again import cell_of, check_same_data, with_seed_of
 from metabench.harness.cell import Cell
 from metabench.harness.library import Library
 from metabench.harness.plan import Policy
@@ -110,7 +110,7 @@ class Gate:
             try:
                 # Seeds differ in nothing else: the suite is read and the code hashed once.
                 first = cells[0] if cells else cell_of(result, plugins, data_root, pinned=False)
-                cells.append(replace(first, seed=result.job.seed))
+                cells.append(with_seed_of(first, result))
                 check_same_data(result, first, library)
             except MetabenchError as error:
                 return Case(stored, error=f"{self.baseline / path}: {error}")

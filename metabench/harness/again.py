@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from metabench import address
 from metabench.errors import DataError
 from metabench.harness.budget import Budget
@@ -38,8 +40,13 @@ def cell_of(result: Result, plugins: Plugins, data_root: str | None, pinned: boo
         budget=Budget.parse(job.budget),
         device=find_device(job.device),
         train_on=None if train_on is None else find_suite(train_on, plugins, data_root),
-        tasks_at_once=0 if result.training is None else result.training.tasks_at_once,
+        tasks_at_once=_tasks_at_once(result),
     )
+
+
+def with_seed_of(cell: Cell, result: Result) -> Cell:
+    """The cell of a result that differs from the cell's own in its seed alone."""
+    return replace(cell, seed=result.job.seed, tasks_at_once=_tasks_at_once(result))
 
 
 def check_same_data(result: Result, cell: Cell, library: Library) -> None:
@@ -62,3 +69,7 @@ def check_same_data(result: Result, cell: Cell, library: Library) -> None:
     ):
         if one != other:
             raise DataError(f"the {what} of {cell.suite.name} are not those of the stored result")
+
+
+def _tasks_at_once(result: Result) -> int:
+    return 0 if result.training is None else result.training.tasks_at_once

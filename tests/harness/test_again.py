@@ -1,0 +1,31 @@
+"""From stored results back to their cells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from msgspec.structs import replace
+
+import metabench
+from metabench.harness.again import cell_of, with_seed_of
+from metabench.plugins import load_plugins
+
+
+def test_every_seed_is_computed_in_the_parts_that_its_own_result_names(tmp_path: Path) -> None:
+    results = metabench.run(
+        "digits-5w1s", "maml[tasks_per_step=4]", seeds=2, budget="tasks=8", results=tmp_path
+    )
+    first, second = (
+        replace(result, training=replace(result.training, tasks_at_once=parts))
+        for result, parts in zip(results, (1, 2), strict=True)
+        if result.training is not None
+    )
+    cell = cell_of(first, load_plugins(), None)
+    assert (cell.seed, cell.tasks_at_once) == (0, 1)
+    cell = with_seed_of(cell, second)
+    assert (cell.seed, cell.tasks_at_once) == (1, 2)
+
+
+def test_algorithms_that_are_not_trained_by_updates_have_no_parts(tmp_path: Path) -> None:
+    (result,) = metabench.run("digits-5w1s", "chance", budget="smoke", results=tmp_path)
+    assert cell_of(result, load_plugins(), None).tasks_at_once == 0
