@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from metabench.harness.probe import deviations
+from metabench.harness.deviations import deviations
 
 # Sums in another order differ in their last digits, and inner loops enlarge that.
 _DEVIATION = 1e-3  # median over queries, by the spread of all outputs

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from metabench.harness.deviations import deviations
 from metabench.harness.embedding import Embed, FeatureCache
 from metabench.learner import Learner
 
@@ -104,9 +105,6 @@ def _standing_in(embed: Embed, learner: Learner) -> Iterator[None]:
 
 
 def _check_equal(plain: Logits, cached: Logits) -> None:
-    # Not above: a learner process needs none of what stands behind it before it is timed.
-    from metabench.harness.probe import deviations
-
     moved = deviations(plain, cached, plain)
     flipped = (plain.argmax(-1) != cached.argmax(-1)) & (moved > _DEVIATION)
     median = float(np.median(moved))

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from metabench.harness.deviations import deviations
 from metabench.harness.messages import Array, Batch
 from metabench.harness.orders import batch, tasks_per_batch
 from metabench.harness.scoring import Answering
@@ -21,7 +22,6 @@ from metabench.results.schema import Evidence, Properties
 from metabench.suites.opened import OpenSuite
 
 Logits = npt.NDArray[np.float32]
-Outputs = npt.NDArray[Any]
 
 _COMPANY = ("alone", "permuted", "foreign")
 _FAR = 10  # times the difference between equal questions
@@ -124,32 +124,6 @@ def _foreign(learner: Answering, task: _Task, other: _Task, own: Logits) -> _Pai
 def _pair(one: Logits, other: Logits, all_own: Logits) -> _Pair:
     """How far answers that should be equal are not, by the spread of an episode's outputs."""
     return _Pair(deviations(one, other, all_own), one.argmax(-1) != other.argmax(-1))
-
-
-def deviations(one: Outputs, other: Outputs, every: Outputs) -> npt.NDArray[np.float64]:
-    """For each query how far two answers differ, by how far outputs lie apart.
-
-    What is added to all classes of a query alike changes no probability, and is left out.
-
-    Args:
-        one: [..., Q, way] logits or [..., Q, 1] values.
-        other: likewise.
-        every: outputs [..., way] whose spread is the unit: of one query the median over queries
-            of the range of its logits, or of all of them the range of the middle half of values.
-    """
-    a, b, all_own = (_plain(x) for x in (one, other, every))
-    if all_own.shape[-1] == 1:
-        spread = float(np.subtract(*np.quantile(all_own, (0.75, 0.25))))
-    else:
-        spread = float(np.median(np.ptp(all_own, axis=-1)))
-    largest: npt.NDArray[np.float64] = np.abs(a - b).max(axis=-1) / (spread or 1.0)
-    return largest
-
-
-def _plain(outputs: Outputs) -> npt.NDArray[np.float64]:
-    """Finite numbers, logits around 0."""
-    values = np.nan_to_num(outputs.astype(np.float64), nan=1e30, posinf=1e30, neginf=-1e30)
-    return values if values.shape[-1] == 1 else values - np.median(values, axis=-1, keepdims=True)
 
 
 def _evidence(name: str, pairs: list[_Pair]) -> Evidence:

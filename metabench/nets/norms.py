@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm  # of any number 
 
 Statistics = tuple[Tensor, Tensor]  # mean and biased variance of each channel, [C] both
 
-_OVER = (0, 2, 3)  # everything but the channels of [N, C, H, W]
+BUT_CHANNELS = (0, 2, 3)  # dimensions of images [N, C, H, W]
 
 
 class RunningNorm(nn.BatchNorm2d):
@@ -56,8 +56,8 @@ class EpisodeNorm(nn.Module):
         """Mean and variance of a batch; those that change nothing if it is a single value."""
         if x.shape[0] * x.shape[2] * x.shape[3] == 1:
             return torch.zeros_like(self.bias), torch.full_like(self.weight, 1 - self.eps)
-        mean = x.mean(_OVER)
-        return mean, (x - mean[:, None, None]).square().mean(_OVER)
+        mean = x.mean(BUT_CHANNELS)
+        return mean, (x - mean[:, None, None]).square().mean(BUT_CHANNELS)
 
     def normalise(self, x: Tensor, mean: Tensor, var: Tensor) -> Tensor:
         """[N, C, H, W] moved and scaled by statistics [C], then by weight and bias."""

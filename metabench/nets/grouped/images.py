@@ -16,10 +16,10 @@ from torch.autograd import Function
 
 from metabench.nets.grouped.convolution import Geometry, by_weight, forward
 from metabench.nets.grouped.pooling import empty_images, pick, pool_into, put_back
+from metabench.nets.norms import BUT_CHANNELS
 
 _ops = torch.ops.aten
 _BYTES = 2**22  # of outputs before pooling, at a time
-_OVER = (0, 2, 3)  # everything but channels
 
 
 def first_block(x: Tensor, weight: Tensor, shift: Tensor, geometry: Geometry) -> Tensor:
@@ -82,7 +82,7 @@ class _Backward(Function):
             h = _ops.threshold_backward(g[part], out[part], 0)
             image = empty_images((len(h), *shape), g)
             by_w += by_weight(put_back(h, at[part], image), x[part], like, geometry)
-            by_b += h.sum(_OVER)
+            by_b += h.sum(BUT_CHANNELS)
         return by_w, by_b
 
     @staticmethod

@@ -19,9 +19,9 @@ from torch.func import vjp
 from torch.nn import functional as F
 
 from metabench.nets.grouped.pooling import max_pool, pick, pool, put_back
+from metabench.nets.norms import BUT_CHANNELS
 
 _ops = torch.ops.aten
-_OVER = (0, 2, 3)  # everything but channels
 
 
 def normalise(y: Tensor, weight: Tensor, bias: Tensor, eps: float, *, halve: bool) -> Tensor:
@@ -115,7 +115,7 @@ class _Statistics(Function):
         by_mean, by_var = grads
         (y,) = ctx.saved_tensors
         n = y.numel() // y.shape[1]
-        centred = y - y.mean(_OVER, keepdim=True)
+        centred = y - y.mean(BUT_CHANNELS, keepdim=True)
         return torch.addcmul(wide(by_mean / n), centred, wide(2 * by_var / n))
 
 
@@ -189,7 +189,7 @@ class _Derivatives(Function):
         inside = torch.addcmul(wide(shift), top, wide(of_x * inv)).addcmul_(v_top, wide(k))
         g_g_out = _ops.threshold_backward(inside, out, 0)
 
-        by_k = (h * v_top).sum(_OVER) - (by_bias * v_sum + by_weight * v_x) / n
+        by_k = (h * v_top).sum(BUT_CHANNELS) - (by_bias * v_sum + by_weight * v_x) / n
         # The cotangent of x is X = U(of_x h) - k by_weight v / n; that of inv, as a factor of k,
         # is weight * by_k. What follows takes both back to y.
         of_v = -k * by_weight / n
