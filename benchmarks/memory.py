@@ -24,8 +24,10 @@ def rows(options: Options, shot: int = 5, steps: int = 5, tasks: int = 16) -> It
     """Measure the case.
 
     Raises:
-        Refused: a contender's meta-gradient is another, or memory cannot be measured.
+        Refused: a contender's meta-gradient is another, memory cannot be measured, or that of
+            another device was asked for.
     """
+    options.processor_only("peak memory")
     case = Setting(shot=shot, steps=steps, tasks=tasks)
     against = [name for name in PEERS if present(name, options.peers)]
     check("meta-gradient", case, against, options)

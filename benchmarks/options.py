@@ -26,7 +26,7 @@ class Options:
         rounds: how often each contender is started.
         repeats: timed repetitions in each process, after one that warms up.
         threads: of every contender.
-        device: that MAML and Meta-SGD are computed on.
+        device: that networks are computed on.
         peers: folder that `python -m benchmarks.peers` fetched the peers into.
         json: file to write everything to, or None.
         own: the options that only this benchmark has, as keyword arguments of its rows.
@@ -39,6 +39,11 @@ class Options:
     peers: Path = PEERS
     json: Path | None = None
     own: dict[str, Any] = field(default_factory=dict)
+
+    def processor_only(self, what: str) -> None:
+        """Raise `Refused` if another device was asked for."""
+        if self.device != "cpu":
+            raise Refused(f"{what}: only on the processor; leave --device {self.device} out")
 
     def say(self, line: str) -> None:
         """Tell, on stderr, how far it is."""
@@ -63,7 +68,7 @@ def parse(
     parser.add_argument("--rounds", type=int, default=5, help="fresh processes of each contender")
     parser.add_argument("--repeats", type=int, default=3, help="repetitions in each process")
     parser.add_argument("--threads", type=int, default=cores(), help="of every contender")
-    parser.add_argument("--device", default="cpu", help="of MAML and Meta-SGD, e.g. cuda")
+    parser.add_argument("--device", default="cpu", help="of networks, e.g. cuda")
     parser.add_argument("--peers", type=Path, default=PEERS, help="folder of the peers")
     parser.add_argument("--json", type=Path, help="write everything to this file")
     add(parser)

@@ -42,7 +42,7 @@ def learner(setting: Setting, opened: OpenSuite) -> ProtoNet:
     """Ours, with running statistics that are not those of a new network."""
     found = ProtoNet(setting.task(), backbone=f"conv4[channels={setting.channels}]")
     with torch.no_grad():
-        found.backbone.train()(to_float(opened.dataset.images[:SEEN], "cpu"))
+        found.backbone.train()(to_float(opened.dataset.images[:SEEN], setting.device))
     found.backbone.eval().to(setting.dtype)
     if setting.double:  # the harness gives float32
         found.backbone.register_forward_pre_hook(lambda _, args: (args[0].double(),))
@@ -80,12 +80,12 @@ def prepare(who: str, **setting: Any) -> Job:
     ours = learner(case, opened)
     if who == OURS:
         assert len(opened.episodes) == case.tasks  # they are drawn now
-        return timed(lambda: answer(ours, opened))
+        return timed(lambda: answer(ours, opened), case.device)
     from benchmarks.peers import easyfsl
 
     network = conv4(case, ours.backbone, running=True, head=False).eval()
     tasks = as_tasks(case, opened)
-    return timed(lambda: easyfsl.accuracy(network, tasks))
+    return timed(lambda: easyfsl.accuracy(network, tasks), case.device)
 
 
 def check(setting: Setting, options: Options, classes: int = CLASSES) -> None:
@@ -123,10 +123,11 @@ def rows(
     against = ["easyfsl"] if peers.present("easyfsl", options.peers) else []
     for shot in shots:
         if against:
-            check(Setting(shot=shot, tasks=min(CHECKED, episodes), double=True), options)
+            checked = min(CHECKED, episodes)
+            check(Setting(shot=shot, tasks=checked, double=True, device=options.device), options)
         what = f"ProtoNet, {episodes} test episodes, 5-way {shot}-shot"
         options.say(what)
-        case = Setting(shot=shot, tasks=episodes)
+        case = Setting(shot=shot, tasks=episodes, device=options.device)
         raced = race("benchmarks.protonet", case.as_json(), against, options)
         yield Row(what, "s", *raced, TARGET)
 

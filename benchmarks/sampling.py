@@ -91,7 +91,12 @@ def prepare(who: str, shot: int, episodes: int) -> Job:
 def rows(
     options: Options, shots: Sequence[int] = (1, 5), episodes: int = EPISODES
 ) -> Iterator[Row]:
-    """Measure every case."""
+    """Measure every case.
+
+    Raises:
+        Refused: another device was asked for.
+    """
+    options.processor_only("drawing episodes")
     against = ["easyfsl"] if peers.present("easyfsl", options.peers) else []
     for shot in shots:
         what = f"drawing {episodes} training episodes to float, 5-way {shot}-shot"

@@ -28,8 +28,9 @@ def rows(options: Options) -> Iterator[Row]:
     """Measure both.
 
     Raises:
-        Refused: a command failed.
+        Refused: a command failed, or another device was asked for.
     """
+    options.processor_only("starting")
     turns: dict[str, Callable[[], float]] = {
         "metabench": lambda: float(told("-c", IMPORT)),
         "torch": lambda: seconds("-c", "import torch"),

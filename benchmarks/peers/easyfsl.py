@@ -61,16 +61,17 @@ def loader(
 
 def accuracy(backbone: nn.Module, tasks: list[tuple[Any, ...]]) -> float:
     """easyfsl's own evaluation of a prototypical network on tasks."""
-    found: float = evaluate(PrototypicalNetworks(backbone), tasks, device="cpu", use_tqdm=False)
+    device = str(next(backbone.parameters()).device)
+    found: float = evaluate(PrototypicalNetworks(backbone), tasks, device=device, use_tqdm=False)
     return found
 
 
 @torch.no_grad()
 def predictions(backbone: nn.Module, tasks: list[tuple[Any, ...]]) -> Tensor:
     """The classes that a prototypical network predicts, [T, Q]."""
-    model = PrototypicalNetworks(backbone).eval()
+    model, device = PrototypicalNetworks(backbone).eval(), next(backbone.parameters()).device
     found = []
     for support_x, support_y, query_x, *_ in tasks:
-        model.process_support_set(support_x, support_y)
-        found.append(model(query_x).argmax(1))
+        model.process_support_set(support_x.to(device), support_y.to(device))
+        found.append(model(query_x.to(device)).argmax(1).cpu())
     return torch.stack(found)

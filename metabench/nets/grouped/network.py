@@ -44,28 +44,30 @@ class Grouped:
 
     Attributes:
         layers: of the network.
-        tasks: T.
         examples: [T, N, *shape].
         x: the same as [N, T * C, H, W] with channels innermost, or [T, N, D] for dense layers.
     """
 
     layers: tuple[Layer, ...]
-    tasks: int
     examples: Tensor
     x: Tensor
 
     @classmethod
     def of(cls, layers: tuple[Layer, ...], x: Tensor) -> Grouped:
         """Lay out T tasks' examples [T, N, *shape]."""
-        tasks, count = x.shape[:2]
         first = layers[0]
         if isinstance(first, Dense):
-            return cls(layers, tasks, x, x.flatten(2))
-        images = x.transpose(0, 1).reshape(count, -1, *x.shape[3:])
+            return cls(layers, x, x.flatten(2))
+        images = x.transpose(0, 1).reshape(x.shape[1], -1, *x.shape[3:])
         # A copy, because images of one channel are channels innermost as they are, and lead to
         # outputs that are not, which pooling takes twenty times as long for.
         images = images.clone(memory_format=torch.channels_last)
-        return cls(layers, tasks, x, images)
+        return cls(layers, x, images)
+
+    @property
+    def tasks(self) -> int:
+        """T."""
+        return len(self.examples)
 
     @cached_property
     def patches(self) -> Patches | None:
