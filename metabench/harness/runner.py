@@ -6,8 +6,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from queue import SimpleQueue
 from typing import Protocol, TypeVar
 
 from msgspec.structs import replace
@@ -98,14 +99,16 @@ class Runner:
         self, todo: Sequence[Planned], jobs: int, run_one: Callable[[Planned], T]
     ) -> list[T]:
         with ThreadPoolExecutor(jobs) as pool:
-            futures = [pool.submit(run_one, planned) for planned in todo]
-            waiting = set(futures)
+            futures: list[Future[T]] = []
+            # Ctrl-C within `concurrent.futures.wait` may leave a lock taken that a cell needs to
+            # end, or come out as another error; a queue written in C has no such moment.
+            done: SimpleQueue[Future[T]] = SimpleQueue()
             try:
-                while waiting:
-                    # A timeout, because a wait without one would not see Ctrl-C.
-                    done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        future.result()
+                for planned in todo:
+                    futures.append(pool.submit(run_one, planned))
+                    futures[-1].add_done_callback(done.put)
+                for _ in futures:
+                    done.get().result()
             except BaseException:
                 for future in futures:
                     future.cancel()
