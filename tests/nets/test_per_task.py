@@ -117,7 +117,27 @@ TRAINED = {
         nn.BatchNorm2d(4),
         nn.Flatten(),
     ),
+    "a first block that is fixed but for its offset": lambda: fixed(conv4((1, 8, 8), channels=10)),
+    "a norm that stays as it is": lambda: partly_eval(conv4((1, 8, 8), channels=10)),
+    "a norm that counts no batches": lambda: uncounted(conv4((1, 8, 8), channels=10)),
 }
+
+
+def fixed(network: nn.Sequential) -> nn.Sequential:
+    network[0].weight.requires_grad_(False)  # type: ignore[operator]
+    network[1].weight.requires_grad_(False)  # type: ignore[operator]
+    return network
+
+
+def partly_eval(network: nn.Sequential) -> nn.Sequential:
+    network[1].train = lambda mode: network[1]  # type: ignore[assignment]
+    network[1].training = False
+    return network
+
+
+def uncounted(network: nn.Sequential) -> nn.Sequential:
+    network[1].num_batches_tracked = None  # type: ignore[assignment]
+    return network
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -132,15 +152,17 @@ def test_embedding_trains_a_network_as_calling_it_does(name: str) -> None:
         x = images(2, 5, seed=seed)
         ours, theirs = embed(embedded, x, (1, 8, 8)), called(x.flatten(0, 1)).view(2, 5, -1)
         assert torch.allclose(ours, theirs, rtol=1e-10, atol=1e-12)
-        for one, other in zip(
-            torch.autograd.grad(ours.square().sum(), list(embedded.parameters())),
-            torch.autograd.grad(theirs.square().sum(), list(called.parameters())),
-            strict=True,
-        ):
+        gradients = [
+            torch.autograd.grad(
+                outputs.square().sum(), [p for p in network.parameters() if p.requires_grad]
+            )
+            for outputs, network in ((ours, embedded), (theirs, called))
+        ]
+        for one, other in zip(*gradients, strict=True):
             assert (one - other).norm() <= 1e-10 * (1 + other.norm())
     for part, value in called.state_dict().items():
         assert torch.allclose(embedded.state_dict()[part], value, rtol=1e-10, atol=1e-12), part
-    assert norms[0].num_batches_tracked == 3
+    assert norms[-1].num_batches_tracked == 3
 
 
 def test_a_network_in_training_whose_layers_are_known_is_not_gone_through_by_torch() -> None:

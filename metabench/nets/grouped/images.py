@@ -116,7 +116,7 @@ class _Along(Function):
 
 def _parts(x: Tensor, w: Tensor, geometry: Geometry) -> Iterator[slice]:
     channels, height, width = _output_shape(x, w, geometry)
-    size = max(1, _BYTES // (channels * height * width * x.element_size()))
+    size = max(1, _BYTES // max(1, channels * height * width * x.element_size()))
     if x.device.type != "cpu":  # has no such cache, and starting its kernels takes time
         size = len(x)
     for first in range(0, len(x), size):

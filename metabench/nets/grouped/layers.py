@@ -141,7 +141,8 @@ def _plain(conv: nn.Conv2d) -> bool:
 def _normalises(module: nn.Module, last: Convolution) -> bool:
     """Whether a module normalises the outputs of a convolution as they are.
 
-    It is to have weights; statistics that it keeps are moved by a fixed share, if at all.
+    It is to have a weight for each channel; statistics that it keeps are to be moved by a fixed
+    share, if at all.
     """
     if type(module) not in NORMS or last.norm is not None or last.relu or last.halve:
         return False
@@ -149,7 +150,9 @@ def _normalises(module: nn.Module, last: Convolution) -> bool:
         keeps = module.running_mean is not None
         if module.momentum is None or module.track_running_stats != keeps:
             return False
-    return module.weight is not None and module.bias is not None
+    if module.weight is None or module.bias is None:
+        return False
+    return len(module.weight) == last.conv.out_channels  # type: ignore[arg-type]
 
 
 def _halves(module: nn.Module) -> bool:

@@ -29,13 +29,32 @@ def grouped(network: nn.Module, state: State, x: Tensor) -> Grouped | None:
     layers = read(network)
     if layers is None or not any(f"{layer.name}.weight" in state for layer in layers):
         return None
+    if x.device.type not in ("cpu", "cuda") or not _of_one_type(network, state, x):
+        return None  # other devices lack operators, or float64
     if isinstance(layers[0], Convolution) and x.ndim != 5:
         return None
-    # Tasks would move the same statistics one after another; one example may have no variance.
-    one_batch = len(x) == 1 and x.shape[1] > 1
-    if not one_batch and any(isinstance(of, Convolution) and of.moved for of in layers):
+    if not all(isinstance(of, Dense) or _may_move(of, state, x) for of in layers):
         return None
     return Grouped.of(layers, x)
+
+
+def _of_one_type(network: nn.Module, state: State, x: Tensor) -> bool:
+    """Whether nothing has to be converted on the way."""
+    values = (*network.parameters(), *network.buffers(), *state.values())
+    return not torch.is_autocast_enabled(x.device.type) and all(
+        value.dtype == x.dtype for value in values if value.is_floating_point()
+    )
+
+
+def _may_move(layer: Convolution, state: State, x: Tensor) -> bool:
+    """Whether the network's own statistics, if a batch moves any, are moved by all of `x` at once.
+
+    Tasks would move them one after another, or their own; one example may have no variance.
+    """
+    if layer.moved is None:
+        return True
+    own = any(f"{layer.norm_name}.{name}" in state for name, _ in layer.moved.named_buffers())
+    return len(x) == 1 and x.shape[1] > 1 and not own
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +135,8 @@ class Grouped:
                 return normalise(y, _flat(gain), _flat(offset), layer.eps, halve=layer.halve)
             else:
                 used = self._of_outputs(y, bias)
-        elif layer.moved and self.patches:
+        elif layer.moved:
+            assert self.patches is not None
             move(layer.moved, *used, self.patches.total)
         mean, var = used
         if found is not None and isinstance(layer.norm, SupportNorm):

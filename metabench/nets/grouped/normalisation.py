@@ -77,7 +77,8 @@ def move(norm: nn.BatchNorm2d, mean: Tensor, var: Tensor, count: int) -> None:
     assert norm.momentum is not None  # by `layers.read`
     norm.get_buffer("running_mean").lerp_(mean[0], norm.momentum)
     norm.get_buffer("running_var").lerp_(var[0] * (count / (count - 1)), norm.momentum)
-    norm.get_buffer("num_batches_tracked").add_(1)
+    if norm.num_batches_tracked is not None:
+        norm.num_batches_tracked.add_(1)
 
 
 def upright(y: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
@@ -212,10 +213,15 @@ def _by_torch(
     halve: bool,
     cotangents: tuple[Tensor, ...],
 ) -> tuple[Tensor, ...]:
-    """The second derivative from torch's own formulas, slower, which know further ones."""
+    """The second derivative by operators that know further ones, slower.
+
+    `F.batch_norm` is none of them: of torch 2.13 its third derivative is silently wrong.
+    """
 
     def forward(y: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        out = F.batch_norm(y, None, None, weight, bias, training=True, eps=eps).relu()
+        centred = y - y.mean(BUT_CHANNELS, keepdim=True)
+        inv = (centred.square().mean(BUT_CHANNELS) + eps).rsqrt()
+        out = (centred * wide(weight * inv) + wide(bias)).relu()
         return F.max_pool2d(out, 2) if halve else out
 
     def first(g_out: Tensor, y: Tensor, weight: Tensor) -> tuple[Tensor, ...]:

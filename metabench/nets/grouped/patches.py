@@ -17,7 +17,7 @@ from metabench.nets.grouped.layers import Convolution
 
 
 class Patches(NamedTuple):
-    """Patches of T tasks' images: their mean [T, P] and covariance [T, P, P].
+    """Patches of T tasks' images: their mean [T, P] and covariance [T, P, P], float64.
 
     `total` is how many patches each task has.
     """
@@ -45,14 +45,21 @@ class Patches(NamedTuple):
         total = count * patches.shape[2]
         if total == 1:
             return None
-        mean = patches.mean(2).view(tasks, count, size).mean(1)
-        patches = patches - mean.repeat_interleave(count, 0).unsqueeze(2)
-        products = torch.bmm(patches, patches.mT).view(tasks, count, size, size)
-        return cls(mean, products.mean(1) / patches.shape[2], total)
+        # Within images and between them, the latter in float64: where images are flat, but not
+        # all of one brightness, a filter that sees differences alone would have little left.
+        means = patches.mean(2)
+        patches = patches - means.unsqueeze(2)
+        within = torch.bmm(patches, patches.mT).view(tasks, count, size, size) / patches.shape[2]
+        means = means.view(tasks, count, size).double()
+        mean = means.mean(1)
+        means = means - mean.unsqueeze(1)
+        between = torch.bmm(means.mT, means) / count
+        return cls(mean, within.double().mean(1) + between, total)
 
     def statistics(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance [T, O] of the outputs, for weights [T, O, ...] of a patch's size."""
-        weight = weight.flatten(2)
+        kind, weight = weight.dtype, weight.flatten(2).double()
         mean = torch.bmm(weight, self.mean.unsqueeze(2)).squeeze(2)
         # Rounding may take a variance of almost nothing below zero.
-        return mean, (torch.bmm(weight, self.covariance) * weight).sum(2).clamp_min(0)
+        var = (torch.bmm(weight, self.covariance) * weight).sum(2).clamp_min(0)
+        return mean.to(kind), var.to(kind)

@@ -185,6 +185,19 @@ def test_tasks_that_would_move_the_same_statistics_are_not_grouped() -> None:
     assert grouped(network, state, examples()) is None
     assert grouped(network, first, examples()[:1]) is not None
     assert grouped(network, first, examples(1)[:1]) is None  # which may have no variance
+    own = {"0.1.running_mean": torch.zeros(1, 20, dtype=torch.float64)}
+    assert dict(network.named_buffers()).keys() >= own.keys()
+    assert grouped(network, {**first, **own}, examples()[:1]) is None
+
+
+def test_numbers_of_several_types_are_left_to_torch() -> None:
+    network, x = made("conv4[bn=episode]"), examples()
+    state = states(network)
+    assert grouped(network, state, x) is not None
+    assert grouped(network, state, x.float()) is None
+    assert grouped(network, {n: v.float() for n, v in state.items()}, x) is None
+    with torch.autocast("cpu"):
+        assert grouped(network, state, x) is None
 
 
 class Doubled(nn.ReLU):
@@ -240,6 +253,8 @@ def no_longer_moved(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
         nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4, affine=False), nn.Flatten()),
         nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4, momentum=None), nn.Flatten()),
         nn.Sequential(nn.Conv2d(2, 4, 3), no_longer_moved(nn.BatchNorm2d(4)), nn.Flatten()),
+        nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(1), nn.ReLU(), nn.Flatten()),
+        nn.Sequential(nn.Conv2d(2, 1, 3), EpisodeNorm(4), nn.ReLU(), nn.Flatten()),
         nn.Sequential(nn.Conv2d(2, 4, 3), nn.GroupNorm(2, 4), nn.ReLU(), nn.Flatten()),
         nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU()),
         nn.Sequential(parametrizations.weight_norm(nn.Conv2d(2, 4, 3)), nn.ReLU(), nn.Flatten()),

@@ -49,6 +49,20 @@ def test_a_single_patch_has_no_statistics() -> None:
     assert Patches.of(torch.rand(2, 2, 1, 3, 3), one) is not None
 
 
+def test_a_filter_that_sees_differences_alone_sees_them_in_images_of_any_brightness() -> None:
+    g = torch.Generator().manual_seed(0)
+    x = torch.rand(1, 40, 1, 1, 1, generator=g) + 0.01 * torch.randn(1, 40, 1, 20, 20, generator=g)
+    weight = torch.randn(1, 9, 1, 3, 3, generator=g)
+    weight = weight - weight.mean((2, 3, 4), keepdim=True)
+    conv = Convolution("0", nn.Conv2d(1, 9, 3))
+    found, exact = (Patches.of(images, conv) for images in (x, x.double()))
+    assert found is not None
+    assert exact is not None
+    _, var = found.statistics(weight)
+    assert var.dtype == torch.float32
+    assert torch.allclose(var.double(), exact.statistics(weight.double())[1], rtol=1e-5)
+
+
 def test_no_variance_is_below_zero() -> None:
     """A kernel that is blind to ramps, on ramps, as large as no trained one is."""
     rows, columns = torch.meshgrid(torch.arange(12.0), torch.arange(12.0), indexing="ij")
