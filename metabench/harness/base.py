@@ -12,7 +12,7 @@ from torch import Tensor, from_numpy
 from metabench.data.dataset import Indices, truth
 from metabench.errors import UsageError
 from metabench.harness.clock import now
-from metabench.harness.evaluate import gather, to_float
+from metabench.harness.evaluate import gather, tensor_on, to_float
 from metabench.harness.messages import Plan
 from metabench.results.schema import CurvePoint
 from metabench.suites import draw
@@ -66,7 +66,7 @@ class Base:
         subset: Indices | None = None,
         held_out: bool = False,
     ) -> None:
-        self._material = material
+        self._material, self._examples = material, tensor_on(material.images)
         self._meter = meter
         self._device = device
         self._held_out = held_out  # looked at, not trained on
@@ -112,7 +112,7 @@ class Base:
                 meter.updates += 1
                 meter.images += len(members)
                 meter.report(min(meter.fraction(updates), 1.0), {})
-                yield gather(self._material.images, members, self._device), self._truth(members)
+                yield gather(self._examples, members, self._device), self._truth(members)
             epoch += 1
 
     def record(self, **values: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -39,23 +40,32 @@ def as_batched(learner: Learner) -> BatchedLearner:
 
 def to_float(examples: Examples, device: str) -> Tensor:
     """uint8 images as float32 in [0, 1] on a device; float32 points as they are."""
-    x = torch.from_numpy(examples).to(device)
+    return _as_float(torch.from_numpy(examples).to(device))
+
+
+def _as_float(x: Tensor) -> Tensor:
     return x.float().div_(255) if x.dtype == torch.uint8 else x
 
 
-def gather(images: Examples, members: Indices, device: str) -> Tensor:
+def tensor_on(examples: Examples) -> Tensor:
+    """Examples as a tensor on the same memory, which is only to be read."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(examples)
+
+
+def gather(examples: Tensor, members: Indices, device: str) -> Tensor:
     """Some of the examples as floats on a device.
 
     Args:
-        images: [M, *shape], one behind another in memory: others would be copied at every call.
+        examples: [M, *shape], from `tensor_on`.
         members: [...], which of them.
 
     Returns:
         [..., *shape] float32, images in [0, 1].
     """
-    # `take` copies an example as one piece, `images[members]` line by line.
-    taken: Examples = np.take(images, members, axis=0)  # type: ignore[assignment]
-    return to_float(taken, device)
+    taken = examples.index_select(0, torch.from_numpy(members.reshape(-1)))
+    return _as_float(taken.view(*members.shape, *examples.shape[1:]).to(device))
 
 
 def answer(

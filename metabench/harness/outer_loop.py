@@ -17,7 +17,7 @@ from metabench.harness import memory, state
 from metabench.harness.base import Base, Meter, Report, finite
 from metabench.harness.checkpoint import Keeper, generators, set_generators
 from metabench.harness.clock import now, synchronize
-from metabench.harness.evaluate import answer, gather
+from metabench.harness.evaluate import answer, gather, tensor_on
 from metabench.harness.messages import Plan
 from metabench.learner import Episodes, Learner, Support
 from metabench.results.schema import CurvePoint, MetaTraining
@@ -114,7 +114,7 @@ class _OuterLoop:
         if plan.training is None:
             raise DataError(plan.why_not)
         self.learner, self.material, self.plan, self.report = learner, material, plan, report
-        self.shape = plan.training
+        self.shape, self.examples = plan.training, tensor_on(material.images)
         self.validation = None
         if plan.validation_shape is not None:
             self.validation = material.validating(plan.validation_episodes, *plan.validation_shape)
@@ -231,12 +231,11 @@ class _OuterLoop:
             )
         first = within * tasks
         drawn = Drawn(*(array[first : first + tasks] for array in self._block))
-        images = self.material.images
 
         def labelled(members: Indices, labels: Indices) -> Support:
             known = truth(members, labels, self.material.targets)
             y = from_numpy(np.ascontiguousarray(known)).to(device)
-            return Support(gather(images, members, device), y)
+            return Support(gather(self.examples, members, device), y)
 
         return Episodes(
             support=labelled(drawn.support, drawn.support_y),

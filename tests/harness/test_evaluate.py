@@ -11,7 +11,7 @@ from harness.materials import task
 from torch import Tensor
 
 from metabench import BatchedLearner, Learner, Support, UsageError, class_means, squared_distances
-from metabench.harness.evaluate import answer, as_batched, gather, to_float
+from metabench.harness.evaluate import answer, as_batched, gather, tensor_on, to_float
 
 
 class Nearest(Learner):
@@ -72,7 +72,7 @@ def test_gathering_equals_indexing_to_the_last_bit(dtype: str, tmp_path: Path) -
     expected = x.float().div_(255) if dtype == "uint8" else x
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert torch.equal(gather(examples, members, "cpu"), expected)
+        assert torch.equal(gather(tensor_on(examples), members, "cpu"), expected)
 
 
 @pytest.mark.parametrize(
