@@ -52,6 +52,15 @@ def states(network: nn.Module) -> dict[str, Tensor]:
     }
 
 
+def check_each_by_its_own(network: nn.Module, x: Tensor) -> None:
+    """Every task's outputs are those of the network with that task's parameters."""
+    state = states(network)
+    outputs = per_task(network, state, x)
+    for t in range(4):
+        expected = functional_call(network, {n: v[t] for n, v in state.items()}, (x[t],))
+        assert torch.allclose(outputs[t], expected, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("kind", "right"), [(Residual, True), (Branches, False), (WrongWhenMapped, False)]
 )
@@ -61,11 +70,7 @@ def test_whatever_a_network_does_each_task_is_answered_by_its_own(
     network, x = kind(), examples()
     assert mapping.is_right(network, x) is right
     x[1] = 0.1  # dark
-    state = states(network)
-    outputs = per_task(network, state, x)
-    for t in range(4):
-        expected = functional_call(network, {n: v[t] for n, v in state.items()}, (x[t],))
-        assert torch.allclose(outputs[t], expected, atol=1e-6)
+    check_each_by_its_own(network, x)
 
 
 def test_what_cannot_be_mapped_takes_inner_steps_all_the_same() -> None:
@@ -158,11 +163,7 @@ class BranchesOnMany(Residual):
 def test_what_is_found_out_late_is_done_one_by_one() -> None:
     network, x = BranchesOnMany(), examples()
     assert mapping.is_right(network, x)
-    state = states(network)
-    outputs = per_task(network, state, x)
-    for t in range(4):
-        expected = functional_call(network, {n: v[t] for n, v in state.items()}, (x[t],))
-        assert torch.allclose(outputs[t], expected, atol=1e-6)
+    check_each_by_its_own(network, x)
 
 
 def test_a_network_is_tried_within_inference_mode_too() -> None:
