@@ -12,7 +12,7 @@ from torch import Tensor, from_numpy
 from metabench.data.dataset import Indices, truth
 from metabench.errors import UsageError
 from metabench.harness.clock import now
-from metabench.harness.evaluate import gather, tensor_on, to_float
+from metabench.harness.evaluate import gather, tensor_on
 from metabench.harness.messages import Plan
 from metabench.results.schema import CurvePoint
 from metabench.suites import draw
@@ -74,10 +74,9 @@ class Base:
 
     @property
     def x(self) -> Tensor:
-        images = self._material.images[self._subset]
         if not self._held_out:
-            self._meter.images = max(self._meter.images, len(images))
-        return to_float(images, self._device)
+            self._meter.images = max(self._meter.images, len(self._subset))
+        return gather(self._examples, self._subset, self._device)
 
     @property
     def y(self) -> Tensor:
