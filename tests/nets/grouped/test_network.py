@@ -104,6 +104,19 @@ def one_by_one(network: nn.Module, state: dict[str, Tensor], x: Tensor) -> Tenso
     )
 
 
+def gradients(
+    apply: Callable[[dict[str, Tensor]], Tensor], state: dict[str, Tensor]
+) -> list[Tensor]:
+    """First, and through a gradient step second."""
+    state = {n: v.detach().requires_grad_() for n, v in state.items()}
+    first = torch.autograd.grad(
+        apply(state).square().sum(), list(state.values()), create_graph=True
+    )
+    moved = {n: v - 0.1 * g for (n, v), g in zip(state.items(), first, strict=True)}
+    second = torch.autograd.grad(apply(moved).square().sum(), list(state.values()))
+    return [*first, *second]
+
+
 def inputs_of(name: str, x: Tensor) -> Tensor:
     return x.flatten(2)[:, :, :11] if name == "one dense layer" else x
 
@@ -122,22 +135,27 @@ def test_outputs_equal_those_of_one_task_at_a_time(name: str) -> None:
 @every_network
 def test_gradients_equal_those_of_one_task_at_a_time(name: str) -> None:
     network, x = made(name), inputs_of(name, examples())
-    state = {n: v.requires_grad_() for n, v in states(network).items()}
+    state = states(network)
     form = grouped(network, state, x)
     assert form is not None
-
-    def gradients(apply: Callable[[dict[str, Tensor]], Tensor]) -> list[Tensor]:
-        """First, and through a gradient step second."""
-        first = torch.autograd.grad(
-            apply(state).square().sum(), list(state.values()), create_graph=True
-        )
-        moved = {n: v - 0.1 * g for (n, v), g in zip(state.items(), first, strict=True)}
-        second = torch.autograd.grad(apply(moved).square().sum(), list(state.values()))
-        return [*first, *second]
-
-    theirs = gradients(lambda state: one_by_one(network, state, x))
-    for ours, expected in zip(gradients(form.outputs), theirs, strict=True):
+    theirs = gradients(lambda state: one_by_one(network, state, x), state)
+    for ours, expected in zip(gradients(form.outputs, state), theirs, strict=True):
         assert (ours - expected).norm() <= 1e-10 * (1 + expected.norm())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@every_network
+def test_a_gpu_gives_what_the_cpu_gives(name: str) -> None:
+    network, x = made(name), inputs_of(name, examples())
+    state = states(network)
+    here = grouped(network, state, x)
+    assert here is not None
+    expected = gradients(here.outputs, state)
+    state, x = {n: v.cuda() for n, v in state.items()}, x.cuda()
+    there = grouped(network.cuda(), state, x)
+    assert there is not None
+    for ours, theirs in zip(gradients(there.outputs, state), expected, strict=True):
+        assert (ours.cpu() - theirs).norm() <= 1e-10 * (1 + theirs.norm())
 
 
 @every_network
