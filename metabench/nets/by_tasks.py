@@ -9,14 +9,16 @@ from torch import Tensor
 
 from metabench.learner import Episodes, Support
 
-_MEMORY = 384 * 2**20  # bytes that the layers' outputs for the tasks of one part may take
+# Bytes that the layers' outputs for the tasks of one part may take. Large parts spare accelerators
+# the starting of kernels; CPUs gain nothing by them.
+_MEMORY, _MEMORY_OF_ACCELERATOR = 384 * 2**20, 4 * 2**30
 
 
 def tasks_at_once(episodes: Episodes, activation_bytes: int, steps: int) -> int:
     """How many tasks of an outer update to compute together.
 
-    It depends on shapes alone, so that the same update is the same on every machine: sums over
-    other parts of the tasks are rounded differently.
+    It depends on shapes and the kind of device alone, so that the same update is the same on
+    every machine: sums over other parts of the tasks are rounded differently.
 
     Args:
         episodes: of the update.
@@ -24,7 +26,9 @@ def tasks_at_once(episodes: Episodes, activation_bytes: int, steps: int) -> int:
         steps: of the inner loop, as far as derivatives go back through them.
     """
     support, query = episodes.support.x.shape[1], episodes.query.x.shape[1]
-    fit = max(1, _MEMORY // max(1, activation_bytes * (support * steps + query)))
+    on_cpu = episodes.support.x.device.type == "cpu"
+    memory = _MEMORY if on_cpu else _MEMORY_OF_ACCELERATOR
+    fit = max(1, memory // max(1, activation_bytes * (support * steps + query)))
     return math.ceil(len(episodes) / math.ceil(len(episodes) / fit))
 
 
@@ -41,13 +45,13 @@ def backward_by_tasks(
     Returns:
         The mean loss over all tasks.
     """
-    total = 0.0
+    losses = []
     for first in range(0, len(episodes), at_once):
         part = _part(episodes, slice(first, first + at_once))
         loss = mean_loss(part) * (len(part) / len(episodes))
         loss.backward()  # type: ignore[no-untyped-call]
-        total += loss.item()
-    return total
+        losses.append(loss.detach())
+    return sum(loss.item() for loss in losses)  # a device is waited for once, at the end
 
 
 def _part(episodes: Episodes, tasks: slice) -> Episodes:

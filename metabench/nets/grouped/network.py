@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from metabench.nets.grouped.convolution import Geometry, convolve
 from metabench.nets.grouped.images import first_block
 from metabench.nets.grouped.layers import Convolution, Dense, Layer, read
-from metabench.nets.grouped.normalisation import move, normalise, rescale, statistics
-from metabench.nets.grouped.patches import Patches
+from metabench.nets.grouped.normalisation import move, normalise, rescale, signs, statistics
+from metabench.nets.grouped.patches import Patches, columns, convolve_columns
+from metabench.nets.grouped.pooling import max_pool
 from metabench.nets.mapping import State
 from metabench.nets.norms import SupportNorm
 
@@ -94,6 +95,14 @@ class Grouped:
         first = self.layers[0]
         return Patches.of(self.examples, first) if isinstance(first, Convolution) else None
 
+    @cached_property
+    def columns(self) -> Tensor | None:
+        """The same patches as they are, on a device that convolves by them."""
+        first = self.layers[0]
+        if self.x.device.type == "cpu" or not isinstance(first, Convolution):
+            return None
+        return columns(self.examples, first)
+
     def outputs(self, state: State, found: dict[str, Tensor] | None = None) -> Tensor:
         """The network's outputs for every task, [T, N, D].
 
@@ -122,11 +131,16 @@ class Grouped:
         gain = self._own(layer.norm_name, layer.norm, "weight", state)
         offset = self._own(layer.norm_name, layer.norm, "bias", state)
         used = self._known(layer, state, weight, bias)
-        y = None
+        y = sign = None
         if used is None:  # only the outputs tell
+            sign = signs(gain) if layer.halve else None
+            if sign is not None:  # outputs that no gain below zero is to be applied to
+                weight, gain = weight * sign[..., None, None, None], gain * sign
+                bias = None if bias is None else bias * sign
             y = convolve(h, _flat(weight), self._geometry(layer))
             if layer.moved:
-                move(layer.moved, *self._of_outputs(y.detach(), bias), y[:, 0].numel())
+                mean, var = self._of_outputs(y.detach(), bias)
+                move(layer.moved, mean if sign is None else mean * sign, var, y[:, 0].numel())
             if y[:, 0].numel() == 1:  # a single value has no variance: as in `norms.EpisodeNorm`
                 used = torch.zeros_like(gain), torch.full_like(gain, 1 - layer.eps)
             elif layer.relu and found is None:
@@ -140,7 +154,8 @@ class Grouped:
             move(layer.moved, *used, self.patches.total)
         mean, var = used
         if found is not None and isinstance(layer.norm, SupportNorm):
-            found |= {f"{layer.norm_name}.mean": mean, f"{layer.norm_name}.var": var}
+            true = mean if sign is None else mean * sign
+            found |= {f"{layer.norm_name}.mean": true, f"{layer.norm_name}.var": var}
         scale = gain * (var + layer.eps).rsqrt()
         shift = _flat(offset + (-mean if bias is None else bias - mean) * scale)
         if y is None:
@@ -152,9 +167,14 @@ class Grouped:
     ) -> Tensor:
         """A convolution whose normalisation is part of its weight and of what is added."""
         geometry, relu, halve = self._geometry(layer), layer.relu, layer.halve
-        if layer is self.layers[0] and relu and halve and not h.requires_grad:
-            shift = weight.new_zeros(weight.shape[:2]).flatten() if shift is None else shift
-            return first_block(h, _flat(weight), shift, geometry)
+        if layer is self.layers[0] and not h.requires_grad:
+            if self.columns is not None:
+                y = convolve_columns(self.columns, weight)
+                y = self._side_by_side(max_pool(y) if halve else y)
+                return rescale(y, None, shift, relu=relu, halve=False)
+            if relu and halve:
+                shift = weight.new_zeros(weight.shape[:2]).flatten() if shift is None else shift
+                return first_block(h, _flat(weight), shift, geometry)
         y = convolve(h, _flat(weight), geometry)
         return rescale(y, None, shift, relu=relu, halve=halve)
 
@@ -200,6 +220,12 @@ class Grouped:
             return value
         shared: Tensor = getattr(module, part)
         return shared.expand(self.tasks, *shared.shape)
+
+    def _side_by_side(self, y: Tensor) -> Tensor:
+        """[T * N, C, H, W] -> [N, T * C, H, W], channels innermost before and after."""
+        y = y.permute(0, 2, 3, 1)
+        y = y.reshape(self.tasks, -1, *y.shape[1:])  # [T, N, H, W, C]
+        return y.permute(1, 2, 3, 0, 4).flatten(3).permute(0, 3, 1, 2)
 
     def _by_task(self, h: Tensor) -> Tensor:
         """[N, T * C, H, W] -> [T, N, C * H * W]; what is so already stays."""

@@ -1,8 +1,8 @@
 """Batch normalisation, ReLU and pooling in one, by the statistics of the batch itself.
 
-Normalisation is affine and increasing once the sign of its scale is taken into the image, so it
-may come after pooling: what is normalised, and what is kept for the derivatives, is then a
-quarter as large. Only the statistics need the whole image.
+Normalisation is affine, and increasing once the signs of its gains are taken into the filters
+before it, so it may come after pooling: what is normalised, and what is kept for the
+derivatives, is then a quarter as large. Only the statistics need the whole image.
 
 In the comments y is an image, n the number of its values in a channel, x the normalised image
 (y - mean) * inv, and k = weight * inv; U puts pooled values back where they stood in the image.
@@ -29,7 +29,7 @@ def normalise(y: Tensor, weight: Tensor, bias: Tensor, eps: float, *, halve: boo
 
     Args:
         y: [N, C, H, W].
-        weight, bias: [C].
+        weight, bias: [C]; no weight below zero if `halve`.
         eps: added to the variance.
         halve: pool.
 
@@ -39,7 +39,6 @@ def normalise(y: Tensor, weight: Tensor, bias: Tensor, eps: float, *, halve: boo
     Source:
         Ioffe and Szegedy 2015 (arXiv:1502.03167), algorithm 1.
     """
-    y, weight = upright(y, weight)
     out: Tensor = _Normalise.apply(y, weight, bias, eps, halve)  # type: ignore[no-untyped-call]
     return out
 
@@ -47,10 +46,11 @@ def normalise(y: Tensor, weight: Tensor, bias: Tensor, eps: float, *, halve: boo
 def rescale(
     y: Tensor, scale: Tensor | None, shift: Tensor | None, *, relu: bool, halve: bool
 ) -> Tensor:
-    """y * scale + shift, ReLU and max-pooling, as far as asked for; y [N, C, H, W], others [C]."""
+    """y * scale + shift, ReLU and max-pooling, as far as asked for; y [N, C, H, W], others [C].
+
+    No scale may be below zero if `halve`.
+    """
     if halve:
-        if scale is not None:
-            y, scale = upright(y, scale)
         y = max_pool(y)
     if scale is not None and shift is not None:
         y = torch.addcmul(wide(shift), y, wide(scale))
@@ -81,17 +81,18 @@ def move(norm: nn.BatchNorm2d, mean: Tensor, var: Tensor, count: int) -> None:
         norm.num_batches_tracked.add_(1)
 
 
-def upright(y: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """The same product of image and scale, with no scale below zero.
+def signs(gain: Tensor) -> Tensor | None:
+    """-1 where a gain is below zero, 1 elsewhere; None on a CPU if none is below zero.
 
-    A scale of exactly zero makes all places of a window equal: its own derivative is then taken
-    at the largest of the image, where torch takes it at the first.
+    A convolution by filters times these, then gains times these, gives what it gave; and no gain
+    is below zero, as pooling before normalisation requires. A gain of exactly zero makes all
+    places of a window equal: its own derivative is then taken at the largest of the image, where
+    torch takes it at the first.
     """
-    below = scale < 0
-    if not bool(below.any()):
-        return y, scale
-    sign = 1 - 2 * below.to(scale.dtype)
-    return y * wide(sign), scale * sign
+    below = gain < 0
+    if gain.device.type == "cpu" and not bool(below.any()):  # others would be waited for
+        return None
+    return 1 - 2 * below.to(gain.dtype)
 
 
 def wide(values: Tensor) -> Tensor:
@@ -234,8 +235,9 @@ def _by_torch(
 
 def _sums(h: Tensor, y: Tensor, mean: Tensor, inv: Tensor) -> tuple[Tensor, Tensor]:
     """Sum of h x and sum of h in each channel, in one pass."""
+    gain = torch.ones_like(inv)  # without one, on a GPU there is no sum of h x
     _, h_x, h_sum = _ops.native_batch_norm_backward(
-        h, y, None, None, None, mean, inv, True, 0.0, [False, True, True]
+        h, y, gain, None, None, mean, inv, True, 0.0, [False, True, True]
     )
     return h_x, h_sum
 

@@ -3,6 +3,9 @@
 An output is a weighted sum of a patch, so its mean and variance follow from the patches' mean
 and covariance. For the first convolution of a network these are numbers of the images, the same
 at every inner step, and no statistics have to be taken of its large outputs.
+
+On a GPU the outputs themselves are had from the patches, too: torch's convolution of groups of one
+channel is made for something else, and takes ten times as long.
 """
 
 from __future__ import annotations
@@ -14,6 +17,40 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from metabench.nets.grouped.layers import Convolution
+
+
+def columns(x: Tensor, layer: Convolution) -> Tensor | None:
+    """The patches [T * N, P, H', W'] that a first convolution sees of images [T, N, C, H, W].
+
+    None where a patch has more values than the convolution has outputs.
+    """
+    (height, width), (down, right) = layer.conv.kernel_size, layer.stride
+    size = x.shape[2] * height * width
+    if size > layer.conv.out_channels:
+        return None
+    above, left = layer.padding
+    padded = F.pad(x.flatten(0, 1), (left, left, above, above))
+    patches = padded.unfold(2, height, down).unfold(3, width, right)  # [.., H', W', h, w]
+    down, right = patches.shape[2:4]
+    return patches.permute(0, 1, 4, 5, 2, 3).reshape(-1, size, down, right)
+
+
+def convolve_columns(patches: Tensor, weight: Tensor) -> Tensor:
+    """A first convolution as a product of matrices for each image.
+
+    Args:
+        patches: [T * N, P, H', W'], from `columns`.
+        weight: [T, O, C, h, w].
+
+    Returns:
+        [T * N, O, H', W'], channels innermost.
+    """
+    count = len(patches) // len(weight)
+    # One matrix for each image and not each task: the derivative by the weight is then a product
+    # of many small matrices, in place of few that are long and thin.
+    filters = weight.flatten(2).unsqueeze(1).expand(-1, count, -1, -1).flatten(0, 1)
+    y = torch.bmm(patches.flatten(2).mT, filters.mT)  # [T * N, H' * W', O]
+    return y.view(len(y), *patches.shape[2:], -1).permute(0, 3, 1, 2)
 
 
 class Patches(NamedTuple):
@@ -33,15 +70,11 @@ class Patches(NamedTuple):
         None where a patch has more values than the convolution has outputs: then it is quicker
         to take the outputs' statistics. None of a single patch, which has no variance.
         """
-        (height, width), (down, right) = layer.conv.kernel_size, layer.stride
-        size = x.shape[2] * height * width
-        if size > layer.conv.out_channels:
+        found = columns(x, layer)
+        if found is None:
             return None
-        tasks, count = x.shape[:2]
-        above, left = layer.padding
-        padded = F.pad(x.flatten(0, 1), (left, left, above, above))
-        patches = padded.unfold(2, height, down).unfold(3, width, right)  # [.., H', W', h, w]
-        patches = patches.permute(0, 1, 4, 5, 2, 3).reshape(tasks * count, size, -1)
+        patches = found.flatten(2)
+        tasks, count, size = *x.shape[:2], patches.shape[1]
         total = count * patches.shape[2]
         if total == 1:
             return None

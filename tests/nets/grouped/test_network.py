@@ -13,8 +13,9 @@ from torch.nn.utils import parametrizations
 
 from metabench.nets.cnn import cnn
 from metabench.nets.conv4 import conv4
-from metabench.nets.grouped.layers import read
+from metabench.nets.grouped.layers import Convolution, read
 from metabench.nets.grouped.network import grouped
+from metabench.nets.grouped.patches import columns
 from metabench.nets.mlp import mlp
 from metabench.nets.norms import NORMS, EpisodeNorm, SupportNorm
 
@@ -141,6 +142,22 @@ def test_gradients_equal_those_of_one_task_at_a_time(name: str) -> None:
     theirs = gradients(lambda state: one_by_one(network, state, x), state)
     for ours, expected in zip(gradients(form.outputs, state), theirs, strict=True):
         assert (ours - expected).norm() <= 1e-10 * (1 + expected.norm())
+
+
+@every_network
+def test_a_first_convolution_by_patches_gives_what_another_gives(name: str) -> None:
+    network, x = made(name), inputs_of(name, examples())
+    state = states(network)
+    form, by_patches = grouped(network, state, x), grouped(network, state, x)
+    assert form is not None
+    assert by_patches is not None
+    assert by_patches.columns is None
+    first = by_patches.layers[0]
+    if isinstance(first, Convolution):
+        by_patches.__dict__["columns"] = columns(x, first)  # as on a GPU
+    expected = gradients(form.outputs, state)
+    for ours, theirs in zip(gradients(by_patches.outputs, state), expected, strict=True):
+        assert (ours - theirs).norm() <= 1e-10 * (1 + theirs.norm())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -1,4 +1,4 @@
-"""Statistics of a convolution's outputs, against the outputs themselves."""
+"""A convolution's outputs and their statistics from its patches, against the convolution."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from metabench.nets.grouped.layers import Convolution
-from metabench.nets.grouped.patches import Patches
+from metabench.nets.grouped.patches import Patches, columns, convolve_columns
 
 
 @pytest.mark.parametrize(
@@ -18,15 +18,19 @@ from metabench.nets.grouped.patches import Patches
         nn.Conv2d(3, 20, (2, 3), stride=(1, 2), padding=1),
     ],
 )
-def test_they_are_those_of_the_outputs(conv: nn.Conv2d) -> None:
+def test_outputs_and_their_statistics_are_those_of_a_convolution(conv: nn.Conv2d) -> None:
     g = torch.Generator().manual_seed(0)
     x = torch.rand(2, 5, conv.in_channels, 7, 8, generator=g, dtype=torch.float64)
     weight = torch.randn(2, *conv.weight.shape, generator=g, dtype=torch.float64)
-    patches = Patches.of(x, Convolution("0", conv))
+    layer = Convolution("0", conv)
+    patches, found = Patches.of(x, layer), columns(x, layer)
     assert patches is not None
+    assert found is not None
     mean, var = patches.statistics(weight)
+    outputs = convolve_columns(found, weight).unflatten(0, (2, 5))
     for t in range(2):
         y = nn.functional.conv2d(x[t], weight[t], None, conv.stride, conv.padding)
+        assert torch.allclose(outputs[t], y)
         assert torch.allclose(mean[t], y.mean((0, 2, 3)))
         assert torch.allclose(var[t], y.var((0, 2, 3), unbiased=False))
 
