@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from metabench import BatchedLearner, Episodes, Support, TaskSpec, UsageError
-from metabench.nets.by_tasks import backward_by_tasks, tasks_at_once
+from metabench.nets.by_tasks import TaskGradients, tasks_at_once
 from metabench.nets.heads import linear_head, small_init
 from metabench.nets.inner_loop import answering_state, sgd_steps, task_losses
 from metabench.nets.norms import has_running_statistics
@@ -64,7 +64,9 @@ class Maml(BatchedLearner):
         self.first_order = first_order
         self.tasks_at_once = task.tasks_at_once
         self.rates = self.learned_rates().eval()
-        self.optimizer = torch.optim.Adam([*self.network.parameters(), *self.rates], lr)
+        learned = [*self.network.parameters(), *self.rates]
+        self.optimizer = torch.optim.Adam(learned, lr)
+        self.gradients = TaskGradients(self.meta_loss, learned)
 
     def learned_rates(self) -> nn.ParameterList:
         """The step sizes that are learned with the parameters, in their order: none."""
@@ -75,7 +77,10 @@ class Maml(BatchedLearner):
         return self.inner_lr
 
     def meta_loss(self, episodes: Episodes) -> Tensor:
-        """Mean query loss after adapting to the support sets (algorithm 2, line 10)."""
+        """Mean query loss after adapting to the support sets (algorithm 2, line 10).
+
+        `TaskGradients` may record it: it depends on parameters and episodes alone.
+        """
         if episodes.way > self.task.way:
             raise UsageError(
                 f"training episodes are {episodes.way}-way, the head has {self.task.way} outputs: "
@@ -99,7 +104,7 @@ class Maml(BatchedLearner):
         fit = tasks_at_once(episodes, self.activation_bytes, steps)
         self.tasks_at_once = self.task.tasks_at_once or fit
         self.optimizer.zero_grad()
-        loss = backward_by_tasks(self.meta_loss, episodes, self.tasks_at_once)
+        loss = self.gradients.add(episodes, self.tasks_at_once)
         self.optimizer.step()
         self._follow(episodes)
         return loss

@@ -8,7 +8,7 @@ from nets import plain
 from torch import Tensor
 
 from metabench import Episodes
-from metabench.nets.by_tasks import backward_by_tasks, tasks_at_once
+from metabench.nets.by_tasks import TaskGradients, tasks_at_once
 from metabench.nets.shapes import activation_bytes
 
 
@@ -22,7 +22,8 @@ def test_gradients_and_loss_are_those_of_all_tasks_together(at_once: int) -> Non
         asked.append(len(part))
         return plain.meta_loss(network, params, part, 0.3, 1)
 
-    loss = backward_by_tasks(mean_loss, episodes, at_once)
+    gradients = TaskGradients(mean_loss, params.values())
+    loss = gradients.add(episodes, at_once)
     assert sum(asked) == 5
     assert max(asked) == min(at_once, 5)
     whole = plain.meta_loss(network, params, episodes, 0.3, 1)

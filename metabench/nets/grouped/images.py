@@ -2,7 +2,7 @@
 
 The outputs of its convolution are the largest by far, and after pooling nobody needs them: of a
 few images they fit into the processor's cache, and of all of them they would be most of the
-memory that a task takes.
+memory that a task takes. Only for CPUs: others have no such cache.
 """
 
 from __future__ import annotations
@@ -117,8 +117,6 @@ class _Along(Function):
 def _parts(x: Tensor, w: Tensor, geometry: Geometry) -> Iterator[slice]:
     channels, height, width = _output_shape(x, w, geometry)
     size = max(1, _BYTES // max(1, channels * height * width * x.element_size()))
-    if x.device.type != "cpu":  # has no such cache, and starting its kernels takes time
-        size = len(x)
     for first in range(0, len(x), size):
         yield slice(first, first + size)
 

@@ -172,7 +172,7 @@ class Grouped:
                 y = convolve_columns(self.columns, weight)
                 y = self._side_by_side(max_pool(y) if halve else y)
                 return rescale(y, None, shift, relu=relu, halve=False)
-            if relu and halve:
+            if relu and halve and h.device.type == "cpu":
                 shift = weight.new_zeros(weight.shape[:2]).flatten() if shift is None else shift
                 return first_block(h, _flat(weight), shift, geometry)
         y = convolve(h, _flat(weight), geometry)
