@@ -35,7 +35,8 @@ class Recording:
     def __init__(self, function: Function, inputs: Sequence[Tensor]) -> None:
         self.inputs = [value.clone() for value in inputs]
         with torch.cuda.device(self.inputs[0].device):
-            here, aside = torch.cuda.current_stream(), torch.cuda.Stream()
+            here = torch.cuda.current_stream()
+            aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             aside.wait_stream(here)
             with torch.cuda.stream(aside):  # as a recording is made, where all is set up anew
                 function(*self.inputs)
