@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import msgspec
+from tabulate import tabulate
 
 from metabench.analysis import document
 from metabench.analysis.rows import Row
@@ -42,19 +43,22 @@ def markdown(tables: Sequence[Table], results: str = "") -> str:
         tables: what it shows.
         results: the results folder as seen from the document; then each row leads to its files.
     """
-    import pandas as pd
-
     parts = [f"# {document.TITLE}", document.INTRODUCTION]
     for table in tables:
         cells = [[_markdown_text(cell) for cell in row] for row in document.cells(table)]
         for cell, row in zip(cells, table.rows, strict=True):
             cell[document.ALGORITHM] = _named(cell[document.ALGORITHM], row, results)
-        shown = pd.DataFrame(cells, columns=document.columns(table))
-        align = ["right" if numeric else "left" for numeric in document.numeric(table)]
+        shown = tabulate(
+            cells,
+            document.columns(table),
+            tablefmt="pipe",
+            colalign=["right" if numeric else "left" for numeric in document.numeric(table)],
+            disable_numparse=True,
+        )
         parts += [
             f"## {document.heading(table)}",
             document.facts(table),
-            shown.to_markdown(index=False, colalign=align, disable_numparse=True),
+            shown,
             "\n".join(["Made by", "", "```", *table.commands, "```"]),
             document.measured_on(table),
         ]

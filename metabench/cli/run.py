@@ -95,11 +95,7 @@ def run(
 
 
 def _run(prepared: Run, common: Common) -> int:
-    from metabench.analysis.rows import Cell
-    from metabench.analysis.tables import build_tables
-    from metabench.cli.leaderboard import show
     from metabench.cli.progress import progress
-    from metabench.results.schema import FAILED
 
     todo = sum(p.todo for p in prepared.planned)
     folder = prepared.store.root
@@ -114,6 +110,17 @@ def _run(prepared: Run, common: Common) -> int:
         note = f"finished cells are kept in {folder}/, the same command goes on from there"
         click.echo(f"metabench: {note}", err=True)
         raise
+    return _show(prepared, common, todo)
+
+
+def _show(prepared: Run, common: Common, todo: int) -> int:
+    # What it imports, scipy above all, has been imported by now, while a learner started.
+    from metabench.analysis.rows import Cell
+    from metabench.analysis.tables import build_tables
+    from metabench.cli.leaderboard import show
+    from metabench.results.schema import FAILED
+
+    folder = prepared.store.root
     loaded = [(cell.path, prepared.store.load(cell.path)) for cell in prepared.cells]
     found = [(path, result) for path, result in loaded if result is not None]
     failed = [(path, result) for path, result in found if result.status in FAILED]

@@ -20,10 +20,8 @@ from metabench.harness.cell import Cell, other_kind
 from metabench.harness.conditions import Conditions
 from metabench.harness.environment import environment
 from metabench.harness.messages import Checkpoint, Failed, Measured, Progress, Start, Trained
-from metabench.harness.probe import probe
 from metabench.harness.process import LearnerFailed, LearnerProcess
 from metabench.harness.record import job_of, memory_of, suite_facts
-from metabench.harness.scoring import score
 from metabench.results.schema import Block, Failure, Properties, Result, Scores, Status
 from metabench.results.store import CHECKPOINTS, LOGS
 from metabench.suites.material import Material
@@ -127,6 +125,9 @@ class Supervisor:
         try:
             if limit is not None:
                 timer.start()
+            # Importing scipy takes a tenth of a second, meanwhile the learner's process starts.
+            from metabench.harness.scoring import score
+
             self._trained = process.train(start)
             episodes = budget.scored(self.cell.suite.episodes)
             measured = None
@@ -150,6 +151,8 @@ class Supervisor:
         """Measure what answers depend on; a learner that cannot be asked so keeps its scores."""
         if not self.conditions.timed or episodes < 2:
             return None
+        from metabench.harness.probe import probe
+
         try:
             return probe(process, self.opened, episodes, scored)
         except LearnerFailed as error:
