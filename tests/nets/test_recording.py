@@ -79,6 +79,22 @@ def test_what_differs_from_its_recording_is_not_replayed(stand_in: type[Frozen])
     assert stand_in.made == 1
 
 
+def test_a_gradient_that_is_rounding_alone_may_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Again:
+        def __init__(self, function: Callable[..., Sequence[Tensor]], _: object) -> None:
+            self.function = function
+
+        def __call__(self, value: Tensor) -> Sequence[Tensor]:
+            return self.function(value)
+
+    signs = iter([1, -1] * 20)
+    monkeypatch.setattr(recording, "Recording", Again)
+    replayed = Replayed(lambda value: [value, 1e-9 * next(signs) * value, None], "f")
+    for _ in range(12):
+        replayed(torch.ones(1))
+    assert replayed.recording is not None
+
+
 def test_what_cannot_be_recorded_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> Recording:
         raise RuntimeError("operation not permitted when stream is capturing")
