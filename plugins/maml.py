@@ -66,7 +66,7 @@ class Maml(BatchedLearner):
         self.rates = self.learned_rates().eval()
         learned = [*self.network.parameters(), *self.rates]
         self.optimizer = torch.optim.Adam(learned, lr)
-        self.gradients = TaskGradients(self.meta_loss, learned)
+        self.gradients = TaskGradients(learned)
 
     def learned_rates(self) -> nn.ParameterList:
         """The step sizes that are learned with the parameters, in their order: none."""
@@ -79,7 +79,7 @@ class Maml(BatchedLearner):
     def meta_loss(self, episodes: Episodes) -> Tensor:
         """Mean query loss after adapting to the support sets (algorithm 2, line 10).
 
-        `TaskGradients` may record it: it depends on parameters and episodes alone.
+        `TaskGradients` may record it: it depends on parameters, episodes and settings alone.
         """
         if episodes.way > self.task.way:
             raise UsageError(
@@ -104,7 +104,8 @@ class Maml(BatchedLearner):
         fit = tasks_at_once(episodes, self.activation_bytes, steps)
         self.tasks_at_once = self.task.tasks_at_once or fit
         self.optimizer.zero_grad()
-        loss = self.gradients.add(episodes, self.tasks_at_once)
+        settings = self.inner_lr, self.inner_steps, self.first_order
+        loss = self.gradients.add(self.meta_loss, episodes, self.tasks_at_once, settings)
         self.optimizer.step()
         self._follow(episodes)
         return loss

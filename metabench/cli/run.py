@@ -114,7 +114,7 @@ def _run(prepared: Run, common: Common) -> int:
 
 
 def _show(prepared: Run, common: Common, todo: int) -> int:
-    # What it imports, scipy above all, has been imported by now, while a learner started.
+    # Imported late: scipy, above all, is there by now if a learner was started.
     from metabench.analysis.rows import Cell
     from metabench.analysis.tables import build_tables
     from metabench.cli.leaderboard import show

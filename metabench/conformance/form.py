@@ -142,7 +142,7 @@ def devices(subject: Subject) -> None:
     state.load_state_dict(there, state.state_dict(here))
     cudnn = torch.backends.cudnn
     flags = {name: getattr(cudnn, name) for name in ("enabled", "benchmark", "deterministic")}
-    with cudnn.flags(**flags, allow_tf32=False):  # which alone moves outputs by more than rounding
+    with cudnn.flags(**flags, allow_tf32=False):  # which moves outputs by more than rounding
         moved = difference(
             ask(here, tasks.support, tasks.query.x), ask(there, tasks.support, tasks.query.x)
         )

@@ -14,7 +14,7 @@ from metabench.nets.recording import Replayed
 # Bytes that the layers' outputs for the tasks of one part may take. Large parts spare accelerators
 # the starting of kernels; CPUs gain nothing by them.
 _MEMORY, _MEMORY_OF_ACCELERATOR = 384 * 2**20, 4 * 2**30
-_RECORDINGS = 4  # each keeps memory
+_RECORDINGS = 2  # of whole parts and of a smaller last one; each keeps memory
 
 
 def tasks_at_once(episodes: Episodes, activation_bytes: int, steps: int) -> int:
@@ -36,32 +36,34 @@ def tasks_at_once(episodes: Episodes, activation_bytes: int, steps: int) -> int:
 
 
 class TaskGradients:
-    """Gradients of a mean loss over tasks.
+    """Gradients of a mean loss over tasks, by parameters that stay where they are in memory.
 
     On a CUDA device they are recorded once for each shape of tasks, and replayed.
 
     Args:
-        mean_loss: the mean over the tasks that it is given. It may depend on the parameters and
-            the tasks, not on numbers that change from one update to the next.
-        parameters: what to differentiate by. They stay where they are in memory.
-        name: of the loss, for messages.
+        parameters: what to differentiate by; those that require no gradient are left out.
     """
 
-    def __init__(
-        self,
-        mean_loss: Callable[[Episodes], Tensor],
-        parameters: Iterable[nn.Parameter],
-        name: str = "meta_loss",
-    ) -> None:
-        self.mean_loss, self.parameters, self.name = mean_loss, list(parameters), name
+    def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
+        self.parameters = [parameter for parameter in parameters if parameter.requires_grad]
         self._replayed: dict[Hashable, Replayed] = {}
 
-    def add(self, episodes: Episodes, at_once: int) -> float:
+    def add(
+        self,
+        mean_loss: Callable[[Episodes], Tensor],
+        episodes: Episodes,
+        at_once: int,
+        depends_on: Hashable = (),
+    ) -> float:
         """Add the gradients to the parameters', some tasks at a time.
 
         Args:
+            mean_loss: the mean over the tasks that it is given; the same at each call, but for
+                what it takes from the parameters and from `depends_on`.
             episodes: T tasks.
             at_once: tasks in one part.
+            depends_on: numbers that the loss depends on, such as a step size; other numbers, other
+                recordings.
 
         Returns:
             The mean loss over all tasks.
@@ -72,7 +74,7 @@ class TaskGradients:
         losses = []
         for first in range(0, len(episodes), at_once):
             part = _part(episodes, slice(first, first + at_once))
-            loss, *grads = self._of(part, len(part) / len(episodes))
+            loss, *grads = self._of(mean_loss, part, len(part) / len(episodes), depends_on)
             assert loss is not None
             losses.append(loss)
             for parameter, grad in zip(self.parameters, grads, strict=True):
@@ -82,34 +84,47 @@ class TaskGradients:
                     parameter.grad += grad
         return sum(loss.item() for loss in losses)  # a device is waited for once, at the end
 
-    def _of(self, part: Episodes, share: float) -> Sequence[Tensor | None]:
+    def _of(
+        self,
+        mean_loss: Callable[[Episodes], Tensor],
+        part: Episodes,
+        share: float,
+        depends_on: Hashable,
+    ) -> Sequence[Tensor | None]:
         """Loss and gradients of some tasks, times their share of all."""
-        (support_x, support_y), (query_x, query_y) = part.support, part.query
-        inputs = support_x, support_y, query_x, query_y
+        inputs, way = (*part.support, *part.query), part.way
 
         def loss_and_gradients(*inputs: Tensor) -> Sequence[Tensor | None]:
-            episodes = Episodes(Support(*inputs[:2]), Support(*inputs[2:]), part.way)
-            loss = self.mean_loss(episodes) * share
+            tasks = Episodes(Support(*inputs[:2]), Support(*inputs[2:]), way)
+            loss = mean_loss(tasks) * share
             grads = torch.autograd.grad(loss, self.parameters, allow_unused=True)
-            return loss.detach(), *map(_laid_out, grads, self.parameters)
+            return loss.detach(), *map(_copied, grads, self.parameters)
 
-        if support_x.device.type != "cuda":
-            return loss_and_gradients(*inputs)
         given = tuple((value.shape, value.dtype, value.device) for value in inputs)
         places = tuple(parameter.data_ptr() for parameter in self.parameters)
-        key = given, part.way, share, places
-        if key not in self._replayed:
-            if len(self._replayed) == _RECORDINGS:
-                return loss_and_gradients(*inputs)
-            self._replayed[key] = Replayed(loss_and_gradients, self.name)
-        return self._replayed[key](*inputs)
+        key = given, way, share, depends_on, places
+        if _records(part) and key not in self._replayed and self._has_room():
+            self._replayed[key] = Replayed(getattr(mean_loss, "__qualname__", "the loss"))
+        if key in self._replayed:
+            return self._replayed[key](loss_and_gradients, *inputs)
+        return loss_and_gradients(*inputs)
+
+    def _has_room(self) -> bool:
+        """Whether another recording may be made: none failed, and there are not many."""
+        known = self._replayed.values()
+        return len(known) < _RECORDINGS and not any(replayed.refused for replayed in known)
 
 
-def _laid_out(grad: Tensor | None, parameter: Tensor) -> Tensor | None:
-    """The gradient with its parameter's strides, without which optimisers are slow."""
-    if grad is None or grad.stride() == parameter.stride():
-        return grad
-    return torch.empty_like(parameter).copy_(grad)
+def _records(part: Episodes) -> bool:
+    return part.support.x.device.type == "cuda"
+
+
+def _copied(grad: Tensor | None, parameter: Tensor) -> Tensor | None:
+    """The gradient in memory of its own, with its parameter's strides.
+
+    Autograd may give the same memory for two parameters, and optimisers are slow at other strides.
+    """
+    return None if grad is None else torch.empty_like(parameter).copy_(grad)
 
 
 def _part(episodes: Episodes, tasks: slice) -> Episodes:

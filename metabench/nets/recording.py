@@ -6,6 +6,8 @@ starts all of them at once.
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable, Sequence
 
 import torch
@@ -16,8 +18,7 @@ from metabench.errors import UsageError
 Function = Callable[..., Sequence[Tensor | None]]
 
 _RECORDED_AT = 2  # the call; the first one sets up what lasts
-_CHECKED_AT = (10, 100)  # calls, and every so many:
-_CHECKED_EVERY = 1000
+_CHECKED_FROM, _CHECKED_EVERY = 10, 1000  # calls: 10, 20, 40, ...; 1000, 2000, 3000, ...
 _DEVIATION = 1e-2  # by norm: kernels that add up in no fixed order differ by far less
 
 
@@ -38,12 +39,22 @@ class Recording:
             here = torch.cuda.current_stream()
             aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             aside.wait_stream(here)
-            with torch.cuda.stream(aside):  # as a recording is made, where all is set up anew
-                function(*self.inputs)
+            # Aside, as a recording is made, where all is set up anew. What would wait for the
+            # device is found out here: a recording that breaks off leaves torch in disorder.
+            waiting = torch.cuda.get_sync_debug_mode()
+            torch.cuda.set_sync_debug_mode("error")
+            try:
+                with torch.cuda.stream(aside):
+                    function(*self.inputs)
+            finally:
+                torch.cuda.set_sync_debug_mode(waiting)
             here.wait_stream(aside)
             self.graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self.graph):
-                self.outputs = function(*self.inputs)
+            try:
+                with torch.cuda.graph(self.graph):
+                    self.outputs = function(*self.inputs)
+            finally:
+                torch.cuda.set_stream(here)
 
     def __call__(self, *inputs: Tensor) -> list[Tensor | None]:
         """What the function gives for these inputs."""
@@ -60,17 +71,25 @@ class Replayed:
     chance is part of it, for instance.
 
     Args:
-        function: depends on nothing but its inputs, and on tensors that stay where they are.
         name: of the function, for messages.
+
+    Attributes:
+        refused: it could not be recorded.
     """
 
-    def __init__(self, function: Function, name: str) -> None:
-        self.function, self.name = function, name
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.calls = 0
         self.recording: Recording | None = None
+        self.refused = False
 
-    def __call__(self, *inputs: Tensor) -> Sequence[Tensor | None]:
+    def __call__(self, function: Function, *inputs: Tensor) -> Sequence[Tensor | None]:
         """What the function gives.
+
+        Args:
+            function: the same at each call; it depends on nothing but its inputs, and on tensors
+                that stay where they are. It is not kept.
+            *inputs: of the same shapes and types at each call.
 
         Raises:
             UsageError: it gives something else by now than what was recorded. That is looked at
@@ -78,13 +97,12 @@ class Replayed:
         """
         self.calls += 1
         if self.recording is None:
-            outputs = self.function(*inputs)
+            outputs = function(*inputs)
             if self.calls == _RECORDED_AT:
-                self.recording = _recorded(self.function, inputs, outputs)
+                self._record(function, inputs, outputs)
             return outputs
         outputs = self.recording(*inputs)
-        due = self.calls in _CHECKED_AT or self.calls % _CHECKED_EVERY == 0
-        if due and _differ(outputs, self.function(*inputs)):
+        if _due(self.calls) and _differ(outputs, function(*inputs)):
             raise UsageError(
                 f"{self.name} gives something else than when it was recorded, for the same inputs "
                 f"(call {self.calls}): on a GPU it may depend on parameters and episodes only, not "
@@ -92,27 +110,38 @@ class Replayed:
             )
         return outputs
 
+    def _record(
+        self, function: Function, inputs: Sequence[Tensor], expected: Sequence[Tensor | None]
+    ) -> None:
+        try:
+            recording = Recording(function, inputs)
+        except RuntimeError as error:
+            self.refused = True
+            reason = str(error).partition("\n")[0]
+            warnings.warn(f"{self.name} is not recorded: {reason}", RuntimeWarning, stacklevel=2)
+            return
+        if not _differ(recording(*inputs), expected):
+            self.recording = recording
 
-def _recorded(
-    function: Function, inputs: Sequence[Tensor], expected: Sequence[Tensor | None]
-) -> Recording | None:
-    try:
-        recording = Recording(function, inputs)
-        return None if _differ(recording(*inputs), expected) else recording
-    except RuntimeError:
-        return None
+
+def _due(calls: int) -> bool:
+    times, rest = divmod(calls, _CHECKED_FROM)
+    doubled = rest == 0 and times & (times - 1) == 0
+    return doubled or calls % _CHECKED_EVERY == 0
 
 
-def _differ(some: Sequence[Tensor | None], others: Sequence[Tensor | None]) -> bool:
-    """Whether outputs differ by more than rounding, all together.
+def _differ(some: Sequence[Tensor | None], expected: Sequence[Tensor | None]) -> bool:
+    """Whether outputs are off by more than rounding, all together.
 
-    Each by itself would not do: a gradient that should be zero is nothing but rounding.
+    Each by itself would not do: a gradient that should be zero is nothing but rounding. What is
+    not finite is not compared.
     """
-    if any((one is None) != (other is None) for one, other in zip(some, others, strict=True)):
-        return True
     off = size = 0.0
-    for one, other in zip(some, others, strict=True):
-        if one is not None and other is not None:
+    for one, other in zip(some, expected, strict=True):
+        if one is None or other is None:
+            if one is not other:
+                return True
+        else:
             off += float((one - other).square().sum())
             size += float(other.square().sum())
-    return off > _DEVIATION**2 * size  # never of what is not finite
+    return math.isfinite(size) and not off <= _DEVIATION**2 * size

@@ -59,10 +59,30 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
         SupportNorm(3),
         nn.Flatten(),
     ),
+    "biases before support statistics and pooling": lambda: nn.Sequential(
+        nn.Conv2d(2, 20, 3, padding=1),
+        SupportNorm(20),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(20, 5, 3, padding=1),
+        SupportNorm(5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+    ),
     "one activation and one pooling, used again": lambda: used_again(),
     "pooling before ReLU, ReLU without normalisation": lambda: nn.Sequential(
         nn.Conv2d(2, 20, 3), nn.MaxPool2d(2), nn.ReLU(), nn.Conv2d(20, 3, 2), nn.Flatten()
     ),
+}
+
+# Their first convolution has more values to a patch than outputs, or there is none.
+NOT_BY_PATCHES = {
+    "conv4 without a head",
+    "mlp",
+    "one dense layer",
+    "torch's own norms, and biases before them",
+    "one activation and one pooling, used again",
 }
 
 every_network = pytest.mark.parametrize("name", NETWORKS)
@@ -153,8 +173,9 @@ def test_a_first_convolution_by_patches_gives_what_another_gives(name: str) -> N
     assert by_patches is not None
     assert by_patches.columns is None
     first = by_patches.layers[0]
-    if isinstance(first, Convolution):
-        by_patches.__dict__["columns"] = columns(x, first)  # as on a GPU
+    found = columns(x, first) if isinstance(first, Convolution) else None
+    assert (found is None) == (name in NOT_BY_PATCHES)
+    by_patches.__dict__["columns"] = found  # as on a GPU
     expected = gradients(form.outputs, state)
     for ours, theirs in zip(gradients(by_patches.outputs, state), expected, strict=True):
         assert (ours - theirs).norm() <= 1e-10 * (1 + theirs.norm())
@@ -202,6 +223,23 @@ def test_statistics_of_support_sets_are_those_that_the_layers_use() -> None:
         _, used = plain.forward(network, params, support[t])  # type: ignore[arg-type]
         flat = [value for pair in used for value in pair]
         for ours, theirs in zip(found.values(), flat, strict=True):
+            assert torch.allclose(ours[t], theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_statistics_of_support_sets_hold_biases_and_signs_of_gains() -> None:
+    network = made("biases before support statistics and pooling")
+    norms = [part for part in network.modules() if isinstance(part, SupportNorm)]
+    assert all((norm.weight < 0).any() for norm in norms)
+    x, state, found = examples(), states(network), {}
+    form = grouped(network, state, x)
+    assert form is not None
+    form.outputs(state, found)
+    for t in range(TASKS):
+        for norm in norms:
+            norm.collecting = True
+        functional_call(network, {n: v[t] for n, v in state.items()}, (x[t],))
+        used = [value for norm in norms for value in norm.collected]  # type: ignore[union-attr]
+        for ours, theirs in zip(found.values(), used, strict=True):
             assert torch.allclose(ours[t], theirs, rtol=1e-10, atol=1e-12)
 
 
