@@ -30,7 +30,7 @@ define RUNS
 -s digits-5w5s -a chance -a pixel-1nn -a cnn-adam -a untrained -a "m*[inner_lr=0.2,inner_steps=3,adapt_steps=10]" --budget standard
 -s "omniglot-[52]*" -a chance -a pixel-1nn -a untrained -a pca-lr -a "protonet[train_way=30,train_shot=1]" --budget standard
 -s "omniglot-5w*" -a sgd -a cnn-adam -a pretrained -a "m*" -a "m*[backbone=conv4[bn=episode]]" --budget standard
--s "omniglot-[52]*" -a "protonet[train_way=60]" --budget paper --seeds 1
+-s "omniglot-[52]*" -a "protonet[train_way=60]" --budget paper --seeds 1 -j 2
 -s omniglot-5w1s -a "maml[backbone=conv4[bn=episode],inner_lr=0.4,tasks_per_step=8]" --budget seconds=3600 --seeds 1
 -s sinusoid-5s -s sinusoid-10s -a chance -a pretrained -a "m*" --budget paper --threads 1
 -s sinusoid-5s -a "maml[train_shot=10,tasks_per_step=25]" -a "maml[train_shot=10,tasks_per_step=25,adapt_steps=10]" --budget paper --threads 1

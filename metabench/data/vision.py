@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import shutil
 import sys
+from collections.abc import Iterator
 from http.client import HTTPException
 from pathlib import Path
 from types import ModuleType
@@ -46,7 +47,8 @@ def download_mnist(root: Path, advice: str) -> None:
         DataError: it cannot be downloaded; `advice` says what to do.
     """
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # torchvision prints its attempts
+        # torchvision prints its attempts
+        with contextlib.redirect_stdout(sys.stderr), _no_empty_folders(root / "MNIST" / "raw"):
             torchvision_datasets().MNIST(str(root), download=True)
     except (OSError, HTTPException, RuntimeError, EOFError, ValueError, AssertionError) as error:
         reason = _said(error)
@@ -65,21 +67,36 @@ def download_omniglot(folder: Path, name: str, advice: str) -> None:
     try:
         datasets = torchvision_datasets()
         known = datasets.Omniglot
-        temporary.mkdir(parents=True)
-        datasets.utils.download_url(
-            f"{known.download_url_prefix}/{name}.zip",
-            str(temporary),
-            filename=f"{name}.zip",
-            md5=known.zips_md5[name],
-        )
-        (temporary / f"{name}.zip").replace(folder / f"{name}.zip")
+        with _no_empty_folders(folder):
+            try:
+                temporary.mkdir(parents=True)
+                datasets.utils.download_url(
+                    f"{known.download_url_prefix}/{name}.zip",
+                    str(temporary),
+                    filename=f"{name}.zip",
+                    md5=known.zips_md5[name],
+                )
+                (temporary / f"{name}.zip").replace(folder / f"{name}.zip")
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
     except (OSError, HTTPException, RuntimeError, DataError) as error:  # URLError is an OSError
         reason = _said(error)
         raise DataError(f"cannot download {name}.zip ({reason}): {advice}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _no_empty_folders(folder: Path) -> Iterator[None]:
+    """If what is to fill a folder fails, remove it and those above it that were made for it."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # one that is not empty stays, and all above it
+            for path in missing:
+                path.rmdir()
+        raise
 
 
 def _said(error: Exception) -> str:
     """The first line of an error, or at least its kind."""
-    return str(error).partition("\n")[0] or type(error).__name__
+    return str(error).partition("\n")[0].rstrip(": ") or type(error).__name__

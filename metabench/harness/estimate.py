@@ -28,8 +28,8 @@ def estimate(planned: Sequence[Planned], stored: Iterable[Result], jobs: int) ->
     """Add up the wall times of earlier results, whatever code and machine made them.
 
     A cell is thought to take as long as its other seeds did, or, if there are none, as the same
-    algorithm at the same budget did on other suites of the same dataset, per example of an episode.
-    Other datasets have images of another size, and other tasks.
+    algorithm at the same budget did on other suites of the same dataset, per example of an episode,
+    with as many tasks to an update. Other datasets have images of another size, and other tasks.
 
     Args:
         planned: the run.
@@ -39,20 +39,20 @@ def estimate(planned: Sequence[Planned], stored: Iterable[Result], jobs: int) ->
     exact: dict[object, list[float]] = defaultdict(list)
     alike: dict[object, list[float]] = defaultdict(list)
     for result in stored:
+        job, facts, seconds = result.job, result.suite, _seconds(result)
+        chosen = tuple(sorted(job.chosen.items()))
+        if result.status in ("ok", "not_applicable"):
+            exact[facts.name, job.algorithm, chosen, job.budget].append(seconds)
         if result.status == "ok":
-            job = result.job
-            chosen = tuple(sorted(job.chosen.items()))
-            exact[result.suite.name, job.algorithm, chosen, job.budget].append(result.wall_s)
-            facts = result.suite
-            per_example = result.wall_s / (facts.way * (facts.shot + facts.query))
-            alike[facts.dataset, job.algorithm, job.budget].append(per_example)
+            per_example = seconds / (facts.way * (facts.shot + facts.query))
+            like = facts.dataset, job.algorithm, job.budget, job.chosen.get("tasks_per_step")
+            alike[like].append(per_example)
     seconds, unknown = 0.0, 0
     for cell in (p.cell for p in planned if p.todo):
         name, budget = cell.configured.algorithm.name, cell.budget.name
-        chosen = tuple(sorted(cell.configured.chosen.items()))
-        suite = cell.suite
-        known = exact.get((suite.name, name, chosen, budget))
-        near = alike.get((suite.dataset_name, name, budget))
+        given, suite = cell.configured.chosen, cell.suite
+        known = exact.get((suite.name, name, tuple(sorted(given.items())), budget))
+        near = alike.get((suite.dataset_name, name, budget, given.get("tasks_per_step")))
         if known is not None:
             seconds += median(known)
         elif near is not None:
@@ -60,3 +60,9 @@ def estimate(planned: Sequence[Planned], stored: Iterable[Result], jobs: int) ->
         else:
             unknown += 1
     return Estimate(seconds / jobs, unknown)
+
+
+def _seconds(result: Result) -> float:
+    """A cell's time; that of training that was resumed is longer than the last process took."""
+    trained = 0.0 if result.training is None else result.training.seconds
+    return max(result.wall_s, trained)

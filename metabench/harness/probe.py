@@ -42,16 +42,17 @@ def probe(learner: Answering, opened: OpenSuite, episodes: int, scored: int) -> 
         episodes: at least 2.
         scored: how many episodes it was scored on.
     """
+    asked = _arrays(batch(opened, slice(0, episodes)))
+    tasks = [_Task(*(array[k : k + 1] for array in asked)) for k in range(episodes)]
     # As many tasks at once as were scored: what they do to each other may take many.
-    given = batch(opened, slice(0, min(tasks_per_batch(opened), scored)))
-    tasks = [_Task(*(a.numpy()[k : k + 1] for a in _arrays(given))) for k in range(episodes)]
-    together = learner.answer(given).logits.numpy()
+    company = min(max(2, tasks_per_batch(opened)), scored)
+    together = learner.answer(batch(opened, slice(0, company))).logits.numpy()
     first = [_ask(learner, task) for task in tasks]
     both = list(zip(tasks, first, strict=True))
     pairs: dict[str, list[_Pair]] = {
         "permuted": [_permuted(learner, task, own) for task, own in both],
         "foreign": [_foreign(learner, t, tasks[k - 1], own) for k, (t, own) in enumerate(both)],
-        "batched": [_pair(own, together[k], own) for k, own in enumerate(first)],
+        "batched": [_pair(own, beside, own) for own, beside in zip(first, together, strict=False)],
         # Backwards, so that each comes after another task than the first time.
         "repeated": [_pair(own, _ask(learner, task), own) for task, own in reversed(both)],
     }
@@ -92,8 +93,8 @@ class _Pair(NamedTuple):
     other_class: npt.NDArray[np.bool_]  # [Q]
 
 
-def _arrays(given: Batch) -> tuple[Array, Array, Array]:
-    return given.support_x, given.support_y, given.query_x
+def _arrays(given: Batch) -> list[npt.NDArray[Any]]:
+    return [array.numpy() for array in (given.support_x, given.support_y, given.query_x)]
 
 
 def _ask(learner: Answering, task: _Task) -> Logits:

@@ -9,6 +9,7 @@ from results_factory import make_result, make_suite
 from metabench.api import Run
 from metabench.harness.estimate import estimate
 from metabench.harness.request import Request
+from metabench.results.schema import MetaTraining
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,8 @@ def planned(tmp_path_factory):
 
 
 def took(seconds, suite="digits-5w1s", **given):
-    return replace(make_result("protonet", suite=make_suite(suite), **given), wall_s=seconds)
+    result = make_result("protonet", suite=make_suite(suite), **given)
+    return replace(result, wall_s=seconds, training=None)
 
 
 def test_nothing_is_known_of_what_never_ran(planned):
@@ -48,6 +50,25 @@ def test_other_seeds_tell_first_and_other_suites_next(planned):
 
 def test_other_datasets_tell_nothing(planned):
     found = estimate(planned, [took(5, "sinusoid-5s")], jobs=1)
+    assert (found.seconds, found.unknown) == (0, 8)
+
+
+def test_training_that_was_resumed_counts_whole(planned):
+    resumed = took(10)
+    training = MetaTraining(
+        updates=1, tasks=1, images=1, seconds=50.0, curve=[], selected="last", selected_update=1
+    )
+    found = estimate(planned, [replace(resumed, training=training)], jobs=1)
+    assert found.seconds == estimate(planned, [took(50)], jobs=1).seconds
+
+
+def test_what_does_not_apply_is_known_to_take_no_time(planned):
+    found = estimate(planned, [took(0, status="not_applicable")], jobs=1)
+    assert (found.seconds, found.unknown) == (0, 6)
+
+
+def test_updates_by_more_tasks_tell_nothing(planned):
+    found = estimate(planned, [took(5, chosen={"tasks_per_step": 9})], jobs=1)
     assert (found.seconds, found.unknown) == (0, 8)
 
 

@@ -122,6 +122,22 @@ def test_what_is_wrong_is_named(kind, inductive, isolated, independent) -> None:
     assert found.independent is independent
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 3, 5])
+@pytest.mark.parametrize(
+    ("kind", "inductive", "isolated"),
+    [(Honest, True, True), (LooksAtTheBatch, False, True), (MixesTasks, True, False)],
+)
+def test_more_tasks_may_be_probed_than_are_answered_at_once(
+    at_once: int, kind, inductive, isolated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metabench.harness.probe.tasks_per_batch", lambda opened: at_once)
+    found = probe(Session(kind(task())), open_digits(), episodes=4, scored=100)
+    assert (found.inductive, found.isolated) == (inductive, isolated)
+    queries = {one.probe: one.queries for one in found.evidence}
+    assert queries["repeated"] == 4 * 75
+    assert queries["batched"] == min(max(2, at_once), 4) * 75
+
+
 def test_state_that_is_carried_over_is_found() -> None:
     found = properties(Remembers)
     assert found.independent is False
