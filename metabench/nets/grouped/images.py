@@ -20,6 +20,7 @@ from metabench.nets.norms import BUT_CHANNELS
 
 _ops = torch.ops.aten
 _BYTES = 2**22  # of outputs before pooling, at a time
+_GROUPS = 4  # at a time: of one image with many groups alone, outputs would be too large
 
 
 def first_block(x: Tensor, weight: Tensor, shift: Tensor, geometry: Geometry) -> Tensor:
@@ -34,10 +35,24 @@ def first_block(x: Tensor, weight: Tensor, shift: Tensor, geometry: Geometry) ->
     Returns:
         [N, groups * D, H' // 2, W' // 2].
     """
+    if geometry.groups > _GROUPS:
+        return _some_groups_at_a_time(x, weight, shift, geometry)
     if not (torch.is_grad_enabled() and (weight.requires_grad or shift.requires_grad)):
         return _block(x, weight, shift, geometry)  # the places alone are twice as large
     y: Tensor = _FirstBlock.apply(x, weight, shift, geometry)  # type: ignore[no-untyped-call]
     return y
+
+
+def _some_groups_at_a_time(x: Tensor, weight: Tensor, shift: Tensor, geometry: Geometry) -> Tensor:
+    channels, outputs = x.shape[1] // geometry.groups, len(weight) // geometry.groups
+    blocks = []
+    for first in range(0, geometry.groups, _GROUPS):
+        last = min(first + _GROUPS, geometry.groups)
+        seen = x[:, first * channels : last * channels].clone(memory_format=torch.channels_last)
+        made = slice(first * outputs, last * outputs)
+        some = geometry._replace(groups=last - first)
+        blocks.append(first_block(seen, weight[made], shift[made], some))
+    return torch.cat(blocks, dim=1)
 
 
 def _block(x: Tensor, w: Tensor, b: Tensor, geometry: Geometry, at: Tensor | None = None) -> Tensor:

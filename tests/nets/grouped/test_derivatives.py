@@ -95,6 +95,25 @@ def test_the_first_block_a_few_images_at_a_time(
     assert torch.allclose(*values)
 
 
+@pytest.mark.parametrize("at_a_time", [1, 2, 3, 4])
+def test_the_first_block_a_few_groups_at_a_time(
+    at_a_time: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "_GROUPS", at_a_time)
+    geometry = Geometry((1, 1), (1, 0), 4)
+    x, w, shift = tensor(3, 8, 5, 6).detach(), tensor(8, 2, 3, 3, seed=1), tensor(8, seed=2)
+
+    def ours(w: Tensor, shift: Tensor) -> Tensor:
+        return images.first_block(x, w, shift, geometry)
+
+    found = ours(w, shift)
+    expected = F.max_pool2d(F.conv2d(x, w, shift, 1, (1, 0), 1, 4), 2).relu()
+    assert torch.allclose(found, expected)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert gradcheck(ours, (w, shift))
+    assert gradgradcheck(ours, (w, shift))
+
+
 def test_pooling_of_equal_values_sends_the_gradient_where_torch_does() -> None:
     x = torch.zeros(2, 3, 6, 6, requires_grad=True)
     y = torch.zeros(2, 3, 6, 6, requires_grad=True)
