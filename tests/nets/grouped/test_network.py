@@ -138,6 +138,11 @@ def gradients(
     return [*first, *second]
 
 
+def assert_alike(found: list[Tensor], expected: list[Tensor]) -> None:
+    for ours, theirs in zip(found, expected, strict=True):
+        assert (ours.cpu() - theirs).norm() <= 1e-10 * (1 + theirs.norm())
+
+
 def inputs_of(name: str, x: Tensor) -> Tensor:
     return x.flatten(2)[:, :, :11] if name == "one dense layer" else x
 
@@ -159,9 +164,8 @@ def test_gradients_equal_those_of_one_task_at_a_time(name: str) -> None:
     state = states(network)
     form = grouped(network, state, x)
     assert form is not None
-    theirs = gradients(lambda state: one_by_one(network, state, x), state)
-    for ours, expected in zip(gradients(form.outputs, state), theirs, strict=True):
-        assert (ours - expected).norm() <= 1e-10 * (1 + expected.norm())
+    expected = gradients(lambda state: one_by_one(network, state, x), state)
+    assert_alike(gradients(form.outputs, state), expected)
 
 
 @every_network
@@ -176,9 +180,7 @@ def test_a_first_convolution_by_patches_gives_what_another_gives(name: str) -> N
     found = columns(x, first) if isinstance(first, Convolution) else None
     assert (found is None) == (name in NOT_BY_PATCHES)
     by_patches.__dict__["columns"] = found  # as on a GPU
-    expected = gradients(form.outputs, state)
-    for ours, theirs in zip(gradients(by_patches.outputs, state), expected, strict=True):
-        assert (ours - theirs).norm() <= 1e-10 * (1 + theirs.norm())
+    assert_alike(gradients(by_patches.outputs, state), gradients(form.outputs, state))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -192,8 +194,7 @@ def test_a_gpu_gives_what_the_cpu_gives(name: str) -> None:
     state, x = {n: v.cuda() for n, v in state.items()}, x.cuda()
     there = grouped(network.cuda(), state, x)
     assert there is not None
-    for ours, theirs in zip(gradients(there.outputs, state), expected, strict=True):
-        assert (ours.cpu() - theirs).norm() <= 1e-10 * (1 + theirs.norm())
+    assert_alike(gradients(there.outputs, state), expected)
 
 
 @every_network
