@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -41,13 +42,8 @@ class Recording:
             aside.wait_stream(here)
             # Aside, as a recording is made, where all is set up anew. What would wait for the
             # device is found out here: a recording that breaks off leaves torch in disorder.
-            waiting = torch.cuda.get_sync_debug_mode()
-            torch.cuda.set_sync_debug_mode("error")
-            try:
-                with torch.cuda.stream(aside):
-                    function(*self.inputs)
-            finally:
-                torch.cuda.set_sync_debug_mode(waiting)
+            with _nothing_waits(), torch.cuda.stream(aside):
+                function(*self.inputs)
             here.wait_stream(aside)
             self.graph = torch.cuda.CUDAGraph()
             try:
@@ -62,6 +58,19 @@ class Recording:
             own.copy_(given)
         self.graph.replay()
         return [None if value is None else value.clone() for value in self.outputs]
+
+
+@contextmanager
+def _nothing_waits() -> Iterator[None]:
+    """Within, most of what waits for the device raises RuntimeError instead."""
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings():  # torch says that it does not find everything
+        warnings.filterwarnings("ignore", "Synchronization debug mode", UserWarning)
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
 
 
 class Replayed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
@@ -122,6 +123,29 @@ def test_what_cannot_be_recorded_stays_as_it_is(monkeypatch: pytest.MonkeyPatch)
     assert found == [2.0] * 20
     assert function.calls == 20
     assert replayed.refused
+
+
+def test_looking_for_what_waits_is_quiet_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    modes: list[str | int] = [1]
+
+    def set_mode(mode: str | int) -> None:
+        modes.append(mode)
+        if len(modes) == 2:
+            warnings.warn("Synchronization debug mode is a prototype", UserWarning, stacklevel=2)
+
+    def wait() -> None:
+        with recording._nothing_waits():
+            warnings.warn("the loss's own", UserWarning, stacklevel=1)
+            raise RuntimeError("waits")
+
+    monkeypatch.setattr(torch.cuda, "get_sync_debug_mode", lambda: modes[-1])
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", set_mode)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with pytest.raises(RuntimeError, match="waits"):
+            wait()
+    assert modes == [1, "error", 1]
+    assert [str(warning.message) for warning in caught] == ["the loss's own"]
 
 
 class Again:
