@@ -12,7 +12,7 @@ from metabench.analysis.aggregate import score_table
 from metabench.analysis.margins import Margin
 from metabench.analysis.paired import difference
 from metabench.analysis.rows import Cell
-from metabench.analysis.stats import Scores
+from metabench.analysis.stats import Scores, over_seeds
 from metabench.errors import NothingToRun, UsageError, unknown
 from metabench.learner import Metric
 from metabench.results.schema import Result
@@ -123,10 +123,11 @@ def _of(results: Sequence[Result], text: str) -> list[Result]:
 def _compare(ours: Result, theirs: Result, a: Scores, b: Scores, margin: float) -> Comparison:
     found = difference(a, b)
     sign = -1 if ours.suite.metric == "mse" else 1
-    ahead = difference(sign * a, sign * b)  # positive where A is better
-    better, not_worse = ahead.probability_above(margin), ahead.probability_above(-margin)
+    # Positive where A is better, and where B is.
+    better = difference(sign * a, sign * b).probability_above(margin)
+    worse = difference(sign * b, sign * a).probability_above(margin)
     known = bool(np.isfinite(found.se))
-    by_episode = a.mean(axis=0), b.mean(axis=0)
+    by_episode = over_seeds(a), over_seeds(b)
     order = np.argsort(-np.abs(by_episode[0] - by_episode[1]), kind="stable")[:_SHOWN]
     return Comparison(
         suite=ours.suite.name,
@@ -134,8 +135,8 @@ def _compare(ours: Result, theirs: Result, a: Scores, b: Scores, margin: float) 
         metric=ours.suite.metric,
         a=address.write(ours.job.algorithm, ours.job.chosen),
         b=address.write(theirs.job.algorithm, theirs.job.chosen),
-        score_a=float(a.mean()),
-        score_b=float(b.mean()),
+        score_a=float(by_episode[0].mean()),
+        score_b=float(by_episode[1].mean()),
         seeds_a=len(a),
         seeds_b=len(b),
         episodes=a.shape[1],
@@ -144,8 +145,8 @@ def _compare(ours: Result, theirs: Result, a: Scores, b: Scores, margin: float) 
         p=found.p if known else None,
         margin=margin,
         better=better if known else None,
-        equivalent=not_worse - better if known else None,
-        worse=1 - not_worse if known else None,
+        equivalent=1 - better - worse if known else None,
+        worse=worse if known else None,
         most_different=[
             EpisodePair(int(k), float(by_episode[0][k]), float(by_episode[1][k]))
             for k in order

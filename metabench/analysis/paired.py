@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from metabench.analysis.stats import Scores
+from metabench.analysis.stats import Scores, over_seeds, satterthwaite
 
 
 class Difference(NamedTuple):
@@ -61,17 +61,16 @@ def difference(a: Scores, b: Scores, level: float = 0.95) -> Difference:
         Satterthwaite (1946), Biometrics Bulletin 2, 110-114; as in `stats.mean_ci`.
     """
     episodes = a.shape[1]
-    by_episode = a.mean(axis=0) - b.mean(axis=0)
+    by_episode = over_seeds(a) - over_seeds(b)
     mean = float(by_episode.mean()) if episodes else float("nan")
     if episodes < 2 or not np.isfinite(by_episode).all():
         nan = float("nan")
         return Difference(mean, nan, nan, nan, nan, nan)
     terms = [(float(by_episode.var(ddof=1)) / episodes, episodes - 1.0)]
     terms += [between_seeds(table) for table in (a, b) if len(table) > 1]
-    variance = sum(term for term, _ in terms)
-    if variance == 0:
+    if all(term == 0 for term, _ in terms):
         return Difference(mean, mean, mean, 0.0, terms[0][1], float(mean == 0))
-    df = variance**2 / sum(term**2 / df for term, df in terms)
+    variance, df = satterthwaite(terms)
     se = variance**0.5
     half = float(stdtrit(df, 0.5 + level / 2)) * se
     p = 2 * float(stdtr(df, -abs(mean) / se))
@@ -86,7 +85,9 @@ def between_seeds(table: Scores) -> tuple[float, float]:
     seeds = len(table)
     if seeds < 2 or not np.isfinite(table).all():
         return 0.0, 1.0
-    return float(table.mean(axis=1).var(ddof=1)) / seeds, seeds - 1.0
+    means = table.mean(axis=1)
+    # Means that are equal have a variance of zero: of rounding, where it is computed.
+    return float(means.var(ddof=1)) / seeds if np.ptp(means) else 0.0, seeds - 1.0
 
 
 def holm(p_values: list[float]) -> list[float]:
@@ -166,7 +167,7 @@ def rank_intervals(
     weights = rng.multinomial(episodes, np.full(episodes, 1 / episodes), size=draws) / episodes
     means = np.empty((len(tables), draws))
     for row, table in enumerate(tables):
-        means[row] = weights @ table.mean(axis=0)
+        means[row] = weights @ over_seeds(table)
         between, df = between_seeds(table)
         if between > 0:
             means[row] += between**0.5 * rng.standard_t(df, size=draws)

@@ -7,6 +7,7 @@ the interval of the mean has to cover other seeds as well as other episodes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +33,17 @@ class MeanSquares(NamedTuple):
     seeds: float  # MSA, S - 1 degrees of freedom
     episodes: float  # MSB, E - 1
     residual: float  # MSC, (S - 1)(E - 1)
+
+
+def over_seeds(scores: Scores) -> Scores:
+    """The mean [E] over the seeds of scores [S, E]; where all seeds agree, exactly their score.
+
+    Seeds of a deterministic algorithm are so many copies of one. Their mean, rounded, may differ
+    from them in the last digit, and would be told apart from one copy: nothing else varies.
+    """
+    agree = (scores == scores[0]).all(axis=0)
+    means: Scores = np.where(agree, scores[0], scores.mean(axis=0))
+    return means
 
 
 def mean_ci(scores: npt.ArrayLike, level: float = 0.95) -> Estimate:
@@ -67,7 +79,7 @@ def mean_ci(scores: npt.ArrayLike, level: float = 0.95) -> Estimate:
     """
     table = np.atleast_2d(np.asarray(scores, dtype=np.float64))
     n_seeds, n_episodes = table.shape
-    mean = float(table.mean()) if table.size else float("nan")
+    mean = float(over_seeds(table).mean()) if table.size else float("nan")
     if n_episodes < 2 or not np.isfinite(table).all():
         nan = float("nan")
         return Estimate(mean, nan, nan, nan, nan)
@@ -126,6 +138,16 @@ def _crossed(scores: Scores) -> tuple[float, float]:
     # the residual's with it: MSC + (MSA - MSC) + (MSB - MSC).
     kept = [(ms, df) for ms, df in ((seeds, df_seeds), (episodes, df_episodes)) if ms > residual]
     terms = [*kept, ((1 - len(kept)) * residual, df_seeds * df_episodes)]
-    total = sum(term for term, _ in terms)
-    df = total**2 / sum(term**2 / df for term, df in terms)
+    total, df = satterthwaite(terms)
     return total / (n_seeds * n_episodes), df
+
+
+def satterthwaite(terms: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """A sum of mean squares, given with their degrees of freedom, and the sum's own.
+
+    References:
+        Satterthwaite (1946), Biometrics Bulletin 2, 110-114.
+    """
+    total = sum(term for term, _ in terms)
+    # Shares, because the squares of large errors' variances would overflow.
+    return total, 1 / sum((term / total) ** 2 / df for term, df in terms)

@@ -40,6 +40,12 @@ def test_the_three_probabilities_are_one_together_and_mirror_each_other() -> Non
     assert compared(GOOD, BAD, margin=10.0).equivalent == pytest.approx(1)
 
 
+@pytest.mark.parametrize("margin", [0.0, 0.005])
+def test_an_algorithm_is_as_good_as_itself(margin: float) -> None:
+    found = compared(GOOD, a="good", b="good", margin=margin)
+    assert (found.better, found.equivalent, found.worse) == (0, 1, 0)
+
+
 def test_lower_errors_are_better() -> None:
     suite = make_suite("sinusoid-5s", way=1, metric="mse", episodes=4)
     low = make_result("good", suite=suite, error=[0.1, 0.2, 0.1, 0.3])

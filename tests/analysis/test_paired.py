@@ -11,6 +11,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 from metabench.analysis.paired import detectable, difference, holm, rank_intervals, tiers
+from metabench.analysis.stats import mean_ci
 
 
 def table(rng, mean, seeds=3, episodes=200, hard=None, sd_seed=0.0, sd=0.05):
@@ -68,6 +69,27 @@ def test_what_cannot_be_known_is_nan_and_what_is_equal_is_zero() -> None:
     same = difference(np.ones((2, 5)), np.ones((3, 5)))
     assert (same.mean, same.lo, same.hi, same.p) == (0, 0, 0, 1)
     assert difference(np.ones((1, 5)), np.zeros((1, 5))).p == 0
+
+
+@pytest.mark.parametrize("seeds", range(2, 12))
+def test_copies_of_one_seed_are_no_other_than_that_seed(seeds: int) -> None:
+    rng = np.random.default_rng(11)
+    for _ in range(20):
+        one = rng.integers(0, 76, (1, 400)) / 75
+        copies = one.repeat(seeds, axis=0)
+        found = difference(one, copies)
+        assert (found.mean, found.se, found.p) == (0, 0, 1)
+        assert tiers([one, copies]) == [1, 1]
+        assert rank_intervals([copies, one], lower_is_better=False, draws=50) == [(1, 1)] * 2
+        assert mean_ci(copies).mean == mean_ci(one).mean
+
+
+def test_errors_may_be_as_large_as_float32_holds() -> None:
+    large = np.array([[1e76, 9e76, 3e76], [2e76, 8e76, 4e76]])
+    found, small = (difference(table, table[:1] / 2) for table in (large, large / 1e76))
+    assert found.p == pytest.approx(small.p)
+    assert found.se == pytest.approx(1e76 * small.se)
+    assert mean_ci(large).df == pytest.approx(mean_ci(large / 1e76).df)
 
 
 def test_probabilities_are_those_of_the_t_distribution() -> None:
