@@ -52,7 +52,10 @@ class SpeedGate:
         """Time every suite and algorithm among stored results, each once."""
         doors = Doors.from_env(self.request.plugins_dirs, self.request.plugins)
         plugins = load_plugins(doors)
-        cases = {(r.suite.name, address_of(r), r.job.budget, r.job.device): r for r in results}
+        cases = {
+            (r.suite.name, r.suite.train_on, address_of(r), r.job.budget, r.job.device): r
+            for r in results
+        }
         library = Library(self.request.data_root or None)
         try:
             return [self._case(result, plugins, doors, library) for result in cases.values()]

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from metabench.address import Value
+from metabench.harness.environment import ALLOCATOR
 from metabench.results.schema import (
     CurvePoint,
     Environment,
@@ -70,6 +71,7 @@ def make_environment(
     commit: str | None = "0123456789abcdef",
     dirty: bool = False,
     contended: bool = False,
+    allocator: Mapping[str, str] = ALLOCATOR,
 ) -> Environment:
     """Where a cell ran."""
     return Environment(
@@ -81,7 +83,7 @@ def make_environment(
         threads=threads,
         packages={"torch": "2.13.0", "numpy": "2.4.6"},
         device_name=device_name,
-        allocator={"MALLOC_MMAP_MAX_": "0"},
+        allocator=dict(allocator),
         commit=commit,
         dirty=dirty,
         contended=contended,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, median
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from metabench.harness.environment import ALLOCATOR
 from metabench.results.schema import Result, Timing
 
 
@@ -79,6 +80,20 @@ def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def cold_ms(results: Iterable[Result]) -> float | None:
+    """The very first adapt and predict, the median; of those that did neither in validation."""
+    return median_ms(
+        result.timing.cold_s
+        for result in results
+        if result.timing is not None and not _validated(result)
+    )
+
+
+def _validated(result: Result) -> bool:
+    curve = [] if result.training is None else result.training.curve
+    return any("validation" in point.values for point in curve)
+
+
 def inductive(results: Iterable[Result]) -> bool | None:
     """Whether no answer depends on other queries, as measured of all seeds; None: not of all."""
     measured = [None if r.properties is None else r.properties.inductive for r in results]
@@ -108,9 +123,17 @@ def machine(result: Result) -> str | None:
         f"{env.cores} core{'s' * (env.cores != 1)}",
         f"{env.threads} thread{'s' * (env.threads != 1)}",
         f"torch {env.packages['torch']}" if "torch" in env.packages else None,
-        None if env.allocator else "plain allocator",
+        _allocator(env.allocator),
     ]
     return ", ".join(part for part in parts if part)
+
+
+def _allocator(settings: Mapping[str, str]) -> str | None:
+    """How a cell's memory allocator differs from the usual one."""
+    if settings == ALLOCATOR:
+        return None
+    said = " ".join(f"{name}={value}" for name, value in sorted(settings.items()))
+    return said or "plain allocator"
 
 
 def commits(results: Iterable[Result]) -> str | None:

@@ -110,10 +110,10 @@ def address_of(result: Result) -> str:
 
 
 def grouped(stored: Sequence[Stored]) -> list[list[Stored]]:
-    """The seeds of one case together, in order."""
-    groups: dict[tuple[object, ...], list[Stored]] = {}
-    for path, result in stored:
+    """The seeds of one case together, in order; of several results of one seed the newest."""
+    groups: dict[tuple[object, ...], dict[int, Stored]] = {}
+    for path, result in sorted(stored, key=lambda one: one[1].created):
         suite, job = result.suite, result.job
         key = (suite.name, suite.episodes_digest, suite.train_on, address_of(result))
-        groups.setdefault((*key, job.budget, job.device), []).append((path, result))
-    return [sorted(group, key=lambda one: one[1].job.seed) for group in groups.values()]
+        groups.setdefault((*key, job.budget, job.device), {})[job.seed] = path, result
+    return [[seeds[seed] for seed in sorted(seeds)] for seeds in groups.values()]

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from metabench import address
+from metabench.analysis import flags
 from metabench.analysis.aggregate import score_table
 from metabench.analysis.margins import Margin
 from metabench.analysis.paired import difference
@@ -37,6 +38,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         better: probability that A is better by more than the margin.
         equivalent: that the two are within the margin.
         worse: that A is worse by more than it.
+        flags_a: what to know of A's score before trusting it.
+        flags_b: of B's.
         most_different: the episodes that differ most, largest difference first.
     """
 
@@ -57,6 +60,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     better: float | None
     equivalent: float | None
     worse: float | None
+    flags_a: list[str]
+    flags_b: list[str]
     most_different: list[EpisodePair]
 
 
@@ -100,7 +105,7 @@ def compare(
     one, other = (table[:, :episodes] for table in tables)
     if not margin.applies(ours[0].suite.metric):
         raise UsageError(f"margin {margin.text}: squared errors have no points; write 5%")
-    return _compare(ours[0], theirs[0], one, other, margin.of(float(other.mean())))
+    return _compare(ours, theirs, one, other, margin.of(float(other.mean())))
 
 
 def _of(results: Sequence[Result], text: str) -> list[Result]:
@@ -120,9 +125,12 @@ def _of(results: Sequence[Result], text: str) -> list[Result]:
     return list({(r.job.budget, r.job.seed): r for r in own}.values())
 
 
-def _compare(ours: Result, theirs: Result, a: Scores, b: Scores, margin: float) -> Comparison:
+def _compare(
+    ours: Sequence[Result], theirs: Sequence[Result], a: Scores, b: Scores, margin: float
+) -> Comparison:
     found = difference(a, b)
-    sign = -1 if ours.suite.metric == "mse" else 1
+    suite, job, other = ours[0].suite, ours[0].job, theirs[0].job
+    sign = -1 if suite.metric == "mse" else 1
     # Positive where A is better, and where B is.
     better = difference(sign * a, sign * b).probability_above(margin)
     worse = difference(sign * b, sign * a).probability_above(margin)
@@ -130,11 +138,11 @@ def _compare(ours: Result, theirs: Result, a: Scores, b: Scores, margin: float) 
     by_episode = over_seeds(a), over_seeds(b)
     order = np.argsort(-np.abs(by_episode[0] - by_episode[1]), kind="stable")[:_SHOWN]
     return Comparison(
-        suite=ours.suite.name,
-        budget=ours.job.budget,
-        metric=ours.suite.metric,
-        a=address.write(ours.job.algorithm, ours.job.chosen),
-        b=address.write(theirs.job.algorithm, theirs.job.chosen),
+        suite=suite.name,
+        budget=job.budget,
+        metric=suite.metric,
+        a=address.write(job.algorithm, job.chosen),
+        b=address.write(other.algorithm, other.chosen),
         score_a=float(by_episode[0].mean()),
         score_b=float(by_episode[1].mean()),
         seeds_a=len(a),
@@ -147,6 +155,8 @@ def _compare(ours: Result, theirs: Result, a: Scores, b: Scores, margin: float) 
         better=better if known else None,
         equivalent=1 - better - worse if known else None,
         worse=worse if known else None,
+        flags_a=flags.of_scores(ours),
+        flags_b=flags.of_scores(theirs),
         most_different=[
             EpisodePair(int(k), float(by_episode[0][k]), float(by_episode[1][k]))
             for k in order

@@ -23,6 +23,7 @@ COLD = "cold"
 HALVED = "halved batch"
 CODE = "code differs"
 PIXELS = "pixels differ"
+BASE = "training data differ"
 TRANSDUCTIVE = "bn=episode"
 
 UNDECLARED = "undeclared transductive"
@@ -31,6 +32,7 @@ CARRIES = "carries state"
 UNPROBED = "not probed"
 
 _NOISY = 0.1  # interquartile range over median
+_OF_TIMES = {CONTENDED, OTHER_MACHINE, NOISY, COLD}
 
 # Every flag is explained by the first pattern that matches all of it.
 NOTES: dict[str, str] = {
@@ -60,6 +62,7 @@ NOTES: dict[str, str] = {
     re.escape(HALVED): "memory did not suffice for the usual batch of test episodes",
     re.escape(CODE): "the seeds were run with different versions of the algorithm's code",
     re.escape(PIXELS): "the preprocessed images differ from those of most other rows",
+    re.escape(BASE): "the seeds were trained on different base data of one name",
     re.escape(TRANSDUCTIVE): (
         "normalised by the statistics of each batch, queries included: transductive, so that the "
         "answer to a query depends on the others"
@@ -99,6 +102,7 @@ def of_cells(results: Sequence[Result], timed_on: str | None) -> list[str]:
         HALVED if any(r.scores is not None and r.scores.halved for r in ok) else "",
         CODE if len({r.job.code for r in ok}) > 1 else "",
         PIXELS if len({r.suite.pixels_digest for r in ok}) > 1 else "",
+        BASE if len({r.suite.train_on_digest for r in ok}) > 1 else "",
         DIRTY if any(r.environment is not None and r.environment.dirty for r in ok) else "",
         CONTENDED if any(map(contended, ok)) else "",
         OTHER_MACHINE if any(machine(r) != timed_on for r in ok if not contended(r)) else "",
@@ -108,6 +112,11 @@ def of_cells(results: Sequence[Result], timed_on: str | None) -> list[str]:
         f"trained on {ok[0].suite.train_on}" if ok[0].suite.train_on else "",
     ]
     return [flag for flag in flags if flag]
+
+
+def of_scores(results: Sequence[Result]) -> list[str]:
+    """Those of the flags that say something of scores."""
+    return [flag for flag in of_cells(results, None) if flag not in _OF_TIMES]
 
 
 def _measured(ok: Sequence[Result]) -> list[str]:

@@ -13,6 +13,7 @@ from metabench.address import Value
 from metabench.analysis import flags
 from metabench.analysis.aggregate import (
     calibration,
+    cold_ms,
     commits,
     contended,
     episodes_per_s,
@@ -72,7 +73,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     adapt_p95_ms: float | None = None
     predict_ms: float | None = None
     predict_p95_ms: float | None = None
-    cold_ms: float | None = None  # the very first adapt and predict; median over seeds
+    cold_ms: float | None = None  # the very first adapt and predict, if so; median over seeds
     episodes_per_s: float | None = None  # many tasks at a time; median likewise
     peak_mib: float | None = None  # memory of the phase that needs most, over seeds
     parameters: int | None = None  # learnable numbers
@@ -137,7 +138,7 @@ def build_row(cells: Sequence[Cell], timed_on: str | None) -> Row:
         predict_ms=median_ms(sample for timing in timings for sample in timing.predict_s),
         adapt_p95_ms=p95_ms(sample for timing in timings for sample in timing.adapt_s),
         predict_p95_ms=p95_ms(sample for timing in timings for sample in timing.predict_s),
-        cold_ms=median_ms(timing.cold_s for timing in timings),
+        cold_ms=cold_ms(alone),
         episodes_per_s=episodes_per_s(timings),
         peak_mib=peak_mib(ok),
         parameters=shown.parameters,

@@ -179,13 +179,17 @@ def _compare(ranked: Sequence[Built], lower_is_better: bool) -> tuple[list[Row],
 
 
 def _pareto(rows: Sequence[Row], lower_is_better: bool) -> list[Row]:
-    """Mark rows that no other row beats in both score and adaptation time."""
+    """Mark rows that no other row of their device beats in both score and adaptation time."""
     sign = 1 if lower_is_better else -1
     timed = [row for row in rows if row.score is not None and row.adapt_ms is not None]
 
     def beaten(row: Row) -> bool:
         mine = (sign * (row.score or 0.0), row.adapt_ms or 0.0)
-        others = [(sign * (other.score or 0.0), other.adapt_ms or 0.0) for other in timed]
+        others = [
+            (sign * (other.score or 0.0), other.adapt_ms or 0.0)
+            for other in timed
+            if other.device == row.device  # each device has a machine of its own
+        ]
         return any(s <= mine[0] and t <= mine[1] and (s, t) != mine for s, t in others)
 
     return [replace(row, pareto=not beaten(row)) if row in timed else row for row in rows]

@@ -53,17 +53,19 @@ def compare(
 
 def _print(found: Comparison) -> None:
     from metabench.analysis import numbers
+    from metabench.analysis.flags import note
     from metabench.cli.tables import plain
 
     accuracy = found.metric == "accuracy"
     scale, unit = (100, " points") if accuracy else (1, "")
     click.echo(f"{found.suite}, {found.budget}: {found.episodes:,} episodes, paired")
-    for name, text, score, seeds in (
-        ("A", found.a, found.score_a, found.seeds_a),
-        ("B", found.b, found.score_b, found.seeds_b),
+    for name, text, score, seeds, flags in (
+        ("A", found.a, found.score_a, found.seeds_a, found.flags_a),
+        ("B", found.b, found.score_b, found.seeds_b, found.flags_b),
     ):
         shown = numbers.score(score, found.metric)
-        click.echo(f"{name}: {text}, {shown}, {seeds} seed{'s' * (seeds != 1)}")
+        known = [f"{seeds} seed{'s' * (seeds != 1)}", *flags]
+        click.echo(f"{name}: {text}, {shown}, {'; '.join(known)}")
     form = "+.3f" if accuracy else "+.3g"
     line = f"A - B: {scale * found.difference:{form}}{unit}"
     if found.ci95 is not None:
@@ -83,3 +85,5 @@ def _print(found: Comparison) -> None:
     click.echo("the episodes that differ most:")
     for text in plain(("episode", "A", "B"), rows):
         click.echo(f"  {text}")
+    for flag in dict.fromkeys([*found.flags_a, *found.flags_b]):
+        click.echo(f"{flag}: {note(flag)}")

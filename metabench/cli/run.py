@@ -128,7 +128,8 @@ def _show(prepared: Run, common: Common, todo: int) -> int:
         cell, result = prepared.cells[0], found[0][1]
         reason = result.failure.reason if result.failure else result.status
         raise NothingToRun(f"no algorithm applies to these suites; {cell}: {reason}")
-    show(build_tables([Cell(path, result) for path, result in found]))
+    stale = [p.cell.path for p in prepared.planned if p.state == "stale" and not p.todo]
+    show(build_tables([Cell(path, result) for path, result in found], stale))
     for path, result in failed:
         reason = result.failure.reason if result.failure else result.status
         click.echo(f"metabench: failed: {reason}; see metabench why {folder / path}", err=True)

@@ -47,19 +47,19 @@ def estimate(planned: Sequence[Planned], stored: Iterable[Result], jobs: int) ->
             per_example = seconds / (facts.way * (facts.shot + facts.query))
             like = facts.dataset, job.algorithm, job.budget, job.chosen.get("tasks_per_step")
             alike[like].append(per_example)
-    seconds, unknown = 0.0, 0
+    times, unknown = [0.0], 0
     for cell in (p.cell for p in planned if p.todo):
         name, budget = cell.configured.algorithm.name, cell.budget.name
         given, suite = cell.configured.chosen, cell.suite
         known = exact.get((suite.name, name, tuple(sorted(given.items())), budget))
         near = alike.get((suite.dataset_name, name, budget, given.get("tasks_per_step")))
         if known is not None:
-            seconds += median(known)
+            times.append(median(known))
         elif near is not None:
-            seconds += median(near) * suite.way * (suite.shot + suite.query)
+            times.append(median(near) * suite.way * (suite.shot + suite.query))
         else:
             unknown += 1
-    return Estimate(seconds / jobs, unknown)
+    return Estimate(max(sum(times) / jobs, *times), unknown)  # no cell is shared among jobs
 
 
 def _seconds(result: Result) -> float:

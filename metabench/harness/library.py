@@ -6,6 +6,7 @@ import contextlib
 import shutil
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from metabench.suites.opened import OpenSuite
 from metabench.suites.suite import Suite
 
 _OURS = ".metabench.*.tmp"
+_SECONDS_BETWEEN_LOOKS = 0.5  # a run that does nothing takes longer
 
 
 class Library:
@@ -78,6 +80,29 @@ class Library:
     def alone(self) -> bool:
         """Whether no other run is at work on this machine; each has such a folder."""
         return not others(self._folder.parent.glob(_OURS))
+
+    @contextlib.contextmanager
+    def company(self) -> Iterator[threading.Event]:
+        """Within, the event is set as soon as another run is seen, however soon it ends."""
+        met, over = threading.Event(), threading.Event()
+
+        def look() -> None:
+            while not met.is_set():
+                last = over.wait(_SECONDS_BETWEEN_LOOKS)
+                if not self.alone():
+                    met.set()
+                if last:
+                    return
+
+        if not self.alone():
+            met.set()
+        watcher = threading.Thread(target=look)
+        watcher.start()
+        try:
+            yield met
+        finally:
+            over.set()
+            watcher.join()
 
     def close(self) -> None:
         """Remove the temporary folder."""

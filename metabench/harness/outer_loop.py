@@ -172,6 +172,7 @@ class _OuterLoop:
             "best": self.best,
             "points": self.points,
             "resumed": self.resumed,
+            "peak": self.peak,
             "learner": _state_of(self.learner),
             "generators": generators(self.learner.task.device),
         }
@@ -187,6 +188,7 @@ class _OuterLoop:
         self.curve = msgspec.convert(content["curve"], list[CurvePoint])
         self.best = content["best"]
         self.resumed = content["resumed"] + 1
+        self.peak = content.get("peak")  # older checkpoints lack it
         set_generators(content["generators"], self.learner.task.device)
 
     def _fraction(self) -> float:

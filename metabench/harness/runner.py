@@ -166,9 +166,9 @@ class Runner:
             self._running.add(supervisor)
             if self._stopping:
                 supervisor.stop()
-        alone = self.library.alone()
-        result = supervisor.run()
-        if not (alone and self.library.alone()):
+        with self.library.company() as met:
+            result = supervisor.run()
+        if met.is_set():
             result = contended(result)
         with self._lock:
             self._running.discard(supervisor)

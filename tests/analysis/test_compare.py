@@ -66,6 +66,13 @@ def test_the_newest_result_of_a_seed_counts() -> None:
     assert compared(older, GOOD, BAD).score_a == compared(GOOD, BAD).score_a
 
 
+def test_what_is_to_be_known_of_each_score_is_told() -> None:
+    changed = make_result("good", suite=SUITE, correct=[5] * 6, seed=1, code="other")
+    found = compared(GOOD, changed, BAD)
+    assert found.flags_a == ["seeds<5", "code differs"]
+    assert found.flags_b == []
+
+
 def test_parameters_are_part_of_the_name() -> None:
     other = make_result("good", suite=SUITE, correct=[5] * 6, chosen={"lr": 0.1})
     assert compared(GOOD, BAD, other, a="good[lr=0.1]").score_a == pytest.approx(0.5)

@@ -29,6 +29,16 @@ def test_few_seeds_are_flagged_one_seed_is_not(count, expected):
     assert flags_of(*seeds(count)) == expected
 
 
+def test_seeds_trained_on_other_data_of_one_name_are_told():
+    suites = [
+        replace(make_suite(train_on="glyphs-5w1s"), train_on_digest=content * 64)
+        for content in "aab"
+    ]
+    results = [make_result(seed=seed, suite=suite) for seed, suite in enumerate(suites)]
+    assert flags.BASE in flags.of_cells(results, None)
+    assert flags.BASE not in flags.of_cells(results[:2], None)
+
+
 def test_seeds_that_failed_are_counted():
     assert flags_of(*seeds(5), make_result(seed=5, status="crashed")) == ["1 of 6 seeds failed"]
 

@@ -6,12 +6,13 @@ import random
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from results_factory import make_environment, make_result, make_suite
 
 from metabench.analysis import flags
 from metabench.analysis.rows import Cell
 from metabench.analysis.tables import build_tables
-from metabench.results.schema import Properties
+from metabench.results.schema import CurvePoint, Properties
 
 
 def tables_of(*results):
@@ -215,6 +216,41 @@ def test_rows_that_none_beats_in_score_and_time_are_marked():
     (table,) = build_tables(Cell(None, result) for result in results)
     marks = {row.algorithm: row.pareto for row in table.rows}
     assert marks == {"best": True, "quick": True, "beaten": False, "untimed": None}
+
+
+def test_a_row_that_nothing_beats_is_one_of_its_own_device():
+    suite = make_suite(episodes=100)
+    elsewhere = make_environment(cpu="Another CPU", device_name="GPU")
+    results = [
+        make_result("protonet", suite=suite, adapt_s=[0.010]),
+        make_result("protonet", suite=suite, adapt_s=[0.001], device="cuda", environment=elsewhere),
+    ]
+    (table,) = build_tables(Cell(None, result) for result in results)
+    assert [row.pareto for row in table.rows] == [True, True]
+
+
+def test_times_with_other_settings_of_the_allocator_are_not_mixed():
+    suite = make_suite()
+    other = make_environment(allocator={"MALLOC_ARENA_MAX": "1"})
+    results = [
+        make_result(seed=0, suite=suite, adapt_s=[0.003]),
+        make_result(seed=1, suite=suite, adapt_s=[0.003]),
+        make_result(seed=2, suite=suite, adapt_s=[0.001], environment=other),
+    ]
+    (table,) = build_tables(Cell(None, result) for result in results)
+    (row,) = table.rows
+    assert row.adapt_ms == 3
+    assert "other machine" in row.flags
+    assert any(name.endswith("MALLOC_ARENA_MAX=1") for name in table.machines)
+
+
+def test_what_was_validated_has_no_cold_time():
+    suite = make_suite()
+    warm, cold = make_result("maml", suite=suite), make_result("protonet", suite=suite)
+    point = CurvePoint(update=1, values={"loss": 1.0, "validation": 0.5})
+    warm = replace(warm, training=replace(warm.training, curve=[point]))
+    (table,) = build_tables(Cell(None, result) for result in (warm, cold))
+    assert {row.algorithm: row.cold_ms for row in table.rows} == {"maml": None, "protonet": 50}
 
 
 def test_spreads_between_seeds_and_episodes_are_told_apart():

@@ -32,6 +32,18 @@ def test_the_difference_is_told_with_its_interval(cli) -> None:
     assert lines[7].split() == ["3", "70.00", "10.00"]
 
 
+def test_what_is_to_be_known_of_a_score_stands_beside_it(cli) -> None:
+    suite = make_suite(episodes=6, query=2)
+    results = [
+        make_result("good", suite=suite, correct=[9, 8, 9, 7, 8, 9], seed=seed, code=f"{seed}")
+        for seed in range(2)
+    ]
+    store_results(Path("results"), [*results, make_result("bad", suite=suite)])
+    lines = cli("compare", "good", "bad", "-s", "digits-5w1s").out.splitlines()
+    assert lines[1] == "A: good, 83.33%, 2 seeds; seeds<5; code differs"
+    assert lines[-1].startswith("code differs: the seeds were run with different versions")
+
+
 @pytest.mark.usefixtures("stored")
 def test_json_has_fractions(cli) -> None:
     content = json.loads(cli("compare", "good", "bad", "-s", "digits-5w1s", "--json").out)

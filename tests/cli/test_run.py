@@ -142,6 +142,13 @@ class TestAgain:
         status = run_in(tmp_path, "status", "-p", "my.py", "--results", "results-smoke")
         assert status.out.startswith("results-smoke: 3 stale\n")
 
+    def test_what_is_kept_though_stale_is_shown_as_such(self, again, tmp_path: Path) -> None:
+        assert "stale" not in again("-a", "centroid").out
+        edit(tmp_path / "my.py", "return -torch.cdist", "return torch.cdist")
+        kept = again("-a", "centroid", "--keep-stale")
+        assert "74.75" in kept.out
+        assert "- stale: made by other code" in kept.out
+
     def test_only_what_is_stale_or_damaged_runs_again(self, again, tmp_path: Path) -> None:
         stored = tmp_path / "results-smoke"
         before = digests(stored)

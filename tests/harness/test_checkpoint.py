@@ -14,6 +14,7 @@ from harness.materials import digits_material, plan, task
 from sklearn.neighbors import KDTree
 
 from metabench import DataError, Episodes, Learner, Support, class_means
+from metabench.harness import memory
 from metabench.harness.checkpoint import Keeper
 from metabench.harness.messages import Checkpoint
 from metabench.harness.outer_loop import meta_train
@@ -219,6 +220,15 @@ def test_a_short_training_writes_none_unless_it_is_to_be_kept(tmp_path: Path) ->
     assert not (tmp_path / "cell.pt").exists()
     train(Random, keeper(tmp_path, every=1000, keep=True))
     assert (tmp_path / "cell.pt").exists()
+
+
+def test_the_most_memory_of_every_process_counts(tmp_path: Path, monkeypatch) -> None:
+    peaks = iter([100, 400, 200, 100])
+    monkeypatch.setattr(memory, "peak", lambda device: next(peaks, 50))
+    train(Random, keeper(tmp_path), killed_after=2)
+    _, training = train(Random, keeper(tmp_path))
+    assert training is not None
+    assert (training.resumed, training.peak_memory) == (1, 400)
 
 
 class Fitted(Random):

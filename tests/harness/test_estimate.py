@@ -48,6 +48,13 @@ def test_other_seeds_tell_first_and_other_suites_next(planned):
     assert (found.seconds, found.unknown) == (2 * (10 + 30 + 100 + per_example * 5 * (1 + 15)), 0)
 
 
+def test_a_cell_is_not_shared_among_jobs(planned):
+    stored = [took(100), took(1, chosen={"lr": 0.1}), took(1, "digits-5w5s", chosen={"lr": 0.1})]
+    stored.append(took(2, "digits-5w5s"))
+    assert estimate(planned, stored, jobs=2).seconds == 2 * (100 + 1 + 1 + 2) / 2
+    assert estimate(planned, stored, jobs=8).seconds == 100
+
+
 def test_other_datasets_tell_nothing(planned):
     found = estimate(planned, [took(5, "sinusoid-5s")], jobs=1)
     assert (found.seconds, found.unknown) == (0, 8)

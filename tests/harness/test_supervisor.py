@@ -305,6 +305,21 @@ def test_cells_beside_another_run_are_contended(tmp_path: Path, monkeypatch) -> 
     library.close()
 
 
+def test_a_run_that_begins_and_ends_beside_a_cell_is_noticed(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    library = Library(None)
+    with library.company() as met:
+        assert not met.is_set()
+    assert not met.is_set()
+    code = "import time; from metabench.harness.library import Library\n"
+    code += "library = Library(None); time.sleep(1.5); library.close()"
+    with library.company() as met:
+        subprocess.run([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(tmp_path)})
+        assert library.alone()
+    assert met.is_set()
+    library.close()
+
+
 def was_contended(result: Result) -> bool:
     assert result.environment is not None
     return result.environment.contended
