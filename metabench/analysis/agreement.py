@@ -13,24 +13,31 @@ Agreement = Literal["equal", "within tolerance", "different"]
 # Other machines add up in another order: a few queries near a boundary may change sides.
 _QUERIES = 0.01  # share of queries
 _ERROR = 1e-4  # relative, of squared errors: the median over episodes
+_ROUNDING = 1e-9  # relative, of errors that equal outputs have
 _MEAN_ERROR = 1e-3  # relative, of their mean: a few that are ruined move it
 
 
 def agreement(old: Result, new: Result) -> Agreement:
     """How far the scores of two runs of a cell agree, on all blocks of episodes they have.
 
-    - equal: all outputs are, to the last bit;
+    - equal: all outputs are, to the last bit, and so are the scores;
     - within tolerance: numbers of right answers differ by at most 1 % of the queries, counted
       episode by episode; squared errors by 1e-4 of themselves, the median over episodes, and
       their mean by 1e-3;
-    - different: they do not, or one of the two has no scores.
+    - different: they do not, or one of the two has no scores, or equal outputs have others.
     """
     pairs = list(zip(scored_blocks(old), scored_blocks(new), strict=False))
     if not pairs:
         return "different"
     if all(one.outputs_digest == other.outputs_digest for one, other in pairs):
-        return "equal"
+        return "equal" if all(same_scores(*pair) for pair in pairs) else "different"
     return "within tolerance" if all(_close(*pair) for pair in pairs) else "different"
+
+
+def same_scores(old: Scores, new: Scores) -> bool:
+    """Whether scores are equal, but for rounding."""
+    one, other = old.per_episode(), new.per_episode()
+    return one.shape == other.shape and np.allclose(one, other, rtol=_ROUNDING, atol=0)
 
 
 def _close(old: Scores, new: Scores) -> bool:

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from metabench.address import Value
+from metabench.analysis.agreement import same_scores
 from metabench.analysis.baseline import Case, address_of
 from metabench.analysis.gate import ALPHA, FEWEST_SEEDS, Verdict, fewest_episodes, judge
 from metabench.analysis.margins import Margins
@@ -91,12 +92,16 @@ def outcome(
         if margin:
             reason = f"such a margin takes {math.ceil(fewest_episodes(margin, worst)):,} episodes"
     equal = look == 0 and _equal_outputs(case.old, scored)
+    if equal and not all(map(_same_scores, case.old, scored)):
+        return failed(case, "the outputs are equal, the scores are not: the baseline was altered")
     too_few_seeds = first.job.training is not None and not frozen and len(new) < FEWEST_SEEDS
     if equal:
         verdict, reason = "pass", "all outputs are equal"
     elif too_few_seeds:  # others may do otherwise, and these do not tell
         verdict = "inconclusive"
         reason = f"what is meta-trained needs {FEWEST_SEEDS} seeds, the baseline has {len(new)}"
+    elif verdict == "fail" and seen.hi >= -margin:
+        reason = "proven to be worse, and not to be within the margin"
     elif verdict == "pass" and seen.hi < 0:
         reason = "worse, but within the margin"
     bounds = sorted((sign * seen.lo, sign * seen.hi))
@@ -169,6 +174,10 @@ def _equal_outputs(old: Sequence[Result], new: Sequence[Result]) -> bool:
         and one.scores.outputs_digest == other.scores.outputs_digest
         for one, other in zip(old, new, strict=True)
     )
+
+
+def _same_scores(old: Result, new: Result) -> bool:
+    return same_scores(scored_blocks(old)[0], scored_blocks(new)[0])
 
 
 def _flips(before: Scores, after: Scores, block_size: int) -> list[Flip]:

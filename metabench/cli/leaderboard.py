@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from difflib import unified_diff
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 FORMATS = ("md", "csv", "json", "html")
 DEFAULT_FILE = Path("leaderboard.md")
 DRIFT = 1  # exit code of --check
+_FEWEST = 4  # columns, to the score
 
 
 @click.command()
@@ -113,7 +115,11 @@ def show(tables: Sequence[Table]) -> None:
         return
     for table in tables:
         columns, rows = document.columns(table), document.cells(table)
-        terminal.show(document.heading(table), *_narrow(columns, rows))
+        told, values = _narrow(columns, rows)
+        fit = _fitting(told, values)
+        terminal.show(document.heading(table), told[:fit], [row[:fit] for row in values])
+        if fit < len(told):
+            click.echo(f"too narrow for: {', '.join(told[fit:])}; `--format md` has them")
         for row in rows:
             if row[-1]:
                 click.echo(f"{row[document.ALGORITHM]}: {row[-1]}")
@@ -134,6 +140,15 @@ def _narrow(
 
     keep = [i for i, name in enumerate(columns) if name != "flags" and tells(i)]
     return [columns[i] for i in keep], [[row[i] for i in keep] for row in rows]
+
+
+def _fitting(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """How many of the first columns stand beside each other with no number broken."""
+    widths = [max(map(len, values)) + 3 for values in zip(columns, *rows, strict=True)]
+    room, fit = shutil.get_terminal_size().columns - 1, len(columns)
+    while fit > _FEWEST and sum(widths[:fit]) > room:
+        fit -= 1
+    return fit
 
 
 def _cells(common: Common, suites: Sequence[str], budget: str | None) -> list[Cell]:

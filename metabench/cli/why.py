@@ -46,6 +46,11 @@ def why(file: Path, as_json: bool, common: Common) -> None:
             click.echo(f"{part}:")
             for name, item in value.items():
                 summary = _spread(item) if part == "timing" and isinstance(item, list) else ""
+                if name == "evidence":  # what flags refer to is told in full
+                    for one in item:
+                        told = ", ".join(f"{key} {shown}" for key, shown in one.items())
+                        click.echo(f"  evidence: {told}")
+                    continue
                 click.echo(f"  {name}: {summary or _short(item)}")
         elif value is not None:
             click.echo(f"{part}: {value}")

@@ -100,6 +100,14 @@ def _state_of(learner: Learner) -> dict[str, Any]:
     return state.state_dict(learner)
 
 
+def _number(loss: object) -> float:
+    try:
+        return float(loss)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError):
+        given = type(loss).__name__
+        raise UsageError(f"meta_step returned {given}, expected the loss, one number") from None
+
+
 class _OuterLoop:
     """Calls `meta_step` until the budget is spent; keeps the state that validates best."""
 
@@ -213,7 +221,7 @@ class _OuterLoop:
         if measured:
             peak = memory.peak(device)
             self.peak = peak if self.peak is None or peak is None else max(self.peak, peak)
-        self.losses.append(float(loss))
+        self.losses.append(_number(loss))
         self.update += 1
 
     def _episodes(self) -> Episodes:

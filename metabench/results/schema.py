@@ -94,6 +94,15 @@ class Scores(Struct, frozen=True, kw_only=True):
     tasks_per_batch: int = 0  # adapted to at once
     halved: bool = False  # memory did not suffice for twice as many
 
+    def __post_init__(self) -> None:
+        right = self.correct or []
+        if right and not 0 <= min(right) <= max(right) <= self.queries:
+            raise ValueError(f"right answers of an episode must be 0 to {self.queries}")
+        if self.f1 is not None and len(self.f1) != len(right):
+            raise ValueError(f"{len(self.f1)} F1 scores of {len(right)} episodes")
+        if any(error < 0 for error in self.error or []):
+            raise ValueError("a squared error must not be below zero")
+
     def per_episode(self) -> npt.NDArray[np.float64]:
         """[E] scores, one per episode: accuracy as a fraction, or squared error."""
         if self.correct is not None:

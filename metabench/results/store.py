@@ -143,7 +143,7 @@ class Store:
             try:
                 result = self.load(path)
             except DataError as error:
-                problems.append(f"{error}; it is left out, `metabench run` sets it aside")
+                problems.append(f"{error}; it is left out; a run of its cell sets it aside")
                 continue
             if result is not None:
                 results.append((path, result))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 from results_factory import make_result, make_suite
 
 from metabench.analysis.agreement import agreement
@@ -14,6 +15,12 @@ def right(*correct: int):
 
 def test_equal_outputs_are_equal() -> None:
     assert agreement(right(12, 10), right(12, 10)) == "equal"
+
+
+def test_equal_outputs_with_other_scores_are_different() -> None:
+    old, new = right(12, 10), right(12, 10)
+    altered = replace(old, scores=replace(old.scores, correct=[13, 10]))
+    assert agreement(altered, new) == "different"
 
 
 @pytest.mark.parametrize(

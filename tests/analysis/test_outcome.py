@@ -67,6 +67,29 @@ def test_seeds_are_paired_with_their_own() -> None:
     assert (found.seeds, found.difference) == (3, 0)
 
 
+def test_equal_outputs_with_other_scores_are_no_pass() -> None:
+    old, now = right(), right()
+    assert old.scores is not None
+    altered = msgspec.structs.replace(old.scores, correct=[n + 5 for n in old.scores.correct or ()])
+    found = judged([msgspec.structs.replace(old, scores=altered)], [now])
+    assert (found.verdict, found.equal) == ("error", False)
+    assert found.reason.startswith("the outputs are equal, the scores are not")
+
+
+def test_a_proven_loss_within_reach_of_the_margin_is_told_as_such() -> None:
+    def losing(seed: int) -> Result:
+        scores = right(seed=seed).scores
+        assert scores is not None
+        lost = [n - 3 * (k % 9 == 0) for k, n in enumerate(scores.correct or ())]
+        return make_result(seed=seed, suite=DIGITS, correct=lost, training=TRAINED, code="now")
+
+    found = judged([right(seed=s) for s in range(3)], [losing(s) for s in range(3)])
+    assert found.verdict == "fail"
+    assert found.ci is not None
+    assert found.ci[0] < -found.margin < found.ci[1] < 0
+    assert found.reason == "proven to be worse, and not to be within the margin"
+
+
 def test_a_loss_in_every_episode_fails_and_names_what_differs() -> None:
     old = [right(seed=s) for s in range(3)]
     new = [right(loss=2, seed=s, code="newer") for s in range(3)]

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from click import unstyle
 from results_factory import make_result, make_suite, store_results
 
 import metabench
@@ -186,6 +187,17 @@ class TestWithResults:
         half = (best["ci95_high"] - best["ci95_low"]) / 2
         assert f"{100 * best['score']:.2f} ± {100 * half:.2f}" in out
         assert "error: ZeroDivisionError: division by zero" in out
+
+    def test_a_narrow_terminal_gets_fewer_columns_and_whole_numbers(self, cli, monkeypatch):
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+        for width in (60, 80, 100, 120):
+            monkeypatch.setenv("COLUMNS", f"{width}")
+            out = unstyle(cli("leaderboard").out)
+            tables = [line for line in out.splitlines() if line[:1] in "│┃"]
+            assert max(map(len, tables)) <= width
+            for best in metabench.leaderboard()["score"].dropna():
+                assert any(f" {100 * best:.2f} " in line for line in tables)
+            assert "too narrow for: " in out
 
 
 def test_no_results_say_how_to_make_some(cli):

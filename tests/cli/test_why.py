@@ -6,9 +6,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from results_factory import make_result, make_suite, store_results
 
-from metabench.results.schema import Failure, decode
+from metabench.results.schema import Evidence, Failure, Properties, decode
 from metabench.results.store import Store
 
 
@@ -82,8 +83,20 @@ def test_a_damaged_file_is_one_line(cli, file: Path) -> None:
 
 
 def test_long_values_are_cut_but_json_has_them(cli, tmp_path: Path) -> None:
-    timed = make_result(adapt_s=[0.001] * 500, f1=[0.5] * 500)
+    timed = make_result(adapt_s=[0.001] * 500, correct=[9] * 500, f1=[0.5] * 500)
     file = Store(tmp_path).write(Path("a/b/c.json"), timed)
     assert "  adapt_s: 500 samples, median 1.00 ms, IQR / median 0.0%\n" in cli("why", file).out
     assert max(map(len, cli("why", file).out.splitlines())) < 250
     assert decode(cli("why", file, "--json").out.encode()) == timed
+
+
+def test_the_evidence_behind_a_flag_is_told_in_full(cli, tmp_path: Path) -> None:
+    found = [Evidence(probe=probe, queries=75, deviation=0.1, flipped=0.0) for probe in "abcdef"]
+    measured = Properties(
+        inductive=False, isolated=True, independent=True, episodes=6, evidence=found
+    )
+    result = replace(make_result(), properties=measured)
+    out = cli("why", Store(tmp_path).write(Path("a/b/c.json"), result)).out
+    assert [line.split(",")[0] for line in out.splitlines() if "probe " in line] == [
+        f"  evidence: probe {probe}" for probe in "abcdef"
+    ]

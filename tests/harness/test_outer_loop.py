@@ -122,6 +122,16 @@ def test_a_loss_that_is_not_a_number_stays_visible() -> None:
     assert all(point.values["loss"] is None for point in trained.curve)
 
 
+@pytest.mark.parametrize("given", [None, torch.ones(2), "1.0.0"])
+def test_a_step_that_returns_no_loss_is_told(given: object) -> None:
+    class Silent(Counting):
+        def meta_step(self, episodes: Episodes) -> Any:
+            return given
+
+    with pytest.raises(UsageError, match=f"returned {type(given).__name__}, expected the loss"):
+        meta_train(Silent(task()), digits_material(), plan(), silent)
+
+
 class Fitting(Learner):
     """Goes through base data in minibatches."""
 

@@ -28,6 +28,22 @@ def test_a_result_is_read_back_as_it_was(result: Result) -> None:
     assert decode(encode(result)) == result
 
 
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({"correct": [900]}, "must be 0 to 75"),
+        ({"correct": [-1]}, "must be 0 to 75"),
+        ({"correct": [1], "f1": [0.1, 0.2]}, "2 F1 scores of 1 episodes"),
+        ({"error": [0.1, -0.1]}, "must not be below zero"),
+    ],
+)
+def test_scores_that_cannot_be_are_refused(found: dict[str, list[float]], said: str) -> None:
+    content = msgspec.to_builtins(make_result())
+    content["scores"] = {"queries": 75, "outputs_digest": "", **found}
+    with pytest.raises(msgspec.ValidationError, match=said):
+        decode(json.dumps(content).encode())
+
+
 def test_a_file_is_json_with_one_line_a_field() -> None:
     result = make_result()
     lines = encode(result).decode().splitlines()

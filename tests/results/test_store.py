@@ -109,7 +109,7 @@ def test_a_damaged_file_is_named_and_costs_no_other(tmp_path: Path, content: byt
     assert str(caught.value).startswith(f"{tmp_path / other}: not a readable result (")
     results, problems = store.read()
     assert [path for path, _ in results] == [PATH]
-    assert problems == [f"{caught.value}; it is left out, `metabench run` sets it aside"]
+    assert problems == [f"{caught.value}; it is left out; a run of its cell sets it aside"]
 
 
 def test_a_damaged_file_is_set_aside_and_said_so(tmp_path: Path, caplog) -> None:
