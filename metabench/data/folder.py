@@ -21,6 +21,13 @@ _SPLIT_FOLDERS: tuple[Mapping[str, str], ...] = (
 )
 
 
+_LIKE_SPLITS = {
+    **{name: "base" for name in ("base", "train", "training", "meta-train")},
+    **{name: "validation" for name in ("validation", "valid", "val", "dev", "meta-val")},
+    **{name: "novel" for name in ("novel", "test", "testing", "meta-test")},
+}
+
+
 class _Class(NamedTuple):
     name: str
     split: str  # as a split folder says, else ""
@@ -78,7 +85,8 @@ def load(
             },
         )
 
-    key = files_key(files, path, size=size, split=split, invert=invert)
+    # Times of files tell little: archives that are made reproducibly have the same everywhere.
+    key = files_key(files, path, place=str(path), size=size, split=split, invert=invert)
     return cached(root, name, key, make)
 
 
@@ -89,17 +97,21 @@ def _of_split(split: str, classes: list[_Class]) -> Indices:
 def _classes(path: Path) -> list[_Class]:
     """Every class with its images, by name."""
     classes: dict[str, _Class] = {}
+    spelt: dict[str, _Class] = {}
     depths: dict[int, Path] = {}
     for split, part in _parts(path):
         for folder, files in _leaves(part):
             inside = folder.relative_to(part)
             depths.setdefault(len(inside.parts), folder)
             found = _Class(inside.as_posix(), split, files)
-            if classes.setdefault(found.name, found) is not found:
+            # Names that differ in case alone are one class, of which copies were made elsewhere.
+            other = spelt.setdefault(found.name.casefold(), found)
+            if other.split != split:
                 raise DataError(
-                    f"class {found.name} of {path} is in both {classes[found.name].split} and "
-                    f"{split}: splits must hold different classes"
+                    f"class {found.name} of {path} is in both {other.split} and {split}: splits "
+                    "must hold different classes"
                 )
+            classes[found.name] = found
     if not any(found.files for found in classes.values()) or depths.keys() == {0}:
         raise DataError(f"no images in folders of {path}: put each class's into one of its own")
     for found in classes.values():
@@ -121,6 +133,14 @@ def _parts(path: Path) -> list[tuple[str, Path]]:
     for names in _SPLIT_FOLDERS:
         if present <= names.keys() and present & {"novel", "test"}:
             return [(names[folder.name], folder) for folder in folders]
+    alike = [folder for folder in folders if folder.name.casefold() in _LIKE_SPLITS]
+    kinds = {_LIKE_SPLITS[folder.name.casefold()] for folder in alike}
+    if len(kinds) > 1 and "novel" in kinds and all(_list(folder)[0] for folder in alike):
+        raise DataError(
+            f"folders {', '.join(sorted(present))} of {path} look like splits, which are called "
+            "base, validation and novel (or train, val and test) and have no others beside them: "
+            "rename or move some"
+        )
     return [("", path)]
 
 

@@ -96,6 +96,9 @@ def read_grey(named: Iterable[tuple[str, bytes]], size: int, invert: bool = Fals
     return images
 
 
+_OF_16_BITS = ("PNG", "PPM")  # formats that Pillow may give as 32 bits
+
+
 @contextmanager
 def _opened(path: Path, content: io.BytesIO | None = None) -> Iterator[Image.Image]:
     try:
@@ -115,6 +118,8 @@ def _is_grey(image: Image.Image) -> bool:
 
 def _pixels(image: Image.Image, mode: Literal["L", "RGB"], size: int | None) -> Pixels:
     """[C, H, W] of an open image."""
+    if image.mode == "F" or (image.mode == "I" and image.format not in _OF_16_BITS):
+        raise ValueError("its pixels have 32 bits, and no range that one could know")
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):
         image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))

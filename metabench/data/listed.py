@@ -128,7 +128,8 @@ def read_episodes(
             },
         )
 
-    key = files_key(files, folder, size=content.size, **({"invert": True} if invert else {}))
+    inverted = {"invert": True} if invert else {}
+    key = files_key(files, folder, place=str(folder.resolve()), size=content.size, **inverted)
     dataset = cached(root, name, key, make)
     return dataset, _listing(content, shapes[0], {path: i for i, path in enumerate(paths)})
 
@@ -211,11 +212,15 @@ def _shape(episode: Episode, where: str) -> tuple[int, int, int]:
         )
     if len(set(queries.values())) > 1:
         raise DataError(f"{where}: labels have {_each(queries)} queries, must be as many")
-    both = {_normal(path) for path, _ in episode.support} & {
-        _normal(path) for path, _ in episode.query
-    }
+    support, query = (
+        [_normal(path) for path, _ in rows] for rows in (episode.support, episode.query)
+    )
+    both = {*support} & {*query}
     if both:
         raise DataError(f"{where}: {min(both)} is both in the support set and a query")
+    for path, times in Counter([*support, *query]).items():
+        if times > 1:
+            raise DataError(f"{where}: {path} is listed {times} times")
     return len(counts), counts[0], queries[0]
 
 

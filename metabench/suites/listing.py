@@ -20,7 +20,8 @@ class Listed:
     """Episodes as somebody listed them; there is no base data.
 
     Files often list queries class by class, which would tell a learner their labels, so
-    queries are put into an order drawn from the list's own content.
+    queries are put into an order drawn from the list's own content. Support sets are label by
+    label, as learners get them everywhere.
     """
 
     listing: Listing
@@ -32,19 +33,20 @@ class Listed:
         return {}
 
     def manifest(self, dataset: Dataset) -> Manifest:
-        """The listed episodes, queries in a random order."""
+        """The listed episodes, support sets by label, queries in a random order."""
         li = self.listing
         content = hashlib.sha256(np.ascontiguousarray(li.query).tobytes()).hexdigest()
         key = draw.stream_key(dataset.content, self.name, content)
         order = draw.permute(draw.episode_words(key, 0, *li.query.shape))
+        by_label = np.argsort(li.support_y, axis=1, kind="stable")
         return Manifest(
             content=dataset.content,
             way=li.way,
             shot=li.shot,
             per_class=li.queries,
             classes=np.broadcast_to(np.arange(li.way), (len(li.support), li.way)),
-            support=li.support,
-            support_y=li.support_y,
+            support=np.take_along_axis(li.support, by_label, axis=1),
+            support_y=np.take_along_axis(li.support_y, by_label, axis=1),
             query=np.take_along_axis(li.query, order, axis=1),
             query_y=np.take_along_axis(li.query_y, order, axis=1),
         )

@@ -108,6 +108,44 @@ def test_without_a_novel_folder_split_names_are_alphabets(pictures, data):
     assert dataset.classes == ("train/a", "val/b")
 
 
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ("train", "validation", "test"),
+        ("train", "valid", "test"),
+        ("Train", "Val", "Test"),
+        ("train", "val", "test", "extra"),
+    ],
+    ids="-".join,
+)
+def test_what_looks_like_splits_and_is_none_is_refused(pictures, data, folders):
+    path = pictures(*(f"{name}/of {name}/1.png" for name in folders))
+    with pytest.raises(DataError, match="look like splits, which are called"):
+        folder.load(path, data)
+
+
+def test_classes_may_be_called_as_splits_are(pictures, data):
+    assert folder.load(pictures("train/1.png", "test/1.png", "bus/1.png"), data).classes == (
+        "bus",
+        "test",
+        "train",
+    )
+
+
+def test_of_two_folders_with_equal_times_each_has_its_own_images(pictures, data, tmp_path):
+    path = pictures("a/1.png", "b/1.png")
+    other = tmp_path / "other" / path.name
+    shutil.copytree(path, other)
+    for root, value in ((path, 10), (other, 200)):
+        for file in sorted(root.rglob("*.png")):
+            image = Image.new("L", (4, 4), value)
+            file.unlink()
+            image.save(file.with_suffix(".pgm"))
+            os.utime(file.with_suffix(".pgm"), ns=(0, 0))
+    assert folder.load(path, data, size=None).images.max() == 10
+    assert folder.load(other, data, size=None).images.min() == 200
+
+
 def test_images_of_different_sizes_are_resized(pictures, data):
     path = pictures("a/1.png", "b/1.png")
     Image.fromarray(tiny("wide", 9)[:5]).save(path / "b" / "2.png")
@@ -200,6 +238,12 @@ def test_classes_at_different_depths_are_named(pictures, data, names, said):
 def test_a_class_in_two_splits_is_named(pictures, data):
     path = pictures("train/cat/1.png", "train/dog/1.png", "test/cat/1.png")
     with pytest.raises(DataError, match=r"class cat of .* is in both novel and base"):
+        folder.load(path, data)
+
+
+def test_a_class_spelt_differently_in_two_splits_is_named(pictures, data):
+    path = pictures("train/Cat/1.png", "train/dog/1.png", "test/cat/1.png")
+    with pytest.raises(DataError, match=r"class Cat of .* is in both novel and base"):
         folder.load(path, data)
 
 

@@ -53,6 +53,14 @@ def test_sixteen_bit_greys_keep_their_upper_bits(save):
     assert np.array_equal(read_images([save(deep)], None)[0, 0], GREY)
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.int32])
+def test_32_bits_are_refused(kind, tmp_path):
+    file = tmp_path / "deep.tiff"
+    Image.fromarray(GREY.astype(kind)).save(file)
+    with pytest.raises(DataError, match=r"deep\.tiff cannot be read \(its pixels have 32 bits"):
+        read_images([file], None)
+
+
 @pytest.mark.parametrize(("pixels", "channels"), [(GREY, 1), (COLOUR, 3)], ids=["grey", "colour"])
 def test_palettes_are_grey_if_all_their_colours_are(save, pixels, channels):
     image = Image.fromarray(pixels).quantize(64)

@@ -149,6 +149,10 @@ QUERY = content()["episodes"][1]["query"]
             r"episode 1: c/1\.png is both in the support set and a query",
         ),
         (
+            episode(1, "query", [[QUERY[0][0], 0], [f"./{QUERY[0][0]}", 1]]),
+            r"episode 1: .*\.png is listed 2 times",
+        ),
+        (
             episode(1, "support", [SUPPORT[0], SUPPORT[2]]),
             "episode 1: 2 classes with 1 support images and 1 queries each, but episode 0",
         ),
