@@ -95,7 +95,11 @@ def source_digest(
         "budgets": dict(algorithm.budgets),
         "training": asdict(algorithm.training),
     }
-    digest = hashlib.sha256(json.dumps(declared, sort_keys=True, default=str).encode())
+    build = algorithm.build
+    while isinstance(build, functools.partial):  # of what has no text of its own, the name
+        declared.setdefault("partial", []).append([build.args, build.keywords])
+        build = build.func
+    digest = hashlib.sha256(json.dumps(declared, sort_keys=True, default=_named).encode())
     sources = [*_plugin(algorithm.build, origin), *_core()]
     if backbone is not None:
         spec, file = backbone
@@ -105,6 +109,13 @@ def source_digest(
         content = content.replace(b"\r\n", b"\n")  # as checked out on another system
         digest.update(f"\0{name}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()
+
+
+def _named(value: object) -> str:
+    """Something that JSON cannot say, by a name that is the same in every process."""
+    if isinstance(value, Path):
+        return str(value)
+    return str(getattr(value, "__qualname__", type(value).__qualname__))
 
 
 def _core() -> Iterator[tuple[str, bytes]]:
@@ -189,7 +200,12 @@ def _imports(file: Path, content: bytes, start: _Source) -> Iterator[Path]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield from filter(None, [_module_file(_path(alias.name, 0, file, start))])
+                parts = alias.name.split(".")  # `import a.b` runs a/__init__.py too
+                names = (".".join(parts[: k + 1]) for k in range(len(parts)))
+                found = (_module_file(_path(name, 0, file, start)) for name in names)
+                # The plugin's own __init__.py is its catalogue, which says nothing of a learner.
+                own = start.folder / "__init__.py" if start.package else None
+                yield from (module for module in found if module not in (None, own))
         elif isinstance(node, ast.ImportFrom):
             home = _path(node.module or "", node.level, file, start)
             for alias in node.names:  # a submodule, or a name in the package's __init__.py

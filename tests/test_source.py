@@ -222,12 +222,30 @@ def test_a_missing_module_falls_back_to_the_plugins_file(tmp_path):
     assert source_digest(spec) != before
 
 
-def test_a_partial_is_the_function_inside(package):
-    def build(task, width): ...
+def test_a_partial_is_the_function_inside_and_what_it_is_given():
+    def build(task, width, network=None): ...
 
-    plain = Algorithm("partly", build=build)
-    wrapped = Algorithm("partly", build=functools.partial(build, width=3))
-    assert source_digest(wrapped) == source_digest(plain)
+    def digest_of(*args, **given):
+        return source_digest(Algorithm("partly", build=functools.partial(build, *args, **given)))
+
+    found = [digest_of(width=3), digest_of(width=4), digest_of(3), digest_of(width=3, network=dict)]
+    assert len(set(found)) == len(found)
+    assert digest_of(width=3) == found[0]
+    nested = functools.partial(functools.partial(build, width=3), network=dict)
+    assert source_digest(Algorithm("partly", build=nested)) == found[3]
+    assert digest_of(network=object()) == digest_of(network=object())  # in every process
+
+
+def test_importing_a_module_runs_the_packages_around_it(tmp_path):
+    origin = tmp_path / "plug_single.py"
+    origin.write_text("import beside.core.deep")
+    for name in ("beside/__init__.py", "beside/core/__init__.py", "beside/core/deep.py"):
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("SIGN = 1")
+        before = source_digest(Algorithm("single", build="plug_single:build"), origin)
+        file.write_text("SIGN = -1")
+        assert source_digest(Algorithm("single", build="plug_single:build"), origin) != before
 
 
 def test_a_learner_typed_at_a_prompt_has_a_digest():

@@ -63,6 +63,10 @@ def select(
         if (not suites or any(_is_on(result, name) for name in suites))
         and (not algorithms or any(_is_named(result, name) for name in algorithms))
     ]
+    missing = [f"-s {name}" for name in suites if not any(_is_on(r, name) for _, r in stored)]
+    missing += [f"-a {n}" for n in algorithms if not any(_is_named(r, n) for _, r in found)]
+    if found and missing:
+        raise NothingToRun(f"nothing in baseline '{baseline}' for {' '.join(missing)}")
     scored = [(path, result) for path, result in found if result.status == "ok"]
     if not scored:
         asked = " ".join([*(f"-s {name}" for name in suites), *(f"-a {n}" for n in algorithms)])

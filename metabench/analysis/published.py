@@ -99,6 +99,8 @@ def _pair(number: Published, table: Table, row: Row) -> Pair:
         for what, theirs in number.protocol.items()
         if str(ours.get(what, theirs)) != str(theirs)
     ]
+    if row.train_on is not None and "trained on" not in number.protocol:
+        differences.append(f"trained on: ours {row.train_on}")
     unknown = [f"{what}: {number.protocol[what]}" for what in number.protocol if what not in ours]
     return Pair(
         published=number,

@@ -24,7 +24,7 @@ class SpeedGated(msgspec.Struct, frozen=True, kw_only=True):
 def speed_verdict(phases: Sequence[PhaseRatio], margin: float) -> tuple[Verdict, str]:
     """The verdict on a duel, and why.
 
-    - fail: a phase is slower by more than the margin, with all of its 95 % interval;
+    - fail: a phase is slower by more than the margin, with all of its 95 % interval, or is new;
     - pass: no phase may be, by its interval;
     - inconclusive: neither; more rounds are needed.
 
@@ -36,6 +36,9 @@ def speed_verdict(phases: Sequence[PhaseRatio], margin: float) -> tuple[Verdict,
     known = [(phase.phase, phase.ci95) for phase in phases if phase.ci95 is not None]
     slower = [name for name, (low, _) in known if low > limit]
     unclear = [name for name, (_, high) in known if high > limit]
+    new = [phase.phase for phase in phases if phase.a_s and phase.b_s is None]
+    if new:
+        return "fail", f"took no time then: {', '.join(new)}"
     if slower:
         return "fail", f"slower by more than {margin:.0%}: {', '.join(slower)}"
     if unclear or not known:

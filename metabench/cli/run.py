@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from metabench.errors import NothingToRun
 if TYPE_CHECKING:
     from metabench.api import Run
     from metabench.harness.estimate import Estimate
+    from metabench.results.schema import Result
 
 GOOD, SOME_FAILED = 0, 1
 
@@ -105,15 +107,15 @@ def _run(prepared: Run, common: Common) -> int:
             click.echo(f"metabench: {_todo(prepared, expected)}", err=True)
     try:
         with progress(todo, quiet=common.quiet) as watcher:
-            prepared.run(watcher)
+            ran = prepared.run(watcher)
     except KeyboardInterrupt:
         note = f"finished cells are kept in {folder}/, the same command goes on from there"
         click.echo(f"metabench: {note}", err=True)
         raise
-    return _show(prepared, common, todo)
+    return _show(prepared, common, todo, ran)
 
 
-def _show(prepared: Run, common: Common, todo: int) -> int:
+def _show(prepared: Run, common: Common, todo: int, ran: Sequence[Result]) -> int:
     # Imported late: scipy, above all, is there by now if a learner was started.
     from metabench.analysis.rows import Cell
     from metabench.analysis.tables import build_tables
@@ -124,6 +126,7 @@ def _show(prepared: Run, common: Common, todo: int) -> int:
     loaded = [(cell.path, prepared.store.load(cell.path)) for cell in prepared.cells]
     found = [(path, result) for path, result in loaded if result is not None]
     failed = [(path, result) for path, result in found if result.status in FAILED]
+    kept_older = [r for r in ran if r.status in FAILED and r not in [of for _, of in failed]]
     if not failed and not any(result.status == "ok" for _, result in found):
         cell, result = prepared.cells[0], found[0][1]
         reason = result.failure.reason if result.failure else result.status
@@ -133,6 +136,10 @@ def _show(prepared: Run, common: Common, todo: int) -> int:
     for path, result in failed:
         reason = result.failure.reason if result.failure else result.status
         click.echo(f"metabench: failed: {reason}; see metabench why {folder / path}", err=True)
+    for result in kept_older:
+        where = f"{result.suite.name} {result.job.algorithm} seed {result.job.seed}"
+        reason = result.failure.reason if result.failure else result.status
+        click.echo(f"metabench: failed: {where}: {reason}; its older score is kept", err=True)
     if not common.quiet:
         kept = len(prepared.cells) - todo
         click.echo(
@@ -140,7 +147,7 @@ def _show(prepared: Run, common: Common, todo: int) -> int:
             f"shown again by: metabench leaderboard --results {folder}",
             err=True,
         )
-    return SOME_FAILED if failed else GOOD
+    return SOME_FAILED if failed or kept_older else GOOD
 
 
 def _run_inside(prepared: Run) -> int:

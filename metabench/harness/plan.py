@@ -130,6 +130,10 @@ def _state(
         return "forced"
     if stored.status == "interrupted":
         return "interrupted"
+    # What alike names put into one file, as on systems that do not tell "A" from "a".
+    train_on = None if cell.train_on is None else cell.train_on.name
+    if (stored.job.chosen, stored.suite.train_on) != (dict(cell.configured.chosen), train_on):
+        return "changed"
     opened = open_suite(cell.suite)
     digests = (opened.episodes.digest, opened.dataset.pixels)
     if (stored.suite.episodes_digest, stored.suite.pixels_digest) != digests:

@@ -172,8 +172,7 @@ class Runner:
             result = contended(result)
         with self._lock:
             self._running.discard(supervisor)
-        # An interrupted attempt must not take the place of an older score.
-        if result.status != "interrupted" or not (planned.stored and planned.stored.scores):
+        if not _keeps_older(planned, result):
             self.store.write(cell.path, result)
             supervisor.discard_checkpoint(result)
         self.watcher.finished(cell, result)
@@ -189,3 +188,14 @@ class Runner:
             thread.start()
         for thread in threads:
             thread.join()
+
+
+def _keeps_older(planned: Planned, result: Result) -> bool:
+    """Whether an attempt leaves an older score in its place, which would be lost.
+
+    An interrupted one does; one that failed does where the score is of the same code and data.
+    """
+    if planned.stored is None or planned.stored.scores is None:
+        return False
+    same = planned.stored.job.code == result.job.code and planned.state in ("partial", "forced")
+    return result.status == "interrupted" or (same and result.scores is None)

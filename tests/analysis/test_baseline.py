@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from results_factory import make_result, make_suite
+import pytest
+from results_factory import make_result, make_suite, store_results
 
-from metabench.analysis.baseline import grouped
+from metabench.analysis.baseline import grouped, select
+from metabench.errors import NothingToRun
 
 
 def test_copies_of_a_result_are_no_further_seeds() -> None:
@@ -28,3 +30,12 @@ def test_suites_budgets_and_devices_are_cases_of_their_own() -> None:
     ]
     stored = [(Path(f"{number}.json"), result) for number, result in enumerate(results)]
     assert [len(case) for case in grouped(stored)] == [1] * 5
+
+
+def test_names_that_the_baseline_lacks_are_told(tmp_path: Path) -> None:
+    store_results(tmp_path, [make_result("good"), make_result("bad")])
+    scored, without = select(tmp_path, ["digits-5w1s"], ["good"])
+    assert [result.job.algorithm for _, result in scored] == ["good"]
+    assert without == []
+    with pytest.raises(NothingToRun, match=r"nothing in baseline '.*' for -s omniglot-\* -a goood"):
+        select(tmp_path, ["digits-5w1s", "omniglot-*"], ["good", "goood"])

@@ -117,6 +117,14 @@ def test_two_seeds_of_what_is_meta_trained_do_not_tell() -> None:
     assert frozen.verdict == "fail"  # these two learners are worse, whatever others are
 
 
+def test_one_seed_tells_of_what_ignores_it() -> None:
+    def sure(result: Result) -> Result:
+        job = msgspec.structs.replace(result.job, deterministic=True)
+        return msgspec.structs.replace(result, job=job)
+
+    assert judged([sure(right())], [sure(right(2))]).verdict == "fail"
+
+
 def test_further_blocks_are_laid_behind_the_first() -> None:
     def with_blocks(result: Result) -> Result:
         assert result.scores is not None

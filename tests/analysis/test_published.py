@@ -58,6 +58,19 @@ def test_a_row_stands_beside_its_paper_with_the_differences_in_protocol() -> Non
     ]
 
 
+def test_training_on_another_suite_is_told() -> None:
+    suite = make_suite(
+        "sinusoid-5s", way=1, shot=5, metric="mse", episodes=4, train_on="sinusoid-freq-5s"
+    )
+    numbers = [n for n in load_published() if (n.suite, n.algorithm) == ("sinusoid-5s", "maml")]
+    params = {"inner_lr": 0.01, "inner_steps": 1} | dict(numbers[0].params)
+    row = make_result("maml", suite=suite, error=[0.3] * 4, chosen=params)
+    pairs = [pair for pair in compare(tables_of(row), load_published()) if pair.address]
+    assert pairs
+    for pair in pairs:
+        assert any("ours sinusoid-freq-5s" in line for line in pair.protocol_differences)
+
+
 def test_normalisation_that_differs_is_said() -> None:
     def result(backbone):
         chosen = {"backbone": backbone, "first_order": False}

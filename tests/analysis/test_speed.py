@@ -11,6 +11,16 @@ def phase(name: str, ci95: tuple[float, float] | None) -> PhaseRatio:
     return PhaseRatio(phase=name, a_s=0.001, b_s=0.001, ratio=ratio, ci95=ci95)
 
 
+def test_a_phase_that_there_was_not_fails() -> None:
+    new = PhaseRatio(phase="meta-training", a_s=600.0, b_s=None)
+    assert speed_verdict([phase("adapt", (0.9, 1.0)), new], 0.1) == (
+        "fail",
+        "took no time then: meta-training",
+    )
+    gone = PhaseRatio(phase="meta-training", a_s=None, b_s=600.0)
+    assert speed_verdict([phase("adapt", (0.9, 1.0)), gone], 0.1)[0] == "pass"
+
+
 @pytest.mark.parametrize(
     ("adapt", "predict", "verdict"),
     [

@@ -142,6 +142,16 @@ class TestAgain:
         status = run_in(tmp_path, "status", "-p", "my.py", "--results", "results-smoke")
         assert status.out.startswith("results-smoke: 3 stale\n")
 
+    def test_an_attempt_that_fails_leaves_an_older_score(self, again, tmp_path: Path) -> None:
+        stored = tmp_path / "results-smoke" / CENTROID
+        before = stored.read_bytes()
+        outcome = again("-a", "centroid", "--force", "--time-limit", "0.2")
+        assert outcome.code == 1
+        assert "74.75" in outcome.out
+        assert "centroid seed 0: over the time limit" in outcome.err
+        assert "; its older score is kept\n" in outcome.err
+        assert stored.read_bytes() == before
+
     def test_what_is_kept_though_stale_is_shown_as_such(self, again, tmp_path: Path) -> None:
         assert "stale" not in again("-a", "centroid").out
         edit(tmp_path / "my.py", "return -torch.cdist", "return torch.cdist")

@@ -108,6 +108,8 @@ def stored(status: Status = "ok", code: str = CODE, **suite: str) -> Result:
         (stored("error", code="another"), "stale", True),
         (stored(episodes_digest="others"), "changed", True),
         (stored(pixels_digest="others"), "changed", True),
+        (stored(train_on="another"), "changed", True),
+        (msgspec.structs.replace(stored(), job=make_result(chosen={"lr": 9}).job), "changed", True),
     ],
 )
 def test_without_a_policy(look_up, result: Result | None, state: str, todo: bool) -> None:
