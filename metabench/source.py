@@ -95,11 +95,7 @@ def source_digest(
         "budgets": dict(algorithm.budgets),
         "training": asdict(algorithm.training),
     }
-    build = algorithm.build
-    while isinstance(build, functools.partial):  # of what has no text of its own, the name
-        declared.setdefault("partial", []).append([build.args, build.keywords])
-        build = build.func
-    digest = hashlib.sha256(json.dumps(declared, sort_keys=True, default=_named).encode())
+    digest = hashlib.sha256(json.dumps(declared, sort_keys=True, default=str).encode())
     sources = [*_plugin(algorithm.build, origin), *_core()]
     if backbone is not None:
         spec, file = backbone
@@ -128,6 +124,8 @@ def _core() -> Iterator[tuple[str, bytes]]:
 
 def _plugin(build: str | Callable[..., Any], origin: Path | None) -> Iterator[tuple[str, bytes]]:
     while isinstance(build, functools.partial):
+        given = [build.args, build.keywords]
+        yield "partial", json.dumps(given, sort_keys=True, default=_named).encode()
         build = build.func
     module = build.partition(":")[0] if isinstance(build, str) else build.__module__
     start = _locate(module)
@@ -200,12 +198,11 @@ def _imports(file: Path, content: bytes, start: _Source) -> Iterator[Path]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                parts = alias.name.split(".")  # `import a.b` runs a/__init__.py too
-                names = (".".join(parts[: k + 1]) for k in range(len(parts)))
-                found = (_module_file(_path(name, 0, file, start)) for name in names)
-                # The plugin's own __init__.py is its catalogue, which says nothing of a learner.
-                own = start.folder / "__init__.py" if start.package else None
-                yield from (module for module in found if module not in (None, own))
+                home = _path(alias.name, 0, file, start)
+                # `import a.b` runs a/__init__.py too. That of the plugin's own package is its
+                # catalogue, which says nothing of a learner.
+                around = [p for p in home.parents if start.folder in p.parents] if home else []
+                yield from filter(None, map(_module_file, [home, *around]))
         elif isinstance(node, ast.ImportFrom):
             home = _path(node.module or "", node.level, file, start)
             for alias in node.names:  # a submodule, or a name in the package's __init__.py

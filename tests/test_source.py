@@ -236,6 +236,24 @@ def test_a_partial_is_the_function_inside_and_what_it_is_given():
     assert digest_of(network=object()) == digest_of(network=object())  # in every process
 
 
+def test_what_a_partial_backbone_is_given_counts():
+    def build(spec, width): ...
+
+    def digest_of(width):
+        backbone = Backbone("mine", functools.partial(build, width=width))
+        return source_digest(Algorithm("a", build="x:y"), None, (backbone, None))
+
+    assert digest_of(8) != digest_of(2)
+    assert digest_of(8) == digest_of(8)
+
+
+def test_the_plugins_own_package_counts_where_it_is_imported_by_name(package):
+    (package / "learner.py").write_text("import plug_pkg")
+    before = source_digest(IN_PACKAGE)
+    edit(package / "__init__.py")
+    assert source_digest(IN_PACKAGE) != before
+
+
 def test_importing_a_module_runs_the_packages_around_it(tmp_path):
     origin = tmp_path / "plug_single.py"
     origin.write_text("import beside.core.deep")

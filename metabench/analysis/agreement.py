@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from metabench.results.schema import Result, Scores, scored_blocks
 
@@ -30,14 +31,17 @@ def agreement(old: Result, new: Result) -> Agreement:
     if not pairs:
         return "different"
     if all(one.outputs_digest == other.outputs_digest for one, other in pairs):
-        return "equal" if all(same_scores(*pair) for pair in pairs) else "different"
+        return (
+            "equal"
+            if all(same_scores(one.per_episode(), other.per_episode()) for one, other in pairs)
+            else "different"
+        )
     return "within tolerance" if all(_close(*pair) for pair in pairs) else "different"
 
 
-def same_scores(old: Scores, new: Scores) -> bool:
-    """Whether scores are equal, but for rounding."""
-    one, other = old.per_episode(), new.per_episode()
-    return one.shape == other.shape and np.allclose(one, other, rtol=_ROUNDING, atol=0)
+def same_scores(old: npt.NDArray[np.float64], new: npt.NDArray[np.float64]) -> bool:
+    """Whether scores per episode are equal, but for rounding."""
+    return old.shape == new.shape and np.allclose(old, new, rtol=_ROUNDING, atol=0)
 
 
 def _close(old: Scores, new: Scores) -> bool:

@@ -130,10 +130,9 @@ def _compare(
 ) -> Comparison:
     found = difference(a, b)
     suite, job, other = ours[0].suite, ours[0].job, theirs[0].job
-    sign = -1 if suite.metric == "mse" else 1
-    # Positive where A is better, and where B is.
-    better = difference(sign * a, sign * b).probability_above(margin)
-    worse = difference(sign * b, sign * a).probability_above(margin)
+    worse, better = found.probability_below(-margin), found.probability_above(margin)
+    if suite.metric == "mse":
+        worse, better = better, worse
     known = bool(np.isfinite(found.se))
     by_episode = over_seeds(a), over_seeds(b)
     order = np.argsort(-np.abs(by_episode[0] - by_episode[1]), kind="stable")[:_SHOWN]

@@ -92,7 +92,7 @@ def outcome(
         if margin:
             reason = f"such a margin takes {math.ceil(fewest_episodes(margin, worst)):,} episodes"
     equal = look == 0 and _equal_outputs(case.old, scored)
-    if equal and not all(map(_same_scores, case.old, scored)):
+    if equal and not same_scores(before, after):
         return failed(case, "the outputs are equal, the scores are not: the baseline was altered")
     varies = first.job.training is not None and first.job.deterministic is not True
     too_few_seeds = varies and not frozen and len(new) < FEWEST_SEEDS
@@ -175,10 +175,6 @@ def _equal_outputs(old: Sequence[Result], new: Sequence[Result]) -> bool:
         and one.scores.outputs_digest == other.scores.outputs_digest
         for one, other in zip(old, new, strict=True)
     )
-
-
-def _same_scores(old: Result, new: Result) -> bool:
-    return same_scores(scored_blocks(old)[0], scored_blocks(new)[0])
 
 
 def _flips(before: Scores, after: Scores, block_size: int) -> list[Flip]:

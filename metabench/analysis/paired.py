@@ -36,6 +36,10 @@ class Difference(NamedTuple):
             return float(self.mean > margin)
         return float(stdtr(self.df, (self.mean - margin) / self.se))
 
+    def probability_below(self, margin: float) -> float:
+        """The probability that the true difference is smaller than a margin."""
+        return self._replace(mean=-self.mean).probability_above(-margin)
+
 
 def difference(a: Scores, b: Scores, level: float = 0.95) -> Difference:
     """The paired difference of two score tables over the same episodes.

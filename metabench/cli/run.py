@@ -126,7 +126,8 @@ def _show(prepared: Run, common: Common, todo: int, ran: Sequence[Result]) -> in
     loaded = [(cell.path, prepared.store.load(cell.path)) for cell in prepared.cells]
     found = [(path, result) for path, result in loaded if result is not None]
     failed = [(path, result) for path, result in found if result.status in FAILED]
-    kept_older = [r for r in ran if r.status in FAILED and r not in [of for _, of in failed]]
+    stored = [result for _, result in found]
+    kept_older = [result for result in ran if result.status in FAILED and result not in stored]
     if not failed and not any(result.status == "ok" for _, result in found):
         cell, result = prepared.cells[0], found[0][1]
         reason = result.failure.reason if result.failure else result.status
@@ -166,7 +167,7 @@ def _run_inside(prepared: Run) -> int:
             partial(load(cell.configured.algorithm.build), **cell.configured.params),
             cell,
             opened,
-            prepared.library.open(cell.train_on or cell.suite).material,
+            prepared.library.open(cell.base).material,
             prepared.plugins,
         )
         scores = scored.per_episode()

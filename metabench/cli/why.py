@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -45,13 +45,8 @@ def why(file: Path, as_json: bool, common: Common) -> None:
         if isinstance(value, dict):
             click.echo(f"{part}:")
             for name, item in value.items():
-                summary = _spread(item) if part == "timing" and isinstance(item, list) else ""
-                if name == "evidence":  # what flags refer to is told in full
-                    for one in item:
-                        told = ", ".join(f"{key} {shown}" for key, shown in one.items())
-                        click.echo(f"  evidence: {told}")
-                    continue
-                click.echo(f"  {name}: {summary or _short(item)}")
+                for told in _told(part, name, item):
+                    click.echo(f"  {name}: {told}")
         elif value is not None:
             click.echo(f"{part}: {value}")
     for point in () if result.training is None else result.training.curve:
@@ -87,6 +82,14 @@ def read_result(file: Path) -> Result:
         ) from None
     except msgspec.DecodeError as error:
         raise UsageError(f"{file} is not a readable result: {error}") from None
+
+
+def _told(part: str, name: str, value: Any) -> list[str]:
+    """A field in one line; in one for each probe where flags refer to it."""
+    if name == "evidence":
+        return [", ".join(f"{key} {shown}" for key, shown in one.items()) for one in value]
+    summary = _spread(value) if part == "timing" and isinstance(value, list) else ""
+    return [summary or _short(value)]
 
 
 def _spread(samples: list[float]) -> str:

@@ -18,6 +18,7 @@ SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pbm", ".pgm", ".ppm")
 )
 RESAMPLE = "bilinear"
+_OF_16_BITS = ("PNG", "PPM")  # formats whose 16 bits Pillow may give as 32
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -94,9 +95,6 @@ def read_grey(named: Iterable[tuple[str, bytes]], size: int, invert: bool = Fals
     if invert:
         np.subtract(255, images, out=images)
     return images
-
-
-_OF_16_BITS = ("PNG", "PPM")  # formats that Pillow may give as 32 bits
 
 
 @contextmanager

@@ -135,6 +135,11 @@ class Cell:
         return self.suite.kind
 
     @property
+    def base(self) -> Suite:
+        """The suite whose base data is used."""
+        return self.train_on or self.suite
+
+    @property
     def device_type(self) -> str:
         """The device without its number."""
         return self.device.partition(":")[0]

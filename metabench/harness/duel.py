@@ -191,7 +191,7 @@ def _train(
         orders.start(
             cell,
             library.open(cell.suite),
-            library.material(cell.train_on or cell.suite),
+            library.material(cell.base),
             conditions.doors,
             conditions.threads,
         )

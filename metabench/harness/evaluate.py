@@ -30,10 +30,10 @@ class LoopedLearner(BatchedLearner):
 
     def predict(self, state: list[Any], query_x: Tensor) -> Tensor:
         tasks = zip(state, query_x, strict=True)
-        return torch.stack([tensor(self.learner.predict(one, x)) for one, x in tasks])
+        return torch.stack([_tensor(self.learner.predict(one, x)) for one, x in tasks])
 
 
-def tensor(outputs: object) -> Tensor:
+def _tensor(outputs: object) -> Tensor:
     """What `predict` returned.
 
     Raises:
@@ -100,7 +100,7 @@ def answer(
     y = torch.from_numpy(support_y).to(device)
     with no_gc():
         state = batched.adapt(Support(to_float(support_x, device), y))
-        logits = tensor(batched.predict(state, to_float(query_x, device)))
+        logits = _tensor(batched.predict(state, to_float(query_x, device)))
     expected = (*query_x.shape[:2], learner.task.way)
     if tuple(logits.shape) != expected:
         raise UsageError(

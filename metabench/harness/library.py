@@ -87,12 +87,11 @@ class Library:
         met, over = threading.Event(), threading.Event()
 
         def look() -> None:
-            while not met.is_set():
-                last = over.wait(_SECONDS_BETWEEN_LOOKS)
+            ended = False
+            while not (ended or met.is_set()):
+                ended = over.wait(_SECONDS_BETWEEN_LOOKS)
                 if not self.alone():
                     met.set()
-                if last:
-                    return
 
         if not self.alone():
             met.set()

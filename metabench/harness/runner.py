@@ -156,7 +156,7 @@ class Runner:
         supervisor = Supervisor(
             cell,
             self.library.open(cell.suite),
-            self.library.material(cell.train_on or cell.suite),
+            self.library.material(cell.base),
             self.conditions,
             lambda progress: self.watcher.progress(cell, progress),
         )
