@@ -25,6 +25,8 @@ from metabench.learner import BatchedLearner, Support
 _EPISODES = 100  # for comparisons of accuracies
 _AT_ONCE = 32  # tasks
 _STANDARD_ERRORS = 3
+_LEARNT = ((5, 1), (5, 5), (20, 1))  # way and shot
+_LOOK_AT = "look at signs (logits: larger is likelier), step sizes, and that training trains"
 
 
 def deterministic(subject: Subject) -> None:
@@ -146,34 +148,56 @@ def label_order(subject: Subject) -> None:
     gain = material.accuracy(answers(learner, ordered), ordered) - material.accuracy(
         answers(learner, tasks), tasks
     )
-    mean, error = float(gain.mean()), float(gain.std()) / math.sqrt(len(gain))
-    if mean > _STANDARD_ERRORS * error:
+    if _positive(gain):
         raise CheckFailed(
-            f"with labels and queries in the order of classes it has {100 * mean:.1f} points more "
-            "than with random labels",
+            "with labels and queries in the order of classes it has "
+            f"{100 * float(gain.mean()):.1f} points more than with random labels",
             "let neither the number of a label nor the place of a query tell its class",
         )
 
 
 def learns(subject: Subject) -> None:
-    """It does better than guessing after the smallest budget."""
+    """It does better than guessing after the smallest budget, also with more classes and shots."""
     if subject.is_floor:
         raise NotChecked("it is a floor")
-    learner, tasks = subject.trained(updates=None), subject.tasks(_EPISODES)
-    outputs = answers(learner, tasks)
-    if subject.kind == "classification":
-        gain = material.accuracy(outputs, tasks) - 1 / 5
-        what = f"accuracy {float(gain.mean()) + 0.2:.1%}, guessing has 20 %"
-    else:
-        error = material.squared_error(outputs, tasks)
-        gain = material.squared_error(torch.zeros_like(outputs), tasks) - error
-        what = f"squared error {float(error.mean()):.3g}, always answering 0 has "
-        what += f"{float((gain + error).mean()):.3g}"
-    if float(gain.mean()) <= _STANDARD_ERRORS * float(gain.std()) / math.sqrt(len(gain)):
-        raise CheckFailed(
-            f"it has learned nothing: {what}",
-            "look at signs (logits: larger is likelier), step sizes, and that training trains",
+    if subject.kind == "regression":
+        _check_errors(subject)
+        return
+    right: dict[tuple[int, int], Tensor] = {}
+    for way, shot in _LEARNT:
+        learner = subject.trained(way, shot, updates=None)
+        tasks = subject.tasks(_EPISODES, way, shot)
+        right[way, shot] = material.accuracy(answers(learner, tasks), tasks)
+        if not _positive(right[way, shot] - 1 / way):
+            raise CheckFailed(
+                f"{way}-way {shot}-shot: it has learned nothing, with an accuracy of "
+                f"{float(right[way, shot].mean()):.1%}; guessing has {1 / way:.0%}",
+                _LOOK_AT,
+            )
+    one, five = right[5, 1], right[5, 5]
+    if _positive(one - five):
+        raise Noted(
+            f"five shots help less than one: accuracy {float(five.mean()):.1%}, and "
+            f"{float(one.mean()):.1%}"
         )
+
+
+def _check_errors(subject: Subject) -> None:
+    learner, tasks = subject.trained(updates=None), subject.tasks(_EPISODES)
+    values = answers(learner, tasks)
+    error = material.squared_error(values, tasks)
+    of_zero = material.squared_error(torch.zeros_like(values), tasks)
+    if not _positive(of_zero - error):
+        raise CheckFailed(
+            f"it has learned nothing: squared error {float(error.mean()):.3g}, always answering 0 "
+            f"has {float(of_zero.mean()):.3g}",
+            _LOOK_AT,
+        )
+
+
+def _positive(values: Tensor) -> bool:
+    """Whether the mean of these is above 0 by more than chance: values [T], one of each task."""
+    return float(values.mean()) > _STANDARD_ERRORS * float(values.std()) / math.sqrt(len(values))
 
 
 def support_matters(subject: Subject) -> None:
@@ -186,7 +210,7 @@ def support_matters(subject: Subject) -> None:
     labels = torch.stack([y[torch.randperm(len(y), generator=generator)] for y in tasks.support.y])
     shuffled = replace(tasks, support=material.by_label(tasks.support.x, labels))
     above = material.accuracy(answers(learner, shuffled), tasks) - 1 / 5
-    if float(above.mean()) > _STANDARD_ERRORS * float(above.std()) / math.sqrt(len(above)):
+    if _positive(above):
         raise CheckFailed(
             f"with shuffled support labels it still has {float(above.mean()) + 0.2:.1%}, guessing "
             "20 %: it knows classes by other means",
@@ -202,7 +226,7 @@ def _check_other_support(subject: Subject, own: Tensor, tasks: Tasks) -> None:
     others = Support(tasks.support.x.roll(1, dims=0), tasks.support.y.roll(1, dims=0))
     misled = answers(learner, replace(tasks, support=others))
     loss = material.squared_error(misled, tasks) - material.squared_error(own, tasks)
-    if float(loss.mean()) <= _STANDARD_ERRORS * float(loss.std()) / math.sqrt(len(loss)):
+    if not _positive(loss):
         raise CheckFailed(
             "with the support set of another task its errors are no larger",
             "let adapt learn from the support set it is given",
