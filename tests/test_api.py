@@ -12,6 +12,8 @@ from cli.running import PLUGIN
 from sklearn.datasets import load_digits
 
 import metabench
+from metabench.api import Run
+from metabench.harness.request import Request
 from metabench.results.schema import Result
 from metabench.results.store import Store
 
@@ -86,6 +88,17 @@ class TestRun:
         (result,) = metabench.run("digits-5w1s", "curves-only", plugins=plugins)
         assert result.status == "not_applicable"
         assert "plugin 'broken.py' failed: ModuleNotFoundError" in caplog.text
+
+    def test_what_is_edited_while_others_run_is_scored_and_told_as_it_was_run(self, here) -> None:
+        request = Request(suites=["digits-5w1s"], algorithms=["centroid"], plugins=["my.py"])
+        with Run(request) as prepared:
+            (here / "my.py").write_text(PLUGIN.replace("return -torch.cdist", "return torch.cdist"))
+            (result,) = prepared.run()
+            assert result.job.code != prepared.cells[0].configured.code
+        assert result.per_episode().mean() < 0.2  # wrong sign
+        with Run(request) as prepared:
+            assert prepared.planned[0].state == "done"
+            assert result.job.code == prepared.cells[0].configured.code
 
     def test_results_that_cannot_be_written_are_an_error(self, here: Path) -> None:
         with pytest.raises(metabench.DataError, match=r"cannot write .*my\.py"):

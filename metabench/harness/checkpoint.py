@@ -30,10 +30,15 @@ class Keeper:
 
     Files hold tensors and plain values only and are read with `weights_only=True`, so that a
     results folder from elsewhere runs no code here.
+
+    Args:
+        checkpoint: where it is kept, and of which cell.
+        code: the digest of what trains; of other code none is gone on with.
     """
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Checkpoint, code: str) -> None:
         self._file, self._of = Path(checkpoint.file), checkpoint
+        self._identity = f"{checkpoint.identity} {code}"
         self._written = now()
         self._gave_up = self._checked = False
         self.frozen = checkpoint.frozen
@@ -55,7 +60,7 @@ class Keeper:
         """Write a checkpoint of what `content` returns; training goes on where it cannot be."""
         buffer = io.BytesIO()
         try:
-            torch.save({"format": _FORMAT, "of": self._of.identity, **content()}, buffer)
+            torch.save({"format": _FORMAT, "of": self._identity, **content()}, buffer)
             if not self._checked:  # a state that cannot be read back is of no use
                 torch.load(io.BytesIO(buffer.getvalue()), weights_only=True)
                 self._checked = True
@@ -90,7 +95,7 @@ class Keeper:
             return None, f"cannot be read ({str(error).partition(chr(10))[0]})"
         if not isinstance(content, dict) or content.get("format") != _FORMAT:
             return None, "is of another version"
-        if content["of"] != self._of.identity and not self.frozen:
+        if content["of"] != self._identity and not self.frozen:
             return None, "is of other code or data"
         return content, ""
 

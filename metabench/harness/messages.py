@@ -64,7 +64,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     """Where meta-training is kept, so that a killed cell goes on from there."""
 
     file: str
-    identity: str  # of the cell and its code; training under another identity is not gone on with
+    identity: str  # of the cell; training under another one, or by other code, is not gone on with
     every: float  # seconds
     keep: bool  # also when the cell is done
     frozen: bool = False  # the learner is taken from it whatever its identity; nothing is trained
@@ -126,6 +126,7 @@ class Trained(msgspec.Struct, frozen=True, tag=True):
     device_name: str | None
     bare_memory: int | None  # bytes before the learner was built
     waited: float | None  # largest share of the training time that a thread had no core
+    code: str = ""  # digest of the source it runs on; "" from releases that do not tell
 
 
 class Measured(msgspec.Struct, frozen=True, tag=True):

@@ -23,7 +23,7 @@ def job_of(cell: Cell, trained: Trained | None, material: tuple[Material, Path] 
         budget=cell.budget.name,
         device=cell.device_type,
         provider=configured.provider,
-        code=configured.code,
+        code=(trained and trained.code) or configured.code,
         transductive=configured.transductive,
         deterministic=configured.algorithm.deterministic,
         training=training_shape(cell, material[0]) if episodic and material else None,

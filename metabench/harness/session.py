@@ -37,6 +37,7 @@ from metabench.harness.timing import Block
 from metabench.learner import Learner, Support, TaskSpec, load
 from metabench.plugins import Plugins
 from metabench.results.schema import MetaTraining, Status
+from metabench.source import cell_code
 from metabench.suites.material import Material
 
 _LONGEST = 500  # characters of a reason
@@ -143,12 +144,14 @@ def open_session(start: Start, plugins: Plugins, report: Report) -> tuple[Sessio
     """
     torch.set_num_threads(start.threads)
     found = plugins.algorithm(start.algorithm)
+    # Read here and now: what the supervisor saw when the run began may have been edited since.
+    code = cell_code(plugins, start.algorithm, start.params, start.task.kind)  # type: ignore[arg-type]
     task, device = task_spec(start.task, plugins), start.task.device
     material = None if start.material is None else Material.load(start.material)
     memory.reset_peak(device)
     bare = memory.peak(device)
     session = Session.of(lambda: load(found.spec.build)(task, **start.params), task.seed)
-    keeper = None if start.checkpoint is None else Keeper(start.checkpoint)
+    keeper = None if start.checkpoint is None else Keeper(start.checkpoint, code)
     audit = Audit(device)
     training = session.train(start.plan, material, report, keeper)
     waited = audit.waited() if training is not None else None
@@ -161,6 +164,7 @@ def open_session(start: Start, plugins: Plugins, report: Report) -> tuple[Sessio
         device_name=None if device == "cpu" else _device_name(device),
         bare_memory=bare,
         waited=waited,
+        code=code,
     )
 
 

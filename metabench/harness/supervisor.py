@@ -201,10 +201,9 @@ class Supervisor:
         return msgspec.structs.replace(start, checkpoint=checkpoint)
 
     def _identity(self, start: Start) -> str:
-        """Digest of all that decides how training goes: only then is it gone on with."""
+        """Digest of all that decides how training goes, but for code, which its process reads."""
         dataset = self.opened.dataset
         parts = (
-            self.cell.configured.code,
             start.algorithm,
             start.params,
             start.task,

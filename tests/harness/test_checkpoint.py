@@ -68,7 +68,7 @@ def keeper(
     keep: bool = False,
     frozen: bool = False,
 ) -> Keeper:
-    return Keeper(Checkpoint(str(folder / "cell.pt"), identity, every, keep, frozen))
+    return Keeper(Checkpoint(str(folder / "cell.pt"), identity, every, keep, frozen), "code")
 
 
 def train(
