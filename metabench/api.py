@@ -1,4 +1,4 @@
-"""metabench from Python: what `metabench.run` and `metabench.evaluate` do."""
+"""metabench from Python: `metabench.run`, and a request made ready, which the command uses."""
 
 from __future__ import annotations
 

@@ -86,13 +86,15 @@ def metabench_backbones() -> Iterable[Backbone]:  # type: ignore[empty-body]
 
 @hookspec
 def metabench_cell_finished(cell: Cell, result: Result) -> None:
-    """Watch a cell that has just been finished and stored, whatever its status.
+    """Watch an attempt at a cell that has just ended, whatever its status.
 
-    An exception raised here is reported as a warning and changes nothing else.
+    It is called for what `gate` and `replay` run too, and with `-j` from several threads. An
+    exception raised here is reported as a warning and changes nothing else.
 
     Args:
         cell: what was asked for.
-        result: what came out, as it stands in the result file.
+        result: what came out, and is stored; a failed attempt leaves the file as it is where that
+            has a score by the same code.
 
     Example:
         Say what failed::

@@ -250,7 +250,7 @@ class Algorithm:
         budgets: outer updates for each preset ("smoke", "standard", "paper").
         tasks: the kinds of suite it applies to.
         regression: what differs on regression suites.
-        tags: free words; "floor" marks a baseline that every table shows, "transductive" one
+        tags: free words; "floor" marks a baseline that need not learn, "transductive" one
             whose answer to a query depends on the others.
         reference: the paper or page that describes it.
         deterministic: it ignores the seed, so one seed is enough.

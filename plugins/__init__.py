@@ -8,7 +8,7 @@ from typing import Any
 from metabench.hookspecs import hookimpl
 from metabench.learner import Algorithm, Defaults, TrainingEpisodes
 
-FLOOR = frozenset({"floor"})  # a row that every table shows
+FLOOR = frozenset({"floor"})  # `metabench check` does not ask whether they learn
 BOTH = frozenset({"classification", "regression"})
 
 FLOORS = (

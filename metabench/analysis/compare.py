@@ -85,12 +85,18 @@ def compare(
     results = [cell.result for cell in cells if cell.result.suite.name == suite]
     results = [r for r in results if r.status == "ok" and budget in (None, r.job.budget)]
     if not results:
-        raise NothingToRun(f"no scores on {suite}" + (f" with budget {budget}" if budget else ""))
+        which = f" with budget {budget}" if budget else ""
+        raise NothingToRun(f"no scores on {suite}{which}; `metabench status` lists what there is")
     found_a, found_b = (_of(results, text) for text in (a, b))
-    budgets = sorted({r.job.budget for r in found_a} & {r.job.budget for r in found_b})
-    if len(budgets) != 1:
-        there = ", ".join(budgets) or "none"
-        raise UsageError(f"{a} and {b} have these budgets in common: {there}; give --budget")
+    budgets_a, budgets_b = ({r.job.budget for r in side} for side in (found_a, found_b))
+    budgets = sorted(budgets_a & budgets_b)
+    if not budgets:
+        raise UsageError(
+            f"{a} was run at {', '.join(sorted(budgets_a))} and {b} at "
+            f"{', '.join(sorted(budgets_b))}: run one of them at the other's budget"
+        )
+    if len(budgets) > 1:
+        raise UsageError(f"{a} and {b} were both run at {', '.join(budgets)}: give --budget")
     ours, theirs = ([r for r in side if r.job.budget == budgets[0]] for side in (found_a, found_b))
     for what, digests in (
         ("episodes", {r.suite.episodes_digest for r in [*ours, *theirs]}),

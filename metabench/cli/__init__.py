@@ -22,7 +22,7 @@ from metabench.errors import MetabenchError, NothingToRun, unknown
 # verb -> where its command is, and what it does in one line
 VERBS = {
     "run": ("metabench.cli.run:run", "Run cells and print the leaderboard."),
-    "status": ("metabench.cli.status:status", "Show which cells are done, failed or missing."),
+    "status": ("metabench.cli.status:status", "Show which cells are done, failed or stale."),
     "leaderboard": ("metabench.cli.leaderboard:leaderboard", "Print or check the leaderboard."),
     "compare": (
         "metabench.cli.compare:compare",
@@ -118,6 +118,8 @@ def main(args: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code if isinstance(code, int) else GOOD
     except (click.ClickException, MetabenchError) as error:
+        if inside and _is_of_a_cell(error):
+            raise
         return _tell(error, debug)
     except (KeyboardInterrupt, click.Abort):
         click.echo("metabench: interrupted", err=True)
@@ -135,6 +137,12 @@ def main(args: Sequence[str] | None = None) -> int:
         advice = "" if debug else ", run again with --debug"
         click.echo(f"metabench: internal error: {reason}{advice}", err=True)
         return FAILED
+
+
+def _is_of_a_cell(error: BaseException) -> bool:
+    """Whether an error came up while a cell ran, and not before."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_code.co_name == "score_inside" for frame, _ in frames)
 
 
 def _tell(error: click.ClickException | MetabenchError, debug: bool) -> int:

@@ -98,14 +98,14 @@ def _print(title: str, names: tuple[str, str], phases: Sequence[PhaseRatio]) -> 
             numbers.time(phase.b_s),
             numbers.significant(phase.ratio),
             numbers.interval(phase.ci95),
-            _verdict(phase, names),
+            _verdict(phase),
         )
         for phase in phases
     ]
     show(title, ("phase", f"A: {names[0]}", f"B: {names[1]}", "A / B", "95 % CI", ""), rows)
 
 
-def _verdict(phase: PhaseRatio, names: tuple[str, str]) -> str:
+def _verdict(phase: PhaseRatio) -> str:
     if phase.ci95 is None:
         return ""
     low, high = phase.ci95

@@ -77,6 +77,8 @@ def leaderboard(
         raise UsageError(f"{' and '.join(asked)} do not go together: give one")
     if diff is not None and as_json:
         raise UsageError("--diff is Markdown for a pull request: leave --json out")
+    if format_ is not None and asked and asked[0] not in ("--check", "-o"):
+        raise UsageError(f"{asked[0]} has a form of its own: leave --format out")
     wanted = "json" if as_json else format_
     cells = _cells(common, suites, budget)
     kept = check or output is not None or diff is not None

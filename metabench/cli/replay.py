@@ -64,8 +64,7 @@ def _print(verdict: str, old: Result, new: Result, differs: list[str]) -> None:
     then, now = _score(old), _score(new)
     shown = "-" if then is None else numbers.score(then, metric)
     if now is None:
-        reason = new.failure.reason if new.failure else ""
-        click.echo(f"{verdict}: {shown} then, now {new.status}: {reason}")
+        click.echo(f"{verdict}: {shown} then, now {new.status}: {new.reason}")
     else:
         click.echo(f"{verdict}: {shown} then, {numbers.score(now, metric)} now")
     for line in differs or ["nothing that is recorded"]:

@@ -130,17 +130,21 @@ def _show(prepared: Run, common: Common, todo: int, ran: Sequence[Result]) -> in
     kept_older = [result for result in ran if result.status in FAILED and result not in stored]
     if not failed and not any(result.status == "ok" for _, result in found):
         cell, result = prepared.cells[0], found[0][1]
-        reason = result.failure.reason if result.failure else result.status
-        raise NothingToRun(f"no algorithm applies to these suites; {cell}: {reason}")
+        raise NothingToRun(f"no algorithm applies to these suites; {cell}: {result.reason}")
     stale = [p.cell.path for p in prepared.planned if p.state == "stale" and not p.todo]
     show(build_tables([Cell(path, result) for path, result in found], stale))
     for path, result in failed:
-        reason = result.failure.reason if result.failure else result.status
-        click.echo(f"metabench: failed: {reason}; see metabench why {folder / path}", err=True)
+        click.echo(
+            f"metabench: failed: {result.reason}; see metabench why {folder / path}", err=True
+        )
     for result in kept_older:
         where = f"{result.suite.name} {result.job.algorithm} seed {result.job.seed}"
-        reason = result.failure.reason if result.failure else result.status
-        click.echo(f"metabench: failed: {where}: {reason}; its older score is kept", err=True)
+        log = result.failure.log if result.failure else ""
+        click.echo(
+            f"metabench: failed: {where}: {result.reason}; its older score is kept"
+            + (f"; see {folder / log}" if log else ""),
+            err=True,
+        )
     if not common.quiet:
         kept = len(prepared.cells) - todo
         click.echo(
@@ -156,12 +160,16 @@ def _run_inside(prepared: Run) -> int:
     import torch
 
     from metabench.analysis import numbers
+    from metabench.harness.cell import other_kind
     from metabench.harness.environment import cores
     from metabench.harness.inside import score_inside
     from metabench.learner import load
 
     torch.set_num_threads(prepared.request.threads or cores())
     for cell in prepared.cells:
+        if cell.kind not in cell.configured.algorithm.tasks:
+            click.echo(f"{cell}: {other_kind(cell)}")
+            continue
         opened = prepared.library.open(cell.suite)
         scored = score_inside(
             partial(load(cell.configured.algorithm.build), **cell.configured.params),

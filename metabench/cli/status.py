@@ -1,4 +1,4 @@
-"""`metabench status`: which cells are done, failed or missing."""
+"""`metabench status`: which cells are done, failed or stale."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from metabench.cli.tables import show
 def status(failed: bool, as_json: bool, common: Common) -> None:
     """Show the state of every cell in the results folder.
 
-    A cell is stale when the code it ran with has changed since; `run` does it again.
+    A cell is stale when the code it ran with has changed since; `run` does it again. What a run
+    has yet to do, `run --dry-run` shows.
     """
     from metabench.plugins import load_plugins
     from metabench.results.schema import FAILED

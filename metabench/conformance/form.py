@@ -18,9 +18,9 @@ from metabench.harness.evaluate import as_batched
 from metabench.harness.session import seed_everything
 from metabench.learner import Episodes, load
 
-# way, shot, queries in all
 _ODD_SEED = 20_261
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+# way, shot, queries in all
 _SHAPES = ((5, 1, 25), (2, 1, 1), (2, 5, 10), (20, 1, 20), (5, 5, 5))
 
 

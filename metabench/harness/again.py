@@ -9,7 +9,7 @@ from metabench.errors import DataError
 from metabench.harness.budget import Budget
 from metabench.harness.cell import Cell
 from metabench.harness.library import Library
-from metabench.harness.request import find_algorithms, find_device, find_suite
+from metabench.harness.request import find_algorithm, find_device, find_suite
 from metabench.plugins import Plugins
 from metabench.results.schema import Result
 
@@ -30,8 +30,9 @@ def cell_of(result: Result, plugins: Plugins, data_root: str | None, pinned: boo
     """
     job = result.job
     suite = find_suite(result.suite.address or result.suite.name, plugins, data_root)
-    given = address.write(job.algorithm, {**job.params, **job.chosen} if pinned else job.chosen)
-    (configured,) = find_algorithms([given], plugins, suite.kind)
+    given = {**job.params, **job.chosen} if pinned else job.chosen
+    texts = {key: address.show(value) for key, value in given.items()}
+    configured = find_algorithm(job.algorithm, texts, plugins, suite.kind)
     train_on = result.suite.train_on
     return Cell(
         suite=suite,

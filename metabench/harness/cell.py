@@ -78,6 +78,8 @@ def configure(
     for key, value in resolved.items():
         if isinstance(value, float) and not math.isfinite(value):  # JSON has no such number
             raise UsageError(f"{algorithm.name}[{key}={value}]: must be a finite number")
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:  # nor can messages hold it
+            raise UsageError(f"{algorithm.name}[{key}={value}]: must fit in 64 bits")
     return Configured(
         algorithm=algorithm,
         provider=provider,

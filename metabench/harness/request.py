@@ -226,12 +226,23 @@ def find_algorithms(
             name, given = address.parse(one)
             names = [k for k in plugins.algorithms if _is_glob(name) and fnmatchcase(k, name)]
             for match in names or [name]:
-                provided = plugins.algorithm(match)
-                configured = configure(provided.spec.on(kind), given, provided.provider, code="")
-                _check_backbone(configured, plugins)
-                code = cell_code(plugins, match, configured.params, kind)
-                found[configured.address] = replace(configured, code=code)
+                configured = find_algorithm(match, given, plugins, kind)
+                found[configured.address] = configured
     return list(found.values())
+
+
+def find_algorithm(
+    name: str, given: Mapping[str, str], plugins: Plugins, kind: Kind = "classification"
+) -> Configured:
+    """The algorithm of a name with parameters, their values as text.
+
+    Raises:
+        UsageError: there is no such algorithm or parameter, or a value has another type.
+    """
+    provided = plugins.algorithm(name)
+    configured = configure(provided.spec.on(kind), given, provided.provider, code="")
+    _check_backbone(configured, plugins)
+    return replace(configured, code=cell_code(plugins, name, configured.params, kind))
 
 
 def find_device(name: str) -> str:

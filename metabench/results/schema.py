@@ -232,6 +232,11 @@ class Result(Struct, frozen=True, kw_only=True):
         """[E] scores, one per episode: accuracy as a fraction, or squared error."""
         return np.empty(0) if self.scores is None else self.scores.per_episode()
 
+    @property
+    def reason(self) -> str:
+        """Why there is no score, in one line; the status where no more is known."""
+        return self.failure.reason if self.failure is not None else self.status
+
 
 def scored_blocks(result: Result) -> list[Scores]:
     """The scores of every block of episodes, the leaderboard's first."""

@@ -27,7 +27,6 @@ class Listed:
     listing: Listing
 
     name: ClassVar[str] = "listed-1"
-    class_disjoint: ClassVar[bool] = False
 
     def pools(self, dataset: Dataset) -> dict[str, Pool]:
         return {}

@@ -20,10 +20,6 @@ class EpisodeProtocol(Protocol):
     def name(self) -> str:
         """Part of the key that episodes are drawn by: a changed rule gets a new name."""
 
-    @property
-    def class_disjoint(self) -> bool:
-        """Whether base, validation and test classes never overlap."""
-
     def pools(self, dataset: Dataset) -> dict[str, Pool]:
         """The pools of the splits there are: "base", "validation", "novel"."""
 
@@ -33,7 +29,6 @@ class BySplit:
     """The field's usual protocol: each split has classes (or functions) of its own."""
 
     name: ClassVar[str] = "classes-1"
-    class_disjoint: ClassVar[bool] = True
 
     def pools(self, dataset: Dataset) -> dict[str, Pool]:
         import numpy as np
@@ -68,8 +63,6 @@ class WithinGroup:
     """
 
     fewest: int = 20
-
-    class_disjoint: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
@@ -119,8 +112,6 @@ class Chunks:
     chunks: int = 10
     base: int = 7
     test_percent: int = 30
-
-    class_disjoint: ClassVar[bool] = False
 
     @property
     def name(self) -> str:

@@ -150,8 +150,8 @@ class Suite:
         """A suite over images in class folders, one or two levels deep.
 
         Args:
-            path: the folder; one called base, validation and novel (or train, val, test)
-                at the top decides the splits.
+            path: the folder; folders called base, validation and novel (or train, val, test)
+                at its top decide the splits.
             way: classes per episode.
             shot: support examples per class.
             query: query examples per class.

@@ -93,7 +93,7 @@ def test_what_cannot_be_compared_says_why() -> None:
     with pytest.raises(UsageError, match="unknown algorithm 'goood': did you mean 'good'"):
         compared(GOOD, BAD, a="goood")
     paper = make_result("bad", suite=SUITE, correct=[1] * 6, budget="paper")
-    with pytest.raises(UsageError, match="in common: none; give --budget"):
+    with pytest.raises(UsageError, match="good was run at smoke and bad at paper: run one of them"):
         compared(GOOD, paper)
     other = make_suite(episodes=6, query=2, manifest="other")
     with pytest.raises(UsageError, match="of different episodes"):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cli.running import PLUGIN, Outcome, digests, results, run_in
 
-from metabench import api
+from metabench import UsageError, api
 from metabench.harness.conditions import Conditions
 
 RUN = ("run", "-p", "my.py", "-s", "digits-5w1s", "--threads", "1")
@@ -149,7 +149,9 @@ class TestAgain:
         assert outcome.code == 1
         assert "74.75" in outcome.out
         assert "centroid seed 0: over the time limit" in outcome.err
-        assert "; its older score is kept\n" in outcome.err
+        assert "; its older score is kept; see results-smoke/" in outcome.err
+        log = outcome.err.partition("is kept; see ")[2].split()[0]
+        assert (tmp_path / log).exists()
         assert stored.read_bytes() == before
 
     def test_what_is_kept_though_stale_is_shown_as_such(self, again, tmp_path: Path) -> None:
@@ -232,6 +234,22 @@ def test_in_process_lets_exceptions_through_to_the_debugger(cli, tmp_path: Path)
     (tmp_path / "my.py").write_text(PLUGIN)
     with pytest.raises(ZeroDivisionError, match="no centroid today"):
         cli(*RUN, "-a", "raises", "--in-process")
+    (tmp_path / "my.py").write_text(PLUGIN.replace(", centroids)", ", centroids[:1])"))
+    with pytest.raises(UsageError, match=r"expected \[75, 5\]"):
+        cli(*RUN, "-a", "centroid", "--in-process")
+
+
+@pytest.mark.usefixtures("same_threads")
+def test_in_process_says_what_does_not_apply_and_what_is_misspelt(cli, tmp_path: Path) -> None:
+    (tmp_path / "my.py").write_text(PLUGIN)
+    outcome = cli(*RUN, "-a", "curves-only", "--in-process")
+    assert (outcome.code, outcome.out) == (
+        0,
+        "digits-5w1s curves-only seed 0: it does not do classification\n",
+    )
+    outcome = cli(*RUN, "-a", "centroit", "--in-process")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "did you mean 'centroid'" in outcome.err
 
 
 def test_an_algorithm_that_never_applies_has_no_table(cli, tmp_path: Path) -> None:

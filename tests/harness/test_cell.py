@@ -70,6 +70,7 @@ def test_training_episodes_are_parameters_of_every_algorithm() -> None:
         ({"first_order": "yes"}, "maml[first_order=yes]: 'first_order' takes true or false"),
         ({"train_way": "0"}, "maml[train_way=0]: must be at least 1"),
         ({"tasks_per_step": "-1"}, "maml[tasks_per_step=-1]: must be at least 1"),
+        ({"steps": str(2**63)}, f"maml[steps={2**63}]: must fit in 64 bits"),
         ({"lr": "nan"}, "maml[lr=nan]: must be a finite number"),
         ({"lr": "-inf"}, "maml[lr=-inf]: must be a finite number"),
     ],
