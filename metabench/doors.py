@@ -12,6 +12,7 @@ import importlib.metadata
 import importlib.util
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -61,6 +62,13 @@ class Doors:
         names = environ.get(RESTRICT)
         restrict = None if names is None else tuple(filter(None, re.split(r"[,\s]+", names)))
         return cls(tuple(plugins_dirs), tuple(plugins), restrict)
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What is typed to open them, paths as seen from the working folder: "-p my.py"."""
+        folders = (f"--plugins-dir {shlex.quote(os.path.relpath(d))}" for d in self.plugins_dirs)
+        named = (os.path.relpath(p) if _is_file(p) else p for p in self.plugins)
+        return (*folders, *(f"-p {shlex.quote(name)}" for name in named))
 
     @property
     def blocked(self) -> tuple[str, ...]:

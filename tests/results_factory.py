@@ -21,6 +21,7 @@ from metabench.results.schema import (
     Memory,
     MetaTraining,
     Metric,
+    Properties,
     Result,
     Scores,
     Status,
@@ -29,6 +30,8 @@ from metabench.results.schema import (
     Training,
 )
 from metabench.results.store import Store, cell_path
+
+HONEST = Properties(inductive=True, isolated=True, independent=True, episodes=2)
 
 
 def digest(text: str) -> str:
@@ -72,6 +75,7 @@ def make_environment(
     dirty: bool = False,
     contended: bool = False,
     allocator: Mapping[str, str] = ALLOCATOR,
+    plugins: list[str] | None = None,
 ) -> Environment:
     """Where a cell ran."""
     return Environment(
@@ -87,6 +91,7 @@ def make_environment(
         commit=commit,
         dirty=dirty,
         contended=contended,
+        plugins=plugins,
     )
 
 
@@ -115,6 +120,7 @@ def make_result(
     cold: Sequence[str] = (),
     peaks: tuple[int | None, int | None, int | None] | None = None,
     parameters: int | None = 111_936,
+    properties: Properties | None = HONEST,
     environment: Environment | None = None,
     created: str = "2026-01-02T03:04:05Z",
 ) -> Result:
@@ -165,6 +171,7 @@ def make_result(
         if ok
         else None,
         memory=None if peaks is None else Memory(kind="resident", adapt=peaks[1], predict=peaks[2]),
+        properties=properties if ok else None,
         environment=environment or make_environment(),
         failure=None if ok else Failure(reason=reason, traceback="Traceback ..."),
     )

@@ -195,6 +195,17 @@ def test_a_missing_plugin_folder_is_a_usage_error(tmp_path):
 # Doors
 
 
+def test_doors_are_typed_again_as_seen_from_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    doors = Doors(("my plugins",), ("sub/one.py", "a_module", "no:builtin"))
+    assert doors.options == (
+        "--plugins-dir 'my plugins'",
+        "-p sub/one.py",
+        "-p a_module",
+        "-p no:builtin",
+    )
+
+
 def test_doors_survive_json_and_a_change_of_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     doors = Doors(("plugins",), ("my.py", "module", "no:other"), ("builtin",))

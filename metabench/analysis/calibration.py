@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from metabench.analysis import document, numbers
+from metabench.analysis.markdown import name_of
 from metabench.analysis.tables import Table
 
 _COLUMNS = ("tier", "rank", "algorithm", "accuracy (%)", "NLL (nats)", "Brier", "ECE (%)")
@@ -30,7 +31,7 @@ def markdown(tables: Sequence[Table]) -> str:
             (
                 numbers.count(row.tier),
                 numbers.count(row.rank),
-                f"`{row.address}`",
+                name_of(row),
                 numbers.percent(row.score),
                 numbers.significant(row.nll),
                 numbers.significant(row.brier),

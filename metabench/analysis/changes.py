@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from metabench.analysis import numbers
+from metabench.analysis.markdown import markdown_text, name_of
 from metabench.analysis.rows import Row
 from metabench.analysis.tables import Table
 from metabench.learner import Metric
@@ -19,7 +20,7 @@ class Change(NamedTuple):
     suite: str
     budget: str
     metric: Metric
-    address: str
+    row: Row  # the new one, if there is one
     old: Row | None
     new: Row | None
 
@@ -34,13 +35,13 @@ def changes(old: Sequence[Table], new: Sequence[Table]) -> list[Change]:
     for key in [*after, *(key for key in before if key not in after)]:
         one, other = before.get(key), after.get(key)
         if _shown(one) != _shown(other):
-            table = (other or one or _never())[0]
+            table, row = after[key] if key in after else before[key]
             found.append(
                 Change(
                     table.suite,
                     table.budget,
                     table.metric,
-                    key[3],
+                    row,
                     None if one is None else one[1],
                     None if other is None else other[1],
                 )
@@ -60,7 +61,8 @@ def markdown(found: Sequence[Change], old_name: str) -> str:
     ]
     for change in found:
         before, now = (_score(row, change.metric) for row in (change.old, change.new))
-        cells = (change.suite, change.budget, f"`{change.address}`", before, now, _moved(change))
+        told = (markdown_text(change.suite), change.budget, name_of(change.row))
+        cells = (*told, before, now, _moved(change))
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -81,10 +83,6 @@ def _shown(entry: tuple[Table, Row] | None) -> object:
         return None
     row = entry[1]
     return (row.status, row.score, row.ci95, row.seeds, row.episodes, row.tier)
-
-
-def _never() -> tuple[Table, Row]:
-    raise AssertionError("a change has a row on one side at least")
 
 
 def _score(row: Row | None, metric: Metric) -> str:

@@ -13,7 +13,7 @@ from metabench.analysis.aggregate import score_table
 from metabench.analysis.margins import Margin
 from metabench.analysis.paired import difference
 from metabench.analysis.rows import Cell
-from metabench.analysis.stats import Scores, over_seeds
+from metabench.analysis.stats import Scores, mean_of, over_seeds
 from metabench.errors import NothingToRun, UsageError, unknown
 from metabench.learner import Metric
 from metabench.results.schema import Result
@@ -66,7 +66,14 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def compare(
-    cells: Iterable[Cell], suite: str, a: str, b: str, budget: str | None, margin: Margin
+    cells: Iterable[Cell],
+    suite: str,
+    a: str,
+    b: str,
+    budget: str | None,
+    margin: Margin,
+    device: str | None = None,
+    train_on: str | None = None,
 ) -> Comparison:
     """Compare two algorithms by their stored results.
 
@@ -77,15 +84,26 @@ def compare(
         b: the other.
         budget: of both; None: the only one there is.
         margin: differences up to this are as good as none.
+        device: of both, its type; None: the only one there is.
+        train_on: the suite whose base data both were trained on; None: the suite's own, or else
+            the only one there is.
 
     Raises:
         NothingToRun: the suite has no results.
         UsageError: an algorithm has no score, there are several budgets, or episodes differ.
     """
     results = [cell.result for cell in cells if cell.result.suite.name == suite]
-    results = [r for r in results if r.status == "ok" and budget in (None, r.job.budget)]
+    results = [
+        r
+        for r in results
+        if r.status == "ok"
+        and budget in (None, r.job.budget)
+        and device in (None, r.job.device)
+        and train_on in (None, r.suite.train_on)
+    ]
     if not results:
-        which = f" with budget {budget}" if budget else ""
+        asked = {"with budget": budget, "on device": device, "trained on": train_on}
+        which = "".join(f" {words} {value}" for words, value in asked.items() if value)
         raise NothingToRun(f"no scores on {suite}{which}; `metabench status` lists what there is")
     found_a, found_b = (_of(results, text) for text in (a, b))
     budgets_a, budgets_b = ({r.job.budget for r in side} for side in (found_a, found_b))
@@ -127,7 +145,9 @@ def _of(results: Sequence[Result], text: str) -> list[Result]:
     own = [r for r in found if r.suite.train_on is None] or found
     kinds = sorted({f"{r.job.device}, trained on {r.suite.train_on or 'its own'}" for r in own})
     if len(kinds) > 1:  # no table mixes them either
-        raise UsageError(f"{text} has several sorts of results ({'; '.join(kinds)}): keep one")
+        raise UsageError(
+            f"{text} has several sorts of results ({'; '.join(kinds)}): give --device or --train-on"
+        )
     return list({(r.job.budget, r.job.seed): r for r in own}.values())
 
 
@@ -148,17 +168,17 @@ def _compare(
         metric=suite.metric,
         a=address.write(job.algorithm, job.chosen),
         b=address.write(other.algorithm, other.chosen),
-        score_a=float(by_episode[0].mean()),
-        score_b=float(by_episode[1].mean()),
+        score_a=mean_of(a),
+        score_b=mean_of(b),
         seeds_a=len(a),
         seeds_b=len(b),
         episodes=a.shape[1],
         difference=found.mean,
         ci95=(found.lo, found.hi) if known else None,
-        p=found.p if known else None,
+        p=None if np.isnan(found.p) else found.p,
         margin=margin,
         better=better if known else None,
-        equivalent=1 - better - worse if known else None,
+        equivalent=max(0.0, 1 - better - worse) if known else None,
         worse=worse if known else None,
         flags_a=flags.of_scores(ours),
         flags_b=flags.of_scores(theirs),

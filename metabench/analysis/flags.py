@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from metabench.analysis.aggregate import contended, machine, says_transductive
-from metabench.results.schema import FAILED, Result
+from metabench.results.schema import Result
 from metabench.results.spread import relative_spread
 
 FEW_SEEDS = "seeds<5"
@@ -73,8 +73,10 @@ NOTES: dict[str, str] = {
     ),
     re.escape(MIXES): "the answers to a task depend on others that are worked on at the same time",
     re.escape(CARRIES): "the same task is answered differently after others: state is carried over",
-    re.escape(UNPROBED): "what its answers depend on could not be measured; see `metabench why`",
-    r"[\d,]+ of [\d,]+ episodes": "fewer episodes scored than in other rows",
+    re.escape(UNPROBED): "what its answers depend on was not measured; see `metabench why`",
+    r"[\d,]+ of [\d,]+ episodes": (
+        "fewer episodes scored than in other rows, among which it has no rank"
+    ),
     r"\d+ of \d+ seeds (failed|interrupted)": "the row speaks of the other seeds only",
     r"train (\d+-way )?\d+-shot": "the training episodes have another shape than the test episodes",
     r"trained on .*": "meta-trained on the base data of another suite",
@@ -94,8 +96,8 @@ def of_cells(results: Sequence[Result], timed_on: str | None) -> list[str]:
     alone = [r for r in ok if not contended(r) and machine(r) == timed_on]
     flags = [
         FEW_SEEDS if 2 <= len(ok) < 5 else "",
-        ONE_SEED if len(ok) == 1 and ok[0].job.deterministic is False else "",
-        _missing(results, len(ok)),
+        ONE_SEED if len(ok) == 1 and not ignores_seed(ok[0]) else "",
+        *_missing(results),
         NONFINITE if any(r.scores is not None and r.scores.nonfinite for r in ok) else "",
         NOISY if any(map(_noisy, alone)) else "",
         COLD if any(r.timing is not None and r.timing.cold for r in alone) else "",
@@ -119,6 +121,12 @@ def of_scores(results: Sequence[Result]) -> list[str]:
     return [flag for flag in of_cells(results, None) if flag not in _OF_TIMES]
 
 
+def ignores_seed(result: Result) -> bool:
+    """Whether it says so; of older results, which do not, what was not trained by updates may."""
+    job = result.job
+    return job.training is None if job.deterministic is None else job.deterministic
+
+
 def _measured(ok: Sequence[Result]) -> list[str]:
     """What the probes of any seed say against a row."""
     found = [r.properties for r in ok if r.properties is not None]
@@ -127,7 +135,7 @@ def _measured(ok: Sequence[Result]) -> list[str]:
         UNDECLARED if any(p.inductive is False for p in found) and not said else "",
         MIXES if any(p.isolated is False for p in found) else "",
         CARRIES if any(p.independent is False for p in found) else "",
-        UNPROBED if any(p.problem for p in found) else "",
+        UNPROBED if len(found) < len(ok) or any(p.problem for p in found) else "",
     ]
 
 
@@ -146,12 +154,11 @@ def _noisy(result: Result) -> bool:
     return any(relative_spread(phase) > _NOISY for phase in phases if phase)
 
 
-def _missing(results: Sequence[Result], ok: int) -> str:
-    if ok == len(results):
-        return ""
-    failed = any(r.status in FAILED or r.status == "not_applicable" for r in results)
-    what = "failed" if failed else "interrupted"
-    return f"{len(results) - ok} of {len(results)} seeds {what}"
+def _missing(results: Sequence[Result]) -> list[str]:
+    interrupted = sum(r.status == "interrupted" for r in results)
+    failed = sum(r.status != "ok" for r in results) - interrupted
+    counts = {"failed": failed, "interrupted": interrupted}
+    return [f"{n} of {len(results)} seeds {what}" for what, n in counts.items() if n]
 
 
 def _training_shape(result: Result) -> str:

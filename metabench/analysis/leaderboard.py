@@ -24,7 +24,7 @@ def leaderboard(
 ) -> pd.DataFrame:
     """The leaderboard as a data frame, best rows first within each table.
 
-    Rows compare only where suite, budget and episodes_digest are equal.
+    Rows compare only where suite, budget, episodes_digest and transductive are equal.
 
     Args:
         results: a results folder, or results themselves.

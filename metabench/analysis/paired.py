@@ -14,6 +14,8 @@ from scipy.special import stdtr, stdtrit
 
 from metabench.analysis.stats import Scores, over_seeds, satterthwaite
 
+_DIGITS = 1e-12  # of the largest score; smaller differences are of rounding
+
 
 class Difference(NamedTuple):
     """Mean of A minus mean of B, with its symmetric t interval; NaN where it cannot be known."""
@@ -56,6 +58,8 @@ def difference(a: Scores, b: Scores, level: float = 0.95) -> Difference:
     too often (benchmarks/simulate.py). An algorithm with one seed adds nothing: it is taken as
     the one learner that it is, which is right for deterministic ones only.
 
+    Where the difference is the same in every episode, its p-value is that of the sign test.
+
     Args:
         a: [S_A, E] scores.
         b: [S_B, E] scores of the same episodes.
@@ -65,20 +69,36 @@ def difference(a: Scores, b: Scores, level: float = 0.95) -> Difference:
         Satterthwaite (1946), Biometrics Bulletin 2, 110-114; as in `stats.mean_ci`.
     """
     episodes = a.shape[1]
-    by_episode = over_seeds(a) - over_seeds(b)
+    one, other = over_seeds(a), over_seeds(b)
+    by_episode = one - other
     mean = float(by_episode.mean()) if episodes else float("nan")
     if episodes < 2 or not np.isfinite(by_episode).all():
         nan = float("nan")
         return Difference(mean, nan, nan, nan, nan, nan)
-    terms = [(float(by_episode.var(ddof=1)) / episodes, episodes - 1.0)]
+    rounding = _DIGITS * max(np.abs(one).max(), np.abs(other).max())
+    mean = 0.0 if abs(mean) <= rounding else mean
+    varies = np.ptp(by_episode) > rounding
+    terms = [(float(by_episode.var(ddof=1)) / episodes if varies else 0.0, episodes - 1.0)]
     terms += [between_seeds(table) for table in (a, b) if len(table) > 1]
     if all(term == 0 for term, _ in terms):
-        return Difference(mean, mean, mean, 0.0, terms[0][1], float(mean == 0))
+        return _without_variance(mean, episodes, level)
     variance, df = satterthwaite(terms)
     se = variance**0.5
     half = float(stdtrit(df, 0.5 + level / 2)) * se
     p = 2 * float(stdtr(df, -abs(mean) / se))
     return Difference(mean, mean - half, mean + half, se, df, p)
+
+
+def _without_variance(mean: float, episodes: int, level: float) -> Difference:
+    """The difference where it is the same in every episode, which few episodes do not prove."""
+    df = episodes - 1.0
+    if mean == 0:
+        return Difference(mean, mean, mean, 0.0, df, 1.0)
+    p = 2.0**-df  # of the sign test: this sign in all episodes, or the other
+    if p > 1 - level:
+        nan = float("nan")
+        return Difference(mean, nan, nan, nan, nan, p)
+    return Difference(mean, mean, mean, 0.0, df, p)
 
 
 def between_seeds(table: Scores) -> tuple[float, float]:
@@ -145,7 +165,7 @@ def _cautious_p(a: Scores, b: Scores) -> float:
     few seeds happen to agree their variance seems to carry no weight. So they are capped.
     """
     pair = difference(a, b)
-    if not np.isfinite(pair.p) or pair.se == 0:
+    if not pair.se > 0:
         return pair.p if np.isfinite(pair.p) else 1.0
     few = [_MOST_DF * (len(table) - 1) for table in (a, b) if len(table) > 1]
     return 2 * float(stdtr(min([pair.df, *few]), -abs(pair.mean) / pair.se))
@@ -177,7 +197,8 @@ def rank_intervals(
             means[row] += between**0.5 * rng.standard_t(df, size=draws)
     sign = 1 if lower_is_better else -1
     # The best rank that a draw allows: ties share it.
-    ranks = 1 + (sign * means[:, None] > sign * means[None]).sum(axis=1)
+    rounding = _DIGITS * np.abs(means).max()
+    ranks = 1 + (sign * (means[:, None] - means[None]) > rounding).sum(axis=1)
     low, high = np.quantile(ranks, (0.5 - level / 2, 0.5 + level / 2), axis=1, method="nearest")
     return [(int(lo), int(hi)) for lo, hi in zip(low, high, strict=True)]
 

@@ -10,6 +10,7 @@ import msgspec
 
 from metabench import address
 from metabench.analysis import numbers
+from metabench.analysis.markdown import markdown_code
 from metabench.analysis.rows import Row
 from metabench.analysis.tables import Table
 from metabench.learner import Metric
@@ -188,7 +189,7 @@ def _cells(pair: Pair) -> list[str]:
     return [
         number.method + ("" if number.verified else " (?)"),
         _published_score(number, mse),
-        _ANY if pair.address is None else f"`{pair.address}`",
+        _ANY if pair.address is None else markdown_code(pair.address),
         pair.budget or _ANY,
         show(pair.score, pair.ci95) if pair.score is not None else _ANY,
         sign or _ANY,
@@ -208,7 +209,8 @@ def _published_score(number: Published, mse: bool) -> str:
     """With the digits that papers give: 98.8, 99.47, 98.70 ± 0.40, 0.67, 1.13 ± 0.18."""
     scale = 1 if mse else 100
     if number.half_ci95 is None:
-        return f"{scale * number.score:.6g}"
+        digits = f"{scale * number.score:.6g}"
+        return digits if mse or "." in digits else f"{digits}.0"
     return f"{scale * number.score:.2f} ± {scale * number.half_ci95:.2f}"
 
 

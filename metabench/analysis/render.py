@@ -13,6 +13,7 @@ import msgspec
 from tabulate import tabulate
 
 from metabench.analysis import document
+from metabench.analysis.markdown import markdown_code, markdown_text
 from metabench.analysis.rows import Row
 from metabench.analysis.tables import Table
 
@@ -45,41 +46,31 @@ def markdown(tables: Sequence[Table], results: str = "") -> str:
     """
     parts = [f"# {document.TITLE}", document.INTRODUCTION]
     for table in tables:
-        cells = [[_markdown_text(cell) for cell in row] for row in document.cells(table)]
+        cells = [[markdown_text(cell) for cell in row] for row in document.cells(table)]
         for cell, row in zip(cells, table.rows, strict=True):
-            cell[document.ALGORITHM] = _named(cell[document.ALGORITHM], row, results)
-        shown = tabulate(
-            cells,
-            document.columns(table),
-            tablefmt="pipe",
-            colalign=["right" if numeric else "left" for numeric in document.numeric(table)],
-            disable_numparse=True,
-        )
+            cell[document.ALGORITHM] = _named(row, results)
         parts += [
             f"## {document.heading(table)}",
             document.facts(table),
-            shown,
+            _tabulated(cells, table, "pipe"),
             "\n".join(["Made by", "", "```", *table.commands, "```"]),
             document.measured_on(table),
         ]
     notes = document.footnotes(tables)
     if notes:
-        parts += ["## Flags", "\n".join(f"- {_markdown_text(f)}: {note}" for f, note in notes)]
+        parts += ["## Flags", "\n".join(f"- {markdown_text(f)}: {note}" for f, note in notes)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def html_page(tables: Sequence[Table]) -> str:
     """One self-contained page."""
-    import pandas as pd
-
     parts = [f"<h1>{document.TITLE}</h1>", _paragraph(document.INTRODUCTION)]
     for table in tables:
-        shown = pd.DataFrame(document.cells(table), columns=document.columns(table))
         commands = html.escape("\n".join(table.commands))
         parts += [
             f"<h2>{html.escape(document.heading(table))}</h2>",
             _paragraph(document.facts(table)),
-            shown.to_html(index=False, border=0),
+            f"<div>{_tabulated(document.cells(table), table, 'html')}</div>",
             f"<p>Made by</p>\n<pre>{commands}</pre>",
             _paragraph(document.measured_on(table)),
         ]
@@ -88,6 +79,12 @@ def html_page(tables: Sequence[Table]) -> str:
         items = "\n".join(f"<li>{html.escape(f'{flag}: {note}')}</li>" for flag, note in notes)
         parts += ["<h2>Flags</h2>", f"<ul>\n{items}\n</ul>"]
     return _PAGE.format(title=document.TITLE, body="\n".join(part for part in parts if part))
+
+
+def _tabulated(cells: Sequence[Sequence[str]], table: Table, form: str) -> str:
+    align = ["right" if numeric else "left" for numeric in document.numeric(table)]
+    columns = document.columns(table)
+    return tabulate(cells, columns, tablefmt=form, colalign=align, disable_numparse=True)
 
 
 def csv(tables: Sequence[Table]) -> str:
@@ -109,7 +106,16 @@ FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
     "html": html_page,
 }
 
-_OF_TABLE = ("suite", "dataset", "way", "shot", "query", "metric", "episodes_digest")
+_OF_TABLE = (
+    "suite",
+    "dataset",
+    "way",
+    "shot",
+    "query",
+    "metric",
+    "transductive",
+    "episodes_digest",
+)
 
 
 def _record(table: Table, row: Row) -> dict[str, Any]:
@@ -134,16 +140,12 @@ def _record_names() -> list[str]:
     return names
 
 
-def _named(text: str, row: Row, results: str) -> str:
+def _named(row: Row, results: str) -> str:
     """An algorithm's name, linked to the folder that its files are in."""
+    name = markdown_code(row.address)
     if not results or not row.files:
-        return f"`{text}`"
-    return f"[`{text}`]({quote(f'{results}/{PurePosixPath(row.files[0]).parent}')})"
-
-
-def _markdown_text(text: str) -> str:
-    """Text that stays one cell, and of which nothing is read as a tag."""
-    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text.replace("|", "\\|"))
+        return name
+    return f"[{name}]({quote(f'{results}/{PurePosixPath(row.files[0]).parent}')})"
 
 
 def _paragraph(text: str) -> str:
@@ -156,11 +158,15 @@ _PAGE = """\
 <html lang="en">
 <head>
 <meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>
 body {{ font-family: sans-serif; margin: 2em; }}
 table {{ border-collapse: collapse; }}
-th, td {{ padding: 0.3em 0.8em; border-bottom: 1px solid #ccc; text-align: right; }}
+div, pre {{ overflow-x: auto; }}
+th, td {{ padding: 0.3em 0.8em; border-bottom: 1px solid #ccc; white-space: nowrap; }}
+th {{ text-align: left; vertical-align: bottom; }}
+td:last-child {{ white-space: normal; min-width: 20em; }}
 </style>
 </head>
 <body>

@@ -28,7 +28,7 @@ from metabench.analysis.aggregate import (
     rate,
     score_table,
 )
-from metabench.analysis.stats import Estimate, mean_ci, spreads
+from metabench.analysis.stats import Estimate, mean_ci, mean_of, spreads
 from metabench.results.schema import Result, Status, Training
 
 
@@ -118,7 +118,7 @@ def build_row(cells: Sequence[Cell], timed_on: str | None) -> Row:
         params=job.params,
         budget=job.budget,
         status=shown.status,
-        score=finite(estimate.mean) if estimate else None,
+        score=finite(mean_of(scores)),
         ci95=_interval(estimate),
         sd_seeds=finite(spread.seeds),
         sd_episodes=finite(spread.episodes),

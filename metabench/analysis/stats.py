@@ -46,6 +46,14 @@ def over_seeds(scores: Scores) -> Scores:
     return means
 
 
+def mean_of(scores: Scores) -> float:
+    """The mean of scores [S, E] to 12 digits; NaN of none.
+
+    Two rows with equally many right answers have equal means, in whichever order these are summed.
+    """
+    return float(f"{over_seeds(scores).mean():.12g}") if scores.size else float("nan")
+
+
 def mean_ci(scores: npt.ArrayLike, level: float = 0.95) -> Estimate:
     """The mean score and its confidence interval.
 

@@ -6,7 +6,6 @@ table.
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from metabench.analysis.aggregate import (
     says_transductive,
     score_table,
 )
+from metabench.analysis.commands import commands
 from metabench.analysis.rows import Cell, Row, build_row, identity
 from metabench.analysis.stats import Scores
 from metabench.learner import Metric
@@ -131,7 +131,7 @@ def _table(cells: Sequence[Cell], alone: bool, transductive: bool) -> Table:
         scored_episodes=max(row.episodes for row in rows),
         detectable=detectable,
         alone=alone,
-        commands=_commands(rows, suite.address or suite.name, len({r.job.seed for r in results})),
+        commands=commands(groups, suite.address or suite.name),
         machines=list(dict.fromkeys([*filter(None, machines.values()), *others])),
     )
 
@@ -144,32 +144,39 @@ def _scores(group: Sequence[Cell]) -> Scores:
 
 
 def _rank(rows: Iterable[Built], lower_is_better: bool) -> list[Built]:
-    """Best first, then those without a score; equal scores share a rank."""
+    """Best first, then those that cannot be ranked; equal scores share a rank.
+
+    Fewer episodes than the others have may be easier or harder ones.
+    """
     sign = 1 if lower_is_better else -1
+    built = list(rows)
+    episodes = max(table.shape[1] for _, table in built)
+
+    def ranked(row: Row) -> bool:
+        return row.score is not None and row.episodes == episodes
 
     def order(built: Built) -> tuple[int, float, str, str, str]:
         row = built[0]
         group = {"interrupted": 3, "not_applicable": 4}.get(row.status, 2)
         if row.status == "ok":
-            group = 1 if row.score is None else 0
+            group = 0 if ranked(row) else 1
         return (group, sign * (row.score or 0.0), row.address, row.device, row.train_on or "")
 
-    ordered = sorted(rows, key=order)
+    ordered = sorted(built, key=order)
     scores = [row.score for row, _ in ordered]
     return [
-        (row if row.score is None else replace(row, rank=scores.index(row.score) + 1), table)
+        (replace(row, rank=scores.index(row.score) + 1) if ranked(row) else row, table)
         for row, table in ordered
     ]
 
 
 def _compare(ranked: Sequence[Built], lower_is_better: bool) -> tuple[list[Row], float | None]:
-    """Tiers and rank intervals of the rows that have a score, on the episodes all of them have."""
-    scored = [(row, table) for row, table in ranked if row.score is not None]
-    rest = [row for row, _ in ranked if row.score is None]
+    """Tiers and rank intervals of the rows that have a rank."""
+    scored = [(row, table) for row, table in ranked if row.rank is not None]
+    rest = [row for row, _ in ranked if row.rank is None]
     if not scored:
         return rest, None
-    episodes = min(table.shape[1] for _, table in scored)
-    tables = [table[:, :episodes] for _, table in scored]
+    tables = [table for _, table in scored]
     intervals = paired.rank_intervals(tables, lower_is_better)
     rows = [
         replace(row, tier=tier, rank_interval=interval)
@@ -181,7 +188,7 @@ def _compare(ranked: Sequence[Built], lower_is_better: bool) -> tuple[list[Row],
 def _pareto(rows: Sequence[Row], lower_is_better: bool) -> list[Row]:
     """Mark rows that no other row of their device beats in both score and adaptation time."""
     sign = 1 if lower_is_better else -1
-    timed = [row for row in rows if row.score is not None and row.adapt_ms is not None]
+    timed = [row for row in rows if row.rank is not None and row.adapt_ms is not None]
 
     def beaten(row: Row) -> bool:
         mine = (sign * (row.score or 0.0), row.adapt_ms or 0.0)
@@ -227,24 +234,6 @@ def _machines(results: Sequence[Result]) -> dict[str, str | None]:
         if names:
             found[device] = Counter(names).most_common(1)[0][0]
     return found
-
-
-def _commands(rows: Sequence[Row], suite: str, seeds: int) -> list[str]:
-    """The commands that make the results of a table, one per device and training data."""
-    algorithms: dict[tuple[str, str | None], list[str]] = defaultdict(list)
-    for row in rows:
-        algorithms[row.device, row.train_on].append(row.address)
-    commands = []
-    for (device, train_on), addresses in algorithms.items():
-        words = ["metabench", "run", "-s", suite]
-        files = {row.provider for row in rows if row.provider.endswith(".py")}
-        words += [word for file in sorted(files) for word in ("-p", file)]
-        words += [word for address in sorted(addresses) for word in ("-a", address)]
-        words += ["--seeds", str(seeds), "--budget", rows[0].budget]
-        words += ["--device", device] if device != "cpu" else []
-        words += ["--train-on", train_on] if train_on else []
-        commands.append(shlex.join(words))
-    return commands
 
 
 def _order(budget: str) -> tuple[int, str]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 @click.argument("b", metavar="B")
 @click.option("-s", "--suite", required=True, metavar="SUITE", help="Name of one suite.")
 @click.option("--budget", metavar="BUDGET", help="Where there are several: smoke, standard, ...")
+@click.option("--device", help="Where there are several: cpu, cuda, ...")
+@click.option("--train-on", metavar="SUITE", help="Only what was trained on its base data.")
 @click.option(
     "--margin",
     default="",
@@ -26,7 +28,15 @@ if TYPE_CHECKING:
 @common_options("results")
 @json_option
 def compare(
-    a: str, b: str, suite: str, budget: str | None, margin: str, as_json: bool, common: Common
+    a: str,
+    b: str,
+    suite: str,
+    budget: str | None,
+    device: str | None,
+    train_on: str | None,
+    margin: str,
+    as_json: bool,
+    common: Common,
 ) -> None:
     """Compare two algorithms on the episodes that both have run, by their stored results.
 
@@ -41,7 +51,7 @@ def compare(
     common.warn(problems)
     if not cells:
         raise no_results(common)
-    found = of(cells, suite, a, b, budget, asked)
+    found = of(cells, suite, a, b, budget, asked, device, train_on)
     if as_json:
         import msgspec
 

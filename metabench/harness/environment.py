@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -34,9 +34,10 @@ def environment(
     allocator: Mapping[str, str],
     contended: bool,
     results: Path,
+    plugins: Sequence[str],
 ) -> Environment:
     """What to record; packages, settings and device are as the learner process told them."""
-    commit, dirty = git_state(results.absolute())  # asked once for each folder
+    commit, dirty = git_state(results)
     return Environment(
         metabench=metabench.__version__,
         python=platform.python_version(),
@@ -52,6 +53,7 @@ def environment(
         commit=commit,
         dirty=dirty,
         contended=contended,
+        plugins=list(plugins),
     )
 
 
@@ -85,7 +87,6 @@ def describe_cpu(info: str) -> str:
     return f"{name} (family {family} model {model})" if name and family and model else name
 
 
-@cache
 def git_state(results: Path) -> tuple[str | None, bool | None]:
     """The commit of the working folder, and whether it has changes outside results.
 

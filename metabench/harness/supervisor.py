@@ -247,6 +247,7 @@ class Supervisor:
                 conditions.allocator,
                 conditions.contended or max(waited, default=0.0) > _CONTENDED,
                 conditions.results,
+                conditions.doors.options,
             ),
             failure=None if failed is None else self._failure(failed),
         )

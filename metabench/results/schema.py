@@ -199,6 +199,7 @@ class Environment(Struct, frozen=True, kw_only=True):
     commit: str | None = None
     dirty: bool | None = None  # uncommitted changes, results left out of account
     contended: bool = False  # other cells ran on the machine at the same time
+    plugins: list[str] | None = None  # options that name them, "-p my.py"; None: not recorded
 
 
 class Failure(Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from results_factory import make_result, make_suite
 
 from metabench.analysis.changes import changes, markdown
 from metabench.analysis.rows import Cell
-from metabench.analysis.tables import build_tables
+from metabench.analysis.tables import Table, build_tables
 
 SUITE = make_suite(episodes=4, query=2)
 
@@ -29,7 +29,7 @@ def test_times_alone_are_no_change() -> None:
 def test_scores_that_moved_rows_that_came_and_rows_that_went_are_told() -> None:
     before = tables(made("a", [8, 8, 9, 9]), made("gone", [5, 5, 5, 6]))
     after = tables(made("a", [9, 9, 9, 9]), made("new", [7, 7, 7, 8]))
-    found = {change.address: change for change in changes(before, after)}
+    found = {change.row.address: change for change in changes(before, after)}
     assert set(found) == {"a", "gone", "new"}
     text = markdown(changes(before, after), "main")
     assert text.startswith("Rows that differ from main: 3.\n")
@@ -39,6 +39,25 @@ def test_scores_that_moved_rows_that_came_and_rows_that_went_are_told() -> None:
     )
     assert "| `gone` | 52.50 ± 7.96 (tier 2, seeds 1) | no row | - |" in text
     assert "| `new` | no row | 72.50 ± 7.96 (tier 2, seeds 1) | - |" in text
+
+
+def test_rows_of_another_device_or_training_are_told_apart() -> None:
+    other = make_suite(episodes=4, query=2, train_on="glyphs-5w1s")
+
+    def all_rows(right: int) -> list[Table]:
+        correct = [right] * 4
+        return tables(
+            made("a", correct),
+            made("a", correct, device="cuda"),
+            make_result("a", suite=other, correct=correct),
+        )
+
+    text = markdown(changes(all_rows(8), all_rows(9)), "main")
+    assert {line.split(" | ")[2] for line in text.splitlines()[4:]} == {
+        "`a`",
+        "`a`, cuda",
+        "`a`, trained on glyphs-5w1s",
+    }
 
 
 def test_a_row_that_failed_since_is_told() -> None:

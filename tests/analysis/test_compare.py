@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from results_factory import make_result, make_suite
 from scipy import stats
@@ -14,9 +15,9 @@ from metabench.errors import NothingToRun, UsageError
 SUITE = make_suite(episodes=6, query=2)  # ten queries
 
 
-def compared(*results, a="good", b="bad", suite="digits-5w1s", budget=None, margin=0.005):
+def compared(*results, a="good", b="bad", suite="digits-5w1s", budget=None, margin=0.005, **given):
     cells = [Cell(None, result) for result in results]
-    return compare(cells, suite, a, b, budget, Margin.parse(str(margin)))
+    return compare(cells, suite, a, b, budget, Margin.parse(str(margin)), **given)
 
 
 GOOD = make_result("good", suite=SUITE, correct=[9, 8, 9, 7, 8, 9])
@@ -108,5 +109,23 @@ def test_what_no_table_mixes_is_not_mixed_here() -> None:
     newer = make_result("good", suite=elsewhere, correct=[0] * 6, created="2027-01-01T00:00:00Z")
     assert compared(GOOD, BAD, newer).score_a == compared(GOOD, BAD).score_a
     device = make_result("good", suite=SUITE, correct=[0] * 6, device="cuda")
-    with pytest.raises(UsageError, match="several sorts of results"):
+    with pytest.raises(UsageError, match=r"several sorts of results.*give --device or --train-on"):
         compared(GOOD, BAD, device)
+    assert compared(GOOD, BAD, device, device="cpu") == compared(GOOD, BAD)
+    other = make_result("bad", suite=elsewhere, correct=[5] * 6)
+    found = compared(GOOD, BAD, newer, other, train_on="glyphs-5w1s")
+    assert (found.score_a, found.score_b) == (0, 0.5)
+    with pytest.raises(NothingToRun, match="no scores on digits-5w1s on device mps; `metabench"):
+        compared(GOOD, BAD, device="mps")
+
+
+def test_probabilities_are_none_below_zero_and_nothing_is_not_below_nothing() -> None:
+    """With rounding 1 - better - worse may be less than 0, and a sum of differences of one."""
+    suite = make_suite(episodes=100, query=15)
+    right = np.random.default_rng(3).integers(20, 70, 100)
+    good = make_result("good", suite=suite, correct=right.tolist())
+    bad = make_result("bad", suite=suite, correct=(right - 15).tolist())
+    found = compared(good, bad)
+    assert found.equivalent == 0
+    same = make_result("bad", suite=suite, correct=right[::-1].tolist())
+    assert str(compared(good, same).difference) == "0.0"

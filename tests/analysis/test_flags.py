@@ -46,6 +46,26 @@ def test_seeds_that_failed_are_counted():
 def test_seeds_that_were_interrupted_are_told_apart_from_failures():
     found = flags_of(*seeds(5), make_result(seed=5, status="interrupted"))
     assert found == ["1 of 6 seeds interrupted"]
+    found = flags_of(
+        *seeds(5),
+        *(
+            make_result(seed=5 + k, status=status)
+            for k, status in enumerate(("interrupted", "error", "interrupted"))
+        ),
+    )
+    assert found == ["1 of 8 seeds failed", "2 of 8 seeds interrupted"]
+
+
+def test_one_seed_of_what_is_trained_by_updates_is_flagged_also_where_nothing_was_declared():
+    trained = Training(way=5, shot=1, query=9, tasks_per_step=4)
+    assert flags_of(make_result(training=trained)) == [flags.ONE_SEED]
+    assert flags_of(make_result()) == []
+
+
+def test_what_was_not_probed_is_flagged():
+    assert flags_of(make_result(properties=None)) == [flags.UNPROBED]
+    some = [*seeds(5), make_result(seed=5, properties=None)]
+    assert flags_of(*some) == [flags.UNPROBED]
 
 
 def test_an_interval_with_chance_in_it_is_flagged():
@@ -93,7 +113,7 @@ def test_the_shape_of_training_episodes_of_functions_has_no_way():
     suite = make_suite("sinusoid-10s", way=1, shot=10, metric="mse")
     training = Training(way=1, shot=5, query=10, tasks_per_step=4)
     result = make_result(suite=suite, error=[0.5] * 20, training=training)
-    assert flags_of(result) == ["train 5-shot"]
+    assert flags_of(result) == ["one seed", "train 5-shot"]
     assert "another shape" in flags.note("train 5-shot")
 
 
@@ -145,9 +165,9 @@ def test_fewer_episodes_than_other_rows_are_flagged():
 
 def test_training_episodes_of_another_shape_are_flagged():
     wide = Training(way=20, shot=1, query=5, tasks_per_step=1)
-    assert flags_of(make_result(training=wide)) == ["train 20-way 1-shot"]
+    assert flags_of(make_result(training=wide)) == ["one seed", "train 20-way 1-shot"]
     same = Training(way=5, shot=1, query=9, tasks_per_step=4)
-    assert flags_of(make_result(training=same)) == []
+    assert flags_of(make_result(training=same)) == ["one seed"]
 
 
 def test_other_base_data_is_flagged():

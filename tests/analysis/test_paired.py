@@ -68,7 +68,28 @@ def test_what_cannot_be_known_is_nan_and_what_is_equal_is_zero() -> None:
     assert np.isnan(difference(np.full((1, 3), np.inf), np.ones((1, 3))).p)
     same = difference(np.ones((2, 5)), np.ones((3, 5)))
     assert (same.mean, same.lo, same.hi, same.p) == (0, 0, 0, 1)
-    assert difference(np.ones((1, 5)), np.zeros((1, 5))).p == 0
+
+
+def test_a_difference_that_is_the_same_in_every_episode_is_proven_by_many_only() -> None:
+    """The sign test: two episodes that agree are no more than a coin that falls alike twice."""
+    few, more = (difference(np.ones((1, n)), np.zeros((1, n))) for n in (2, 8))
+    assert (few.mean, few.p) == (1, 0.5)
+    assert np.isnan([few.lo, few.hi, few.probability_above(0)]).all()
+    assert (more.lo, more.hi, more.p, more.probability_above(0)) == (1, 1, 2**-7, 1)
+    assert tiers([np.ones((1, 2)), np.zeros((1, 2))]) == [1, 1]
+    assert tiers([np.ones((1, 8)), np.zeros((1, 8))]) == [1, 2]
+
+
+def test_rounding_is_no_difference() -> None:
+    rng = np.random.default_rng(5)
+    one = rng.integers(0, 76, (1, 100)) / 75
+    other = rng.permuted(one, axis=1)  # summed in another order
+    assert difference(one, other).mean == 0
+    constant = difference(one, one - 0.2)
+    assert constant.se == 0
+    assert detectable([one, one - 0.2]) is None
+    equal = [one, rng.permuted(one, axis=1), one.copy()]
+    assert rank_intervals(equal[::2], lower_is_better=False) == [(1, 1), (1, 1)]
 
 
 @pytest.mark.parametrize("seeds", range(2, 12))

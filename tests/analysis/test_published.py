@@ -105,6 +105,9 @@ def test_published_numbers_keep_their_digits() -> None:
     text = markdown(compare(tables_of(make_result(suite=OMNIGLOT)), load_published()))
     assert "| MAML++ | 99.47 |" in text
     assert "| Matching networks | 98.1 |" in text
+    wide = make_suite("omniglot-20w1s", way=20, query=15)
+    text = markdown(compare(tables_of(make_result(suite=wide)), load_published()))
+    assert "| Prototypical networks | 96.0 |" in text
 
 
 def test_the_document_marks_what_was_not_checked() -> None:

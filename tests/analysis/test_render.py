@@ -14,6 +14,7 @@ from results_factory import make_environment, make_result, make_suite
 from tabulate import tabulate
 
 from metabench.analysis import document, render
+from metabench.analysis.markdown import markdown_code
 from metabench.analysis.rows import Cell
 from metabench.analysis.tables import build_tables
 from metabench.results.schema import Training
@@ -231,10 +232,21 @@ def test_html_reads_back_as_the_cells():
     tables = tables_of(small_case())
     parser = _Tables()
     parser.feed(render.html_page(tables))
-    assert parser.tables == [[document.columns(table), *document.cells(table)] for table in tables]
+    read = [[[cell.strip() for cell in row] for row in table] for table in parser.tables]
+    assert read == [[document.columns(table), *document.cells(table)] for table in tables]
 
 
-@pytest.mark.parametrize("text", ["<script>alert(1)</script>", "a | b", "x <b> y"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<script>alert(1)</script>",
+        "a | b",
+        "x <b> y",
+        "Net.__init__() got *args* and `_one_`",
+        "C:\\x|y 3 * 4 < 5 a_b",
+        "two ``ticks``",
+    ],
+)
 def test_what_a_plugin_says_stays_inside_its_cell(text):
     tables = tables_of([make_result("good"), make_result("bad", status="error", reason=text)])
     page = render.html_page(tables)
@@ -242,8 +254,21 @@ def test_what_a_plugin_says_stays_inside_its_cell(text):
     assert "<b>" not in page
     ((good, bad),) = markdown_rows(render.markdown(tables))
     assert (good["rank"], bad["rank"]) == ("1", "-")
-    assert bad["flags"].replace("\\|", "|").replace("&lt;", "<") == f"error: {text}"
-    assert not re.search(r"(?<!\\)<[a-z/]", bad["flags"])
+    assert re.sub(r"\\([|<*_`\\])", r"\1", bad["flags"]) == f"error: {text}"
+    assert not re.search(r"(?<!\\)(<[a-z/]|__|`|\*\S)", bad["flags"])
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("maml[lr=0.1]", "`maml[lr=0.1]`"),
+        ("a[b=<i>*x*]", "`a[b=<i>*x*]`"),
+        ("a[b=x|y]", "`a[b=x\\|y]`"),
+        ("a[b=``]", "``` a[b=``] ```"),
+    ],
+)
+def test_a_name_stands_as_code_with_no_more_escaped_than_a_cell_needs(text, code):
+    assert markdown_code(text) == code
 
 
 def test_columns_stay_where_nothing_is_known():
@@ -262,6 +287,7 @@ def test_flags_that_occur_are_explained_once_and_others_not():
         "CI contains chance",
         "contended",
         "dirty",
+        "one seed",
         "seeds<5",
         "train 20-way 5-shot",
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import msgspec
+import numpy as np
 import pytest
 from msgspec.structs import replace
 from results_factory import make_environment, make_result, make_suite
@@ -148,10 +149,54 @@ def test_the_command_makes_every_row_again():
     )
     base = "metabench run -s digits-5w1s"
     assert sorted(table.commands) == [
-        f"{base} -a 'maml[inner_lr=0.4]' -a protonet --seeds 2 --budget smoke",
-        f"{base} -a maml --seeds 2 --budget smoke --device cuda",
-        f"{base} -a maml --seeds 2 --budget smoke --train-on glyphs-5w1s",
+        f"{base} -a 'maml[inner_lr=0.4]' -a protonet --seeds 3 --budget smoke",
+        f"{base} -a maml --seeds 1 --budget smoke --device cuda",
+        f"{base} -a maml --seeds 1 --budget smoke --train-on glyphs-5w1s",
     ]
+
+
+def test_the_command_names_the_plugins_of_its_rows():
+    mine, none = (make_environment(plugins=plugins) for plugins in (["-p 'a b/my.py'"], []))
+    (table,) = tables_of(
+        make_result("mine", environment=mine),
+        make_result("maml", environment=none),
+        make_result("gpu", environment=none, device="cuda"),
+    )
+    assert table.commands == [
+        "metabench run -s digits-5w1s -p 'a b/my.py' -a maml -a mine --seeds 1 --budget smoke",
+        "metabench run -s digits-5w1s -a gpu --seeds 1 --budget smoke --device cuda",
+    ]
+
+
+def test_rows_with_equally_many_right_answers_share_a_rank():
+    """Their means, summed in another order, differ in the last digit."""
+    rng = np.random.default_rng(3)
+    right = rng.integers(30, 75, 100)
+    suite = make_suite(episodes=100, query=15)
+    fast, slow = (
+        make_result(name, suite=suite, correct=rng.permutation(right).tolist(), adapt_s=[seconds])
+        for name, seconds in (("fast", 0.001), ("slow", 0.05))
+    )
+    (table,) = tables_of(fast, slow)
+    assert [(row.algorithm, row.rank, row.pareto) for row in table.rows] == [
+        ("fast", 1, True),
+        ("slow", 1, False),
+    ]
+
+
+def test_fewer_episodes_than_others_have_give_no_rank():
+    suite = make_suite(episodes=200)
+    (table,) = tables_of(
+        make_result("whole", suite=suite, accuracy=0.6),
+        make_result("other", suite=suite, accuracy=0.5),
+        make_result("short", suite=suite, accuracy=0.9, scored=100),
+    )
+    assert [(row.algorithm, row.rank, row.tier) for row in table.rows] == [
+        ("whole", 1, 1),
+        ("other", 2, 2),
+        ("short", None, None),
+    ]
+    assert "100 of 200 episodes" in table.rows[2].flags
 
 
 def test_times_are_those_of_the_machine_on_which_most_cells_ran_alone():
@@ -298,10 +343,10 @@ class TestTransductive:
         assert table.transductive
 
     def test_what_it_says_itself_holds_until_it_is_measured(self) -> None:
-        said = make_result(chosen={"backbone": "conv4[bn=episode]"})
+        said = make_result(chosen={"backbone": "conv4[bn=episode]"}, properties=None)
         (table,) = build_tables([Cell(None, said)])
         assert table.transductive
-        assert table.rows[0].flags == [flags.TRANSDUCTIVE]
+        assert table.rows[0].flags == [flags.TRANSDUCTIVE, flags.UNPROBED]
         other = msgspec.structs.replace(said, properties=self.measured(True))
         (table,) = build_tables([Cell(None, other)])
         assert not table.transductive

@@ -265,6 +265,9 @@ def test_a_revision_that_does_not_exist_is_one_line(cli, tmp_path) -> None:
         ("--published", "-o", "leaderboard.md"),
         ("--calibration", "-o", "leaderboard.md"),
         ("--diff", "other", "--json"),
+        ("--diff", "other", "--format", "html"),
+        ("--calibration", "--format", "csv"),
+        ("--published", "--format", "md"),
     ],
 )
 def test_views_that_do_not_go_together_are_refused(cli, args):

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
-from metabench.harness.environment import cpu_model, describe_cpu
+from metabench.harness.environment import cpu_model, describe_cpu, git_state
 
 EPYC = """\
 processor\t: 0
@@ -33,3 +35,24 @@ def test_what_the_system_does_not_say_is_left_out(info, named):
 
 def test_this_machine_has_a_name():
     assert cpu_model()
+
+
+def test_the_commit_is_the_one_there_is_when_it_is_asked_for(tmp_path, monkeypatch):
+    """A notebook may commit, and edit, between two runs."""
+    monkeypatch.chdir(tmp_path)
+
+    def git(*arguments):
+        identity = ("-c", "user.name=n", "-c", "user.email=e")
+        subprocess.run(["git", *identity, *arguments], check=True, capture_output=True)
+
+    results = tmp_path / "results"
+    git("init")
+    git("commit", "--allow-empty", "-m", "one")
+    first = git_state(results)
+    (tmp_path / "edited.py").write_text("")
+    assert git_state(results) == (first[0], True)
+    git("add", ".")
+    git("commit", "-m", "two")
+    second = git_state(results)
+    assert second[0] != first[0]
+    assert (first[1], second[1]) == (False, False)
