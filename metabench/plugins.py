@@ -148,6 +148,7 @@ class Plugins:
             self._fail(row, "another plugin has the same name")
         else:
             self._register(row, candidate)
+        log.info("plugin '%s' is %s (%s)", row.name, row.status, row.origin or "no file")
 
     def _register(self, row: PluginRow, candidate: Candidate) -> None:
         plugin = None

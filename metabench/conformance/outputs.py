@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
+import numpy as np
 from torch import Tensor
 
-from metabench.harness.deviations import deviations
+from metabench.harness.deviations import deviations, flipped
 
 # Sums in another order differ in their last digits, and inner loops enlarge that.
 _DEVIATION = 1e-3  # median over queries, by the spread of all outputs
@@ -15,12 +15,12 @@ _FLIPS = 0.01  # share of queries that get another class, where their outputs mo
 
 def difference(one: Tensor, other: Tensor) -> str:
     """How far outputs [..., Q, way] differ, in words; "" if only by rounding."""
-    moved = torch.from_numpy(deviations(one.numpy(), other.numpy(), one.numpy()))
+    a, b = one.numpy(), other.numpy()
+    moved = deviations(a, b, a)
     if one.shape[-1] == 1:  # values have no class to change: all but a few must agree
-        largest = float(moved.quantile(_MOST))
+        largest = float(np.quantile(moved, _MOST))
         return f"values move by {largest:.2g} of their spread" if largest > _DEVIATION else ""
-    flipped = (one.argmax(dim=-1) != other.argmax(dim=-1)) & (moved > _DEVIATION)
-    median, share = float(moved.median()), float(flipped.double().mean())
+    median, share = float(np.median(moved)), float(flipped(a, b, moved, _DEVIATION).mean())
     if median <= _DEVIATION and share <= _FLIPS:
         return ""
     return (

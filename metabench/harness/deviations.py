@@ -30,6 +30,17 @@ def deviations(one: Outputs, other: Outputs, every: Outputs) -> npt.NDArray[np.f
     return largest
 
 
+def flipped(
+    one: Outputs, other: Outputs, moved: npt.NDArray[np.float64], tolerance: float
+) -> npt.NDArray[np.bool_]:
+    """Which queries get another class, of those whose outputs moved by more than a tolerance.
+
+    Where classes are tied to the last digits either may come out first: that is no change.
+    """
+    others: npt.NDArray[np.bool_] = one.argmax(axis=-1) != other.argmax(axis=-1)
+    return others & (moved > tolerance)
+
+
 def _plain(outputs: Outputs) -> npt.NDArray[np.float64]:
     """Finite numbers, logits around 0."""
     values = np.nan_to_num(outputs.astype(np.float64), nan=1e30, posinf=1e30, neginf=-1e30)

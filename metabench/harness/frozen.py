@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from metabench.harness.deviations import deviations
+from metabench.harness.deviations import deviations, flipped
 from metabench.harness.embedding import Embed, FeatureCache
 from metabench.learner import Learner
 
@@ -106,10 +106,10 @@ def _standing_in(embed: Embed, learner: Learner) -> Iterator[None]:
 
 def _check_equal(plain: Logits, cached: Logits) -> None:
     moved = deviations(plain, cached, plain)
-    flipped = (plain.argmax(-1) != cached.argmax(-1)) & (moved > _DEVIATION)
+    share = flipped(plain, cached, moved, _DEVIATION).mean()
     median = float(np.median(moved))
-    if median > _DEVIATION or flipped.mean() > _FLIPS:
+    if median > _DEVIATION or share > _FLIPS:
         raise _NotFrozen(
             f"with kept features outputs move by {median:.2g} of their spread (median), and "
-            f"{flipped.mean():.0%} of the queries get another class"
+            f"{share:.0%} of the queries get another class"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 import tempfile
 import threading
@@ -19,6 +20,8 @@ from metabench.harness.cell import Cell
 from metabench.suites.material import Material
 from metabench.suites.opened import OpenSuite
 from metabench.suites.suite import Suite
+
+_log = logging.getLogger(__name__)
 
 _OURS = ".metabench.*.tmp"
 _SECONDS_BETWEEN_LOOKS = 0.5  # a run that does nothing takes longer
@@ -50,7 +53,13 @@ class Library:
         """
         with self._lock:
             if id(suite) not in self._opened:
-                self._opened[id(suite)] = suite.open(self._data_root)
+                opened = self._opened[id(suite)] = suite.open(self._data_root)
+                _log.info(
+                    "suite %s: %d examples, episodes %s",
+                    suite.name,
+                    len(opened.dataset.images),
+                    opened.episodes.digest[:12],
+                )
             return self._opened[id(suite)]
 
     def material(self, suite: Suite) -> tuple[Material, Path] | None:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from metabench.harness.deviations import deviations
+from metabench.harness.deviations import deviations, flipped
 from metabench.harness.messages import Array, Batch
 from metabench.harness.orders import batch, tasks_per_batch
 from metabench.harness.scoring import Answering
@@ -90,7 +90,7 @@ class _Pair(NamedTuple):
     """The same queries answered twice."""
 
     deviation: npt.NDArray[np.float64]  # [Q]
-    other_class: npt.NDArray[np.bool_]  # [Q]
+    flipped: npt.NDArray[np.bool_]  # [Q]
 
 
 def _arrays(given: Batch) -> list[npt.NDArray[Any]]:
@@ -124,17 +124,16 @@ def _foreign(learner: Answering, task: _Task, other: _Task, own: Logits) -> _Pai
 
 def _pair(one: Logits, other: Logits, all_own: Logits) -> _Pair:
     """How far answers that should be equal are not, by the spread of an episode's outputs."""
-    return _Pair(deviations(one, other, all_own), one.argmax(-1) != other.argmax(-1))
+    moved = deviations(one, other, all_own)
+    return _Pair(moved, flipped(one, other, moved, _TOLERANCE))
 
 
 def _evidence(name: str, pairs: list[_Pair]) -> Evidence:
-    # Where classes are tied to the last digits either may come out first: that is no change.
-    flipped = [pair.other_class & (pair.deviation > _TOLERANCE) for pair in pairs]
     return Evidence(
         probe=name,
         queries=sum(len(pair.deviation) for pair in pairs),
         deviation=_rounded(max(float(np.median(pair.deviation)) for pair in pairs)),
-        flipped=_rounded(float(np.concatenate(flipped).mean())),
+        flipped=_rounded(float(np.concatenate([pair.flipped for pair in pairs]).mean())),
     )
 
 

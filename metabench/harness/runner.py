@@ -162,6 +162,7 @@ class Runner:
         )
         if planned.state == "forced":
             supervisor.discard_checkpoint()
+        _log.info("%s begins; its process prints to %s", cell, supervisor.log)
         with self._lock:
             self._running.add(supervisor)
             if self._stopping:
@@ -173,7 +174,8 @@ class Runner:
         with self._lock:
             self._running.discard(supervisor)
         if not _keeps_older(planned, result):
-            self.store.write(cell.path, result)
+            file = self.store.write(cell.path, result)
+            _log.info("%s is stored in %s after %.1f s", cell, file, result.wall_s)
             supervisor.discard_checkpoint(result)
         self.watcher.finished(cell, result)
         self.plugins.cell_finished(cell, result)

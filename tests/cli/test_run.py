@@ -218,6 +218,17 @@ def test_a_learner_that_ignores_signals_is_stopped_in_time(cli, tmp_path, monkey
     assert 4 <= result.wall_s < 12
 
 
+def test_what_is_done_is_told_if_asked_for(cli, tmp_path: Path) -> None:
+    (tmp_path / "my.py").write_text(PLUGIN)
+    told = cli(*RUN, "-a", "centroid", "-v").err
+    assert f"metabench: info: plugin 'my.py' is active ({tmp_path / 'my.py'})\n" in told
+    assert "metabench: info: suite digits-5w1s: 1797 examples, episodes " in told
+    cell = "metabench: info: digits-5w1s centroid seed 0 "
+    assert f"{cell}begins; its process prints to results-smoke/logs/" in told
+    assert f"{cell}is stored in results-smoke/{CENTROID} after " in told
+    assert "info: " not in cli(*RUN, "-a", "centroid", "--force").err
+
+
 @pytest.mark.usefixtures("same_threads")
 def test_in_process_prints_a_score_and_stores_nothing(cli, tmp_path: Path) -> None:
     (tmp_path / "my.py").write_text(PLUGIN)
