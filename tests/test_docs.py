@@ -101,6 +101,21 @@ def test_python_runs(document: Path, folder: Path) -> None:
         subprocess.run([sys.executable, str(file)], check=True, env={**os.environ})
 
 
+def test_the_bench_toml_that_is_shown_can_be_read(folder: Path) -> None:
+    (text,) = blocks(ROOT / "docs" / "running.md", "toml")
+    (folder / "bench.toml").write_text(text)
+    assert main(["run", "--dry-run"]) == 0
+
+
+@pytest.mark.slow
+def test_the_suites_that_are_shown_are_suites(folder: Path) -> None:
+    codes = blocks(ROOT / "docs" / "writing-a-plugin.md", "python")
+    (code,) = [code for code in codes if "def metabench_suites" in code]
+    (folder / "bars.py").write_text(code)
+    assert main(["run", "-p", "bars.py", "-s", "bars-5w*", "-a", "pixel-1nn"]) == 0
+    assert main(["check-data", "-p", "bars.py", "bars-5w1s"]) == 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["linear-prototypes", "reptile"])
 def test_the_larger_plugins_learn(name: str, folder: Path) -> None:

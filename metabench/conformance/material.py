@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metabench.data.dataset import Dataset, pixels_digest
+from metabench.data.dataset import Dataset
 from metabench.learner import Kind, Support
 from metabench.suites.opened import OpenSuite
 from metabench.suites.suite import Suite
@@ -68,7 +68,6 @@ def images() -> Dataset:
         labels=np.arange(classes).repeat(_IMAGES),
         classes=tuple(f"class {c}" for c in range(classes)),
         splits=dict(zip(_CLASSES, np.split(np.arange(classes), ends), strict=True)),
-        pixels=pixels_digest(pixels),
     )
 
 
@@ -87,7 +86,6 @@ def lines() -> Dataset:
         labels=np.arange(lines).repeat(points),
         classes=tuple(f"line {c}" for c in range(lines)),
         splits=dict(zip(counts, np.split(np.arange(lines), ends), strict=True)),
-        pixels="lines",
         targets=(slope * x + 1 + offset).astype(np.float32).reshape(-1, 1),
     )
 

@@ -31,13 +31,15 @@ class Dataset:
         labels: [M] int64, the class id of each image.
         classes: the name of each class id.
         splits: class ids of "base", "validation" and "novel"; a missing split is empty.
-        pixels: SHA-256 hex digest of the images' bytes (for functions, of points and values).
         facts: how the images came about, e.g. {"resample": "bilinear"}.
         targets: [M, 1] float32, what is to be predicted where classes are functions: the value
             at each point. None: the class is.
+        pixels: SHA-256 hex digest of the images' bytes (for functions, of points and values);
+            "": it is computed.
 
     Raises:
-        DataError: splits overlap, or labels do not fit images or class names.
+        DataError: images have another type, splits overlap, or labels do not fit images or class
+            names.
     """
 
     name: str
@@ -45,11 +47,17 @@ class Dataset:
     labels: Indices
     classes: tuple[str, ...]
     splits: Mapping[str, Indices]
-    pixels: str
     facts: Mapping[str, str] = field(default_factory=dict)
     targets: Targets | None = None
+    pixels: str = ""
 
     def __post_init__(self) -> None:
+        if self.images.dtype not in (np.uint8, np.float32):
+            raise DataError(
+                f"dataset {self.name}: images are {self.images.dtype}, write uint8 from 0 to 255"
+            )
+        if not self.pixels:
+            object.__setattr__(self, "pixels", pixels_digest(self.images, self.targets))
         if len(self.labels) != len(self.images):
             raise DataError(
                 f"dataset {self.name}: {len(self.images)} images but {len(self.labels)} labels"
@@ -117,6 +125,9 @@ def truth(members: Indices, labels: Indices, targets: Targets | None) -> Indices
     return labels if targets is None else targets[members]
 
 
-def pixels_digest(images: npt.NDArray[np.uint8]) -> str:
-    """SHA-256 hex digest of an image array's bytes."""
-    return hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
+def pixels_digest(images: Examples, targets: Targets | None = None) -> str:
+    """SHA-256 hex digest of an image array's bytes, or of points and values."""
+    digest = hashlib.sha256(np.ascontiguousarray(images).data)
+    if targets is not None:
+        digest.update(np.ascontiguousarray(targets).data)
+    return digest.hexdigest()

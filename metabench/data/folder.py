@@ -11,7 +11,7 @@ import numpy as np
 
 from metabench.data.autosplit import split_classes
 from metabench.data.cache import cached, files_key, slug
-from metabench.data.dataset import SPLITS, Dataset, Indices, pixels_digest
+from metabench.data.dataset import SPLITS, Dataset, Indices
 from metabench.data.images import RESAMPLE, SUFFIXES, read_images
 from metabench.errors import DataError
 
@@ -78,7 +78,6 @@ def load(
             labels=np.repeat(np.arange(len(classes)), [len(part.files) for part in classes]),
             classes=names,
             splits=splits,
-            pixels=pixels_digest(images),
             facts={
                 "resample": "none" if size is None else RESAMPLE,
                 "invert": "yes" if invert else "no",

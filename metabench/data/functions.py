@@ -63,6 +63,5 @@ def draw_family(
             for row in np.stack(list(parameters.values()), axis=1)
         ),
         splits=dict(zip(FUNCTIONS, np.split(np.arange(count), ends), strict=True)),
-        pixels=hashlib.sha256(points.tobytes() + targets.tobytes()).hexdigest(),
         targets=targets,
     )

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from metabench.data.cache import cached, files_key, slug
-from metabench.data.dataset import Dataset, Indices, pixels_digest
+from metabench.data.dataset import Dataset, Indices
 from metabench.data.images import RESAMPLE, ImageError, read_images
 from metabench.errors import DataError
 
@@ -121,7 +121,6 @@ def read_episodes(
             labels=np.arange(len(paths)),
             classes=tuple(paths),
             splits={},
-            pixels=pixels_digest(images),
             facts={
                 "resample": "none" if content.size is None else RESAMPLE,
                 "invert": "yes" if invert else "no",

@@ -16,7 +16,7 @@ import numpy as np
 
 from metabench.data import vision
 from metabench.data.cache import cached, files_key
-from metabench.data.dataset import Dataset, pixels_digest
+from metabench.data.dataset import Dataset
 from metabench.data.images import RESAMPLE, read_grey
 from metabench.data.splits import Split, load_split
 from metabench.errors import DataError
@@ -122,7 +122,6 @@ def read(sources: Mapping[str, Path]) -> Dataset:
         labels=np.repeat(np.arange(len(names)), DRAWINGS),
         classes=tuple(names),
         splits={},
-        pixels=pixels_digest(images),
         facts={"resample": RESAMPLE, "invert": "yes"},
     )
 
@@ -143,7 +142,6 @@ def rotated(upright: Dataset, split: Split) -> Dataset:
         splits={
             name: (ids[:, None] * turns + np.arange(turns)).ravel() for name, ids in splits.items()
         },
-        pixels=pixels_digest(images),
         facts={**upright.facts, "split": f"{split.name} {split.digest[:12]}"},
     )
 

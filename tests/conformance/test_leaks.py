@@ -9,7 +9,7 @@ import omniglot_data
 import pytest
 
 from metabench.conformance.leaks import OF_EPISODES, find_leaks
-from metabench.data.dataset import Dataset, pixels_digest
+from metabench.data.dataset import Dataset
 from metabench.suites.catalogue import SUITES
 from metabench.suites.opened import OpenSuite
 from metabench.suites.suite import Suite
@@ -31,7 +31,6 @@ def plain() -> Dataset:
             "validation": np.arange(4, 8),
             "novel": np.arange(8, 12),
         },
-        pixels=pixels_digest(images),
     )
 
 

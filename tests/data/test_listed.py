@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from metabench.data import listed
-from metabench.data.dataset import Dataset, pixels_digest
+from metabench.data.dataset import Dataset
 from metabench.errors import DataError
 
 NAMES = [f"{folder}/{n}.png" for folder in "abc" for n in range(4)]
@@ -224,7 +224,6 @@ def dataset(channels: int) -> Dataset:
         labels=np.tile([0, 1, 2], 4),
         classes=("GREEK/Alpha", "greek alpha", "字"),
         splits={},
-        pixels=pixels_digest(images),
     )
 
 

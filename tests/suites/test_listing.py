@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from metabench.data.dataset import Dataset, pixels_digest
+from metabench.data.dataset import Dataset
 from metabench.data.listed import Listing
 from metabench.suites.listing import Listed
 
@@ -17,7 +17,6 @@ def test_support_sets_come_label_by_label_in_the_order_of_the_list() -> None:
         labels=np.arange(12),
         classes=tuple("abcdefghijkl"),
         splits={},
-        pixels=pixels_digest(images),
     )
     listing = Listing(
         name="listed",

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metabench.data.dataset import Dataset, pixels_digest
+from metabench.data.dataset import Dataset
 from metabench.errors import DataError
 from metabench.suites.material import Material
 from metabench.suites.protocol import BySplit, Chunks
@@ -26,7 +26,6 @@ def dataset() -> Dataset:
             "validation": np.array([1, 4, 7]),
             "novel": np.array([2, 5, 8]),
         },
-        pixels=pixels_digest(images),
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metabench.data.dataset import Dataset, pixels_digest
+from metabench.data.dataset import Dataset
 from metabench.suites.protocol import BySplit, Chunks
 
 
@@ -18,7 +18,6 @@ def make_dataset(per_class: int = 20, classes: int = 4) -> Dataset:
         labels=np.tile(np.arange(classes), per_class),
         classes=tuple(f"c{i}" for i in range(classes)),
         splits={"base": np.array([0, 2]), "novel": np.array([1, 3])},
-        pixels=pixels_digest(images),
     )
 
 

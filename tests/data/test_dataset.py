@@ -1,0 +1,49 @@
+"""What a dataset computes and refuses by itself."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from metabench import DataError, Dataset
+
+IMAGES = np.arange(4 * 6, dtype=np.uint8).reshape(4, 1, 2, 3)
+
+
+def dataset(images: np.ndarray = IMAGES, **given: object) -> Dataset:
+    values = {
+        "name": "small",
+        "images": images,
+        "labels": np.array([0, 0, 1, 1]),
+        "classes": ("a", "b"),
+        "splits": {"base": np.array([0]), "novel": np.array([1])},
+    }
+    return Dataset(**{**values, **given})
+
+
+def test_what_its_images_are_is_digested_unless_it_is_known() -> None:
+    assert dataset().pixels == hashlib.sha256(IMAGES.tobytes()).hexdigest()
+    assert dataset(IMAGES[::-1]).pixels == hashlib.sha256(IMAGES[::-1].tobytes()).hexdigest()
+    assert dataset(pixels="known").pixels == "known"
+
+
+def test_values_count_as_well_as_points() -> None:
+    points, values = np.zeros((4, 1), np.float32), np.arange(4, dtype=np.float32)[:, None]
+    found = dataset(points, targets=values).pixels
+    assert found == hashlib.sha256(points.tobytes() + values.tobytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        ({"images": IMAGES.astype(float)}, "images are float64, write uint8 from 0 to 255"),
+        ({"labels": np.array([0, 1])}, "4 images but 2 labels"),
+        ({"labels": np.array([0, 0, 1, 2])}, "a label is outside 0..1"),
+        ({"splits": {"base": [0, 1], "novel": [1]}}, "class 'b' is in both base and novel"),
+    ],
+)
+def test_what_does_not_fit_is_refused(given: dict[str, object], error: str) -> None:
+    with pytest.raises(DataError, match=error):
+        dataset(**given)
