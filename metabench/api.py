@@ -7,7 +7,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from metabench.doors import Doors
 from metabench.errors import UsageError
@@ -18,22 +17,13 @@ from metabench.harness.estimate import Estimate, estimate
 from metabench.harness.library import Library, check_unseen
 from metabench.harness.plan import Planned, Policy, plan
 from metabench.harness.request import Request, request_cells
-from metabench.harness.runner import Runner, Watcher
+from metabench.harness.runner import Runner, Silent, Watcher
 from metabench.plugins import Plugins, load_plugins
 from metabench.results.schema import Result
 from metabench.results.store import Store
 from metabench.suites.suite import Suite
 
 log = logging.getLogger(__name__)
-
-if TYPE_CHECKING:
-    from metabench.harness.messages import Progress
-
-
-class _Silent:
-    def started(self, cell: Cell) -> None: ...
-    def progress(self, cell: Cell, progress: Progress) -> None: ...
-    def finished(self, cell: Cell, result: Result) -> None: ...
 
 
 class Run:
@@ -124,7 +114,7 @@ class Run:
             timed=timed,
             frozen=frozen,
         )
-        runner = Runner(self.store, self.library, self.plugins, conditions, watcher or _Silent())
+        runner = Runner(self.store, self.library, self.plugins, conditions, watcher or Silent())
         return runner.run(self.planned, request.jobs)
 
 

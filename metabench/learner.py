@@ -221,6 +221,7 @@ class BatchedLearner(Learner):
 
 
 DEFAULT_BUDGETS: Mapping[str, int] = {"smoke": 50, "standard": 1000, "paper": 10000}
+PRESETS = tuple(DEFAULT_BUDGETS)
 
 
 @dataclass(frozen=True)

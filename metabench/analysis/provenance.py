@@ -11,7 +11,7 @@ from metabench.results.schema import Result
 
 _SHOWN = 12  # characters of a digest
 # Of the environment; what comes and goes with every run says nothing.
-_IRRELEVANT = frozenset({"contended", "dirty"})
+_IRRELEVANT = frozenset({"contended", "dirty", "plugins"})
 
 
 def differences(old: Result, new: Result) -> list[str]:

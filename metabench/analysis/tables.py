@@ -24,10 +24,8 @@ from metabench.analysis.aggregate import (
 from metabench.analysis.commands import commands
 from metabench.analysis.rows import Cell, Row, build_row, identity
 from metabench.analysis.stats import Scores
-from metabench.learner import Metric
+from metabench.learner import PRESETS, Metric
 from metabench.results.schema import Result
-
-PRESETS = ("smoke", "standard", "paper")
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):

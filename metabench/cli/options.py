@@ -19,11 +19,11 @@ import click
 
 from metabench.doors import Doors
 from metabench.errors import NothingToRun
+from metabench.results import DEFAULT_FOLDER, TRIAL_FOLDER
 
 Choice = Literal["results", "data_root", "plugins"]
 
-DEFAULT_RESULTS = Path("results")
-TRIAL_RESULTS = Path("results-smoke")  # where `run` puts those of the smoke budget
+DEFAULT_RESULTS, TRIAL_RESULTS = Path(DEFAULT_FOLDER), Path(TRIAL_FOLDER)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from metabench.analysis import numbers
+from metabench.harness.runner import Silent
 
 if TYPE_CHECKING:
     from metabench.harness.cell import Cell
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 def progress(total: int, quiet: bool) -> Iterator[Watcher]:
     """A watcher for `total` cells; it writes to stderr."""
     if quiet:
-        yield Quiet()
+        yield Silent()
     elif sys.stderr.isatty():
         with Bars(total) as bars:
             yield bars
@@ -32,15 +33,7 @@ def progress(total: int, quiet: bool) -> Iterator[Watcher]:
         yield Lines(total)
 
 
-class Quiet:
-    """Says nothing."""
-
-    def started(self, cell: Cell) -> None: ...
-    def progress(self, cell: Cell, progress: Progress) -> None: ...
-    def finished(self, cell: Cell, result: Result) -> None: ...
-
-
-class Lines(Quiet):
+class Lines(Silent):
     """One line for each finished cell."""
 
     def __init__(self, total: int) -> None:
@@ -53,7 +46,7 @@ class Lines(Quiet):
             click.echo(f"[{self._done}/{self._total}] {outcome(cell, result)}", err=True)
 
 
-class Bars(Quiet):
+class Bars(Silent):
     """A bar for all cells with the time left, and one for each running cell."""
 
     def __init__(self, total: int) -> None:

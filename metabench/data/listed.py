@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import posixpath
 from collections import Counter
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -17,6 +16,7 @@ from metabench.data.cache import cached, files_key, slug
 from metabench.data.dataset import Dataset, Indices
 from metabench.data.images import RESAMPLE, ImageError, read_images
 from metabench.errors import DataError
+from metabench.files import write_atomically
 
 
 class Listing(NamedTuple):
@@ -181,9 +181,8 @@ def write(
             for s, s_y, q, q_y in zip(support, support_y, query, query_y, strict=True)
         ]
         head = json.dumps({"name": name, "root": ".", "size": None})[:-1]
-        temporary = file.with_name(f".{file.name}-{os.getpid()}")
-        temporary.write_text(head + ', "episodes": [\n' + ",\n".join(episodes) + "\n]}\n")
-        temporary.replace(file)
+        text = head + ', "episodes": [\n' + ",\n".join(episodes) + "\n]}\n"
+        write_atomically(file, text.encode())
     except OSError as error:
         raise DataError(f"cannot write manifest file {file}: {error.strerror}") from error
 

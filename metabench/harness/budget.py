@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from metabench.errors import UsageError, unknown
-from metabench.learner import DEFAULT_BUDGETS, Algorithm
+from metabench.learner import DEFAULT_BUDGETS, PRESETS, Algorithm
 
-PRESETS = ("smoke", "standard", "paper")
 SMOKE_EPISODES = 100
 
 

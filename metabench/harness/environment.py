@@ -12,6 +12,7 @@ from pathlib import Path
 
 import metabench
 from metabench.harness.messages import Trained
+from metabench.results import DEFAULT_FOLDER, TRIAL_FOLDER
 from metabench.results.schema import Environment
 
 # glibc maps and unmaps large activations at every step, and the page faults dominate;
@@ -95,7 +96,7 @@ def git_state(results: Path) -> tuple[str | None, bool | None]:
     commit = _git("rev-parse", "HEAD")
     if commit is None:
         return None, None
-    ours = [f":(exclude,top){path}" for path in ("results", "results-smoke", "leaderboard.md")]
+    ours = [f":(exclude,top){path}" for path in (DEFAULT_FOLDER, TRIAL_FOLDER, "leaderboard.md")]
     top = _git("rev-parse", "--show-toplevel")
     if top and results.resolve().is_relative_to(top) and results.resolve() != Path(top):
         ours.append(f":(exclude,top){results.resolve().relative_to(top).as_posix()}")

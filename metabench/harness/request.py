@@ -18,6 +18,7 @@ from metabench.harness.limits import can_limit_memory
 from metabench.harness.plan import cells, shard
 from metabench.learner import Kind
 from metabench.plugins import Plugins
+from metabench.results import DEFAULT_FOLDER, TRIAL_FOLDER
 from metabench.source import cell_code
 from metabench.suites.addressed import addressed_suite
 from metabench.suites.catalogue import EMBEDDED
@@ -76,8 +77,8 @@ class Request:
 
     @property
     def results_folder(self) -> Path:
-        """Where results go: trial runs do not mix with published ones."""
-        return Path(self.results or ("results-smoke" if self.budget == "smoke" else "results"))
+        """Where results go."""
+        return Path(self.results or (TRIAL_FOLDER if self.budget == "smoke" else DEFAULT_FOLDER))
 
     def updated(self, values: Mapping[str, Any]) -> Request:
         """This request with other values."""

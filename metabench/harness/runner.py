@@ -40,7 +40,15 @@ class Watcher(Protocol):
     def finished(self, cell: Cell, result: Result) -> None: ...
 
 
-def contended(result: Result) -> Result:
+class Silent:
+    """Tells nobody."""
+
+    def started(self, cell: Cell) -> None: ...
+    def progress(self, cell: Cell, progress: Progress) -> None: ...
+    def finished(self, cell: Cell, result: Result) -> None: ...
+
+
+def as_contended(result: Result) -> Result:
     """A result whose times were taken while another run was at work on the machine."""
     if result.environment is None:
         return result
@@ -170,7 +178,7 @@ class Runner:
         with self.library.company() as met:
             result = supervisor.run()
         if met.is_set():
-            result = contended(result)
+            result = as_contended(result)
         with self._lock:
             self._running.discard(supervisor)
         if not _keeps_older(planned, result):

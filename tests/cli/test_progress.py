@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from results_factory import make_result, make_suite
 
-from metabench.cli.progress import Bars, Lines, Quiet, outcome, progress
+from metabench.cli.progress import Bars, Lines, outcome, progress
 from metabench.harness.budget import Budget
 from metabench.harness.cell import Cell, configure
 from metabench.harness.messages import Progress
+from metabench.harness.runner import Silent
 from metabench.learner import Algorithm
 from metabench.suites.catalogue import SUITES
 
@@ -58,7 +59,7 @@ def test_a_pipe_gets_lines_and_a_terminal_bars(terminal, monkeypatch) -> None:
     with progress(1, quiet=False) as watcher:
         assert isinstance(watcher, Bars)
     with progress(1, quiet=True) as watcher:
-        assert type(watcher) is Quiet
+        assert type(watcher) is Silent
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     with progress(1, quiet=False) as watcher:
         assert isinstance(watcher, Lines)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from metabench.errors import UsageError
-from metabench.harness.budget import PRESETS, Budget
-from metabench.learner import DEFAULT_BUDGETS, Algorithm
+from metabench.harness.budget import Budget
+from metabench.learner import DEFAULT_BUDGETS, PRESETS, Algorithm
 
 
 def algorithm(**budgets: int) -> Algorithm:
