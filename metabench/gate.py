@@ -65,6 +65,8 @@ class Gate:
         plugins = load_plugins(Doors.from_env(self.request.plugins_dirs, self.request.plugins))
         warn(plugins.warnings)
         self.margins.check([*plugins.algorithms, *(r.job.algorithm for _, r in self.stored)])
+        for _, result in self.stored:  # before anything runs: a wrong margin should cost no time
+            self.margins.of_result(result)
         cases = self._cases(grouped(self.stored), plugins)
         found = {id(case): failed(case, case.error) for case in cases if case.error}
         with self._scratch() as scratch:

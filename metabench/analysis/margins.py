@@ -11,6 +11,7 @@ from metabench import address
 from metabench.address import Value
 from metabench.errors import UsageError, unknown
 from metabench.learner import Metric
+from metabench.results.schema import Result
 
 _LARGEST = 0.1  # plain number for an accuracy: 0.5 is not meant to be 50 points
 
@@ -122,6 +123,11 @@ class Margins:
                     )
                 return margin
         return DEFAULTS[metric]
+
+    def of_result(self, result: Result) -> Margin:
+        """That of a stored result's algorithm."""
+        job = result.job
+        return self.of(job.algorithm, {**job.params, **job.chosen}, result.suite.metric)
 
     def check(self, known: Iterable[str]) -> None:
         """Refuse margins for what is no algorithm.

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from metabench.address import Value
 from metabench.analysis.agreement import same_scores
 from metabench.analysis.baseline import Case, address_of
 from metabench.analysis.gate import ALPHA, FEWEST_SEEDS, Verdict, fewest_episodes, judge
@@ -82,7 +81,7 @@ def outcome(
     if frozen:
         gains = gains.mean(axis=0, keepdims=True)
     baseline, now = float(before.mean()), float(after.mean())
-    margin = margins.of(first.job.algorithm, _resolved(first), metric).of(baseline)
+    margin = margins.of_result(first).of(baseline)
     # An episode can lose all of its right answers; of errors, as much as the baseline has.
     worst = baseline if metric == "mse" else 1.0
     seen = judge(gains, margin, look, case.looks, worst)
@@ -144,10 +143,6 @@ def failed(case: Case, why: str) -> Gated:
         seeds=len(case.stored),
         files=[path.as_posix() for path, _ in case.stored],
     )
-
-
-def _resolved(result: Result) -> dict[str, Value]:
-    return {**result.job.params, **result.job.chosen}
 
 
 def _why(new: Sequence[Result | None]) -> str:

@@ -6,6 +6,7 @@ imported, and no verb's file imports torch at its top.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -125,10 +126,13 @@ def main(args: Sequence[str] | None = None) -> int:
         click.echo("metabench: interrupted", err=True)
         return INTERRUPTED
     except (OutputClosedError, BrokenPipeError):
-        # What is still buffered cannot be written either, and must not be tried at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return BROKEN_PIPE
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            _drop_output()
+            click.echo(f"metabench: error: cannot write: {error.strerror}", err=True)
+            return USAGE
         if inside:  # for a debugger, which starts where an exception was raised
             raise
         if debug:
@@ -137,6 +141,11 @@ def main(args: Sequence[str] | None = None) -> int:
         advice = "" if debug else ", run again with --debug"
         click.echo(f"metabench: internal error: {reason}{advice}", err=True)
         return FAILED
+
+
+def _drop_output() -> None:
+    """What is still buffered cannot be written either, and must not be tried at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _is_of_a_cell(error: BaseException) -> bool:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
+import os
 import subprocess
-import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,28 +23,39 @@ def code_at(name: str) -> Iterator[Home]:
     if Path(name).is_dir():
         yield Home(Path(name).absolute(), Path.cwd())
         return
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            top = _git("rev-parse", "--show-toplevel").decode().strip()
-            _extract(_git("-C", top, "archive", name), folder)
-        except UsageError as error:
-            raise UsageError(f"--base {name}: no such folder, and {error}") from None
-        home = Home(Path(folder).resolve(), Path(top).resolve())
-        home.folder.mkdir(parents=True, exist_ok=True)  # it may be newer than the revision
-        yield home
+    try:
+        top = Path(_git("rev-parse", "--show-toplevel"))
+        with _files_of(name, top) as folder:
+            home = Home(folder.resolve(), top.resolve())
+            home.folder.mkdir(parents=True, exist_ok=True)  # it may be newer than the revision
+            yield home
+    except GitError as error:
+        raise UsageError(f"--base {name}: no such folder, and {error}") from None
 
 
-def _git(*arguments: str) -> bytes:
-    done = subprocess.run(["git", *arguments], capture_output=True)
+class GitError(Exception):
+    """What git has to say."""
+
+
+def _git(*arguments: str, **environment: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], capture_output=True, env={**os.environ, **environment}
+    )
     if done.returncode:
         why = done.stderr.decode(errors="replace").strip().splitlines()
-        raise UsageError(f"git says: {why[-1] if why else 'nothing'}")
-    return done.stdout
+        raise GitError(f"git says: {why[-1] if why else 'nothing'}")
+    return done.stdout.decode().strip()
 
 
-def _extract(archive: bytes, folder: str) -> None:
-    with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
-        opened.extractall(folder, filter="data")
+@contextmanager
+def _files_of(tree: str, within: Path) -> Iterator[Path]:
+    """A temporary folder with the files of a tree, also with those that archives leave out."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder, index = Path(temporary) / "files", str(Path(temporary) / "index")
+        _git("-C", str(within), "read-tree", tree, GIT_INDEX_FILE=index)
+        every = ("checkout-index", "--all", f"--prefix={folder}/")
+        _git("-C", str(within), *every, GIT_INDEX_FILE=index)
+        yield folder
 
 
 @contextmanager
@@ -58,13 +68,12 @@ def results_at(name: str, results: Path) -> Iterator[Path]:
     if Path(name).is_dir():
         yield Path(name)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        where = results.absolute()
-        try:
-            archive = _git("-C", str(where.parent), "archive", name, "--", where.name)
-        except UsageError as error:
-            raise UsageError(
-                f"--diff {name}: no such folder, and git has no {results} there ({error})"
-            ) from None
-        _extract(archive, folder)
-        yield Path(folder) / where.name
+    where = results.absolute()
+    try:
+        prefix = _git("-C", str(where.parent), "rev-parse", "--show-prefix")
+        with _files_of(f"{name}:{prefix}{where.name}", where.parent) as folder:
+            yield folder
+    except GitError as error:
+        raise UsageError(
+            f"--diff {name}: no such folder, and git has no {results} there ({error})"
+        ) from None

@@ -250,6 +250,7 @@ def test_results_are_kept_if_asked_for_and_never_in_the_baseline(folder: Path) -
         (("-a", "maml"), 4, "no scores in baseline 'base' for -a maml"),
         (("-s", "glyphs-*"), 4, "no scores in baseline 'base' for -s glyphs-*"),
         (("--margin", "half"), 2, "margin 'half': write"),
+        (("--margin", "5"), 2, "margin '5' is 500 points of accuracy: write 5pp"),
         (("--threads", "-1"), 2, "threads=-1: ask for at least 0"),
     ],
 )

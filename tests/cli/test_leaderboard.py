@@ -236,7 +236,8 @@ def test_what_changed_is_told_from_a_folder_and_from_a_revision(cli, tmp_path) -
     suite = make_suite(episodes=4, query=2)
     store_results(tmp_path / "results", [make_result(suite=suite, correct=[8, 8, 9, 9])])
     git("init", "-q")
-    git("add", "results")
+    (tmp_path / ".gitattributes").write_text("results export-ignore\n")  # it is for archives
+    git("add", "results", ".gitattributes")
     git("commit", "-q", "-m", "before")
     shutil.copytree(tmp_path / "results", tmp_path / "older")
     store_results(tmp_path / "results", [make_result(suite=suite, correct=[9, 9, 9, 9])])
