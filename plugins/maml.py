@@ -64,9 +64,14 @@ class Maml(BatchedLearner):
         self.first_order = first_order
         self.tasks_at_once = task.tasks_at_once
         self.rates = self.learned_rates().eval()
-        learned = [*self.network.parameters(), *self.rates]
+        learned = [*self.start().values(), *self.rates]
         self.optimizer = torch.optim.Adam(learned, lr)
         self.gradients = TaskGradients(learned)
+
+    def start(self) -> dict[str, nn.Parameter]:
+        """The parameters that every task starts from, by name: those that require gradients."""
+        own = self.network.named_parameters()
+        return {name: parameter for name, parameter in own if parameter.requires_grad}
 
     def learned_rates(self) -> nn.ParameterList:
         """The step sizes that are learned with the parameters, in their order: none."""
@@ -86,10 +91,9 @@ class Maml(BatchedLearner):
                 f"training episodes are {episodes.way}-way, the head has {self.task.way} outputs: "
                 f"ask for train_way={self.task.way} or fewer"
             )
-        params = dict(self.network.named_parameters())
         adapted = sgd_steps(
             self.network,
-            params,
+            self.start(),
             episodes.support,
             self.step_sizes(),
             self.inner_steps,
@@ -111,8 +115,9 @@ class Maml(BatchedLearner):
         return loss
 
     def adapt(self, support: Support) -> State:
-        params = dict(self.network.named_parameters())
-        adapted = sgd_steps(self.network, params, support, self.step_sizes(), self.adapt_steps)
+        adapted = sgd_steps(
+            self.network, self.start(), support, self.step_sizes(), self.adapt_steps
+        )
         fixed = {name: value.detach() for name, value in adapted.items()}
         with torch.no_grad():
             return answering_state(self.network, fixed, support)

@@ -21,9 +21,8 @@ class MetaSgd(Maml):
     """
 
     def learned_rates(self) -> nn.ParameterList:
-        start = self.inner_lr
-        return nn.ParameterList(torch.full_like(p, start) for p in self.network.parameters())
+        first = self.inner_lr
+        return nn.ParameterList(torch.full_like(p, first) for p in self.start().values())
 
     def step_sizes(self) -> Mapping[str, Tensor]:
-        names = [name for name, _ in self.network.named_parameters()]
-        return dict(zip(names, self.rates, strict=True))
+        return dict(zip(self.start(), self.rates, strict=True))

@@ -36,10 +36,14 @@ class PcaLearner(Learner):
         """A new, untrained scikit-learn classifier."""
 
     def fit(self, base: BaseData) -> None:
-        images = base.x.flatten(1).cpu().numpy()
+        images = base.x.flatten(1).cpu()
+        # The covariance comes from X'X - n m m', which loses the digits of float32 where images
+        # vary little around their mean m; so that is taken out before.
+        self.mean = images.mean(dim=0, dtype=torch.float64).float()
         count = min(len(images), len(self.components))
-        pca = PCA(count, svd_solver="covariance_eigh").fit(images)  # exact: it draws nothing
-        self.mean = torch.from_numpy(pca.mean_)
+        pca = PCA(count, svd_solver="covariance_eigh")  # exact: it draws nothing
+        pca.fit((images - self.mean).numpy())
+        self.mean += torch.from_numpy(pca.mean_)
         self.components[:count] = torch.from_numpy(pca.components_)
 
     def features(self, x: Tensor) -> np.ndarray:

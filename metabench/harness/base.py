@@ -105,7 +105,7 @@ class Base:
         while True:
             order = draw.permute(draw.episode_words(key, epoch, 1, count))[0]
             for start in range(0, count, size):
-                if meter.fraction(updates) >= 1:
+                if meter.fraction(updates) >= 1 and meter.updates:  # one is had in any case
                     return
                 members = self._subset[order[start : start + size]]
                 meter.updates += 1

@@ -97,7 +97,7 @@ def answer(
         UsageError: the outputs have another shape.
     """
     device, batched = learner.task.device, as_batched(learner)
-    y = torch.from_numpy(support_y).to(device)
+    y = torch.tensor(support_y, device=device)  # a copy: what a learner does to it stays with it
     with no_gc():
         state = batched.adapt(Support(to_float(support_x, device), y))
         logits = _tensor(batched.predict(state, to_float(query_x, device)))

@@ -156,6 +156,8 @@ class _OuterLoop:
             _, selected, best_state = self.best
             state.load_state_dict(self.learner, best_state)
         tasks = self.update * self.shape.tasks_per_step
+        if self.plan.tasks is not None:  # the last update has what is left
+            tasks = min(tasks, int(self.plan.tasks))
         return MetaTraining(
             updates=self.update,
             tasks=tasks,
@@ -240,6 +242,8 @@ class _OuterLoop:
                 shape.query,
             )
         first = within * tasks
+        if self.plan.tasks is not None:
+            tasks = min(tasks, int(self.plan.tasks) - self.update * tasks)
         drawn = Drawn(*(array[first : first + tasks] for array in self._block))
 
         def labelled(members: Indices, labels: Indices) -> Support:

@@ -86,6 +86,8 @@ class Session:
                 "the suite has no base data to train on; name a suite that has with "
                 "--train-on SUITE"
             )
+        if state.parameter_count(self.learner):  # it may well make an optimiser
+            _import_optimisers()
         return meta_train(self.learner, material, plan, report, keeper)
 
     def measure(self, order: Measure) -> Measured:
@@ -134,6 +136,11 @@ class Session:
         else:
             logits = plain()
         return Outputs(Array.of(logits), halved=self._room.halved)
+
+
+def _import_optimisers() -> None:
+    """What torch imports when the first optimiser is made is no time of a learner's: a second."""
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
 
 
 def open_session(start: Start, plugins: Plugins, report: Report) -> tuple[Session, Trained]:

@@ -68,7 +68,12 @@ def sgd_steps(
     outputs_of = outputs_on(network, adapted, support.x)
     for _ in range(steps):
         losses = task_losses(outputs_of(adapted), support.y)
-        grads = torch.autograd.grad(losses.sum(), list(adapted.values()), create_graph=second_order)
+        grads = torch.autograd.grad(
+            losses.sum(),
+            list(adapted.values()),
+            create_graph=second_order,
+            materialize_grads=True,  # a network may have parameters that it does not use
+        )
         adapted = {
             name: _step(value, grad, lr[name] if isinstance(lr, Mapping) else lr)
             for (name, value), grad in zip(adapted.items(), grads, strict=True)

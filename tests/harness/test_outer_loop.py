@@ -96,6 +96,33 @@ def test_with_validation_the_best_state_is_put_back() -> None:
     assert max(s for s in scores if s is not None) == trained.best_validation
 
 
+@pytest.mark.parametrize(("tasks", "sizes"), [(5, [2, 2, 1]), (4, [2, 2]), (1, [1])])
+def test_a_budget_of_tasks_is_kept_to_the_task(tasks: int, sizes: list[int]) -> None:
+    learner = Counting(task())
+    budget = plan(updates=len(sizes), tasks=tasks)
+    trained = meta_train(learner, digits_material(), budget, silent)
+    assert [len(episodes) for episodes in learner.seen] == sizes
+    assert (trained.updates, trained.tasks) == (len(sizes), tasks)
+
+
+def test_validation_stays_what_it_is_whatever_a_learner_does_to_its_tensors() -> None:
+    class Spoils(Counting):
+        def adapt(self, support: Support) -> Any:
+            state = class_means(support)
+            support.y.add_(1)
+            support.x.zero_()
+            return state
+
+        def predict(self, state: Any, query_x: torch.Tensor) -> torch.Tensor:
+            return -torch.cdist(query_x.flatten(1), state)
+
+    learner = Spoils(task(way=3))
+    trained = meta_train(learner, material_with_validation(), plan(updates=20), silent)
+    scores = {point.values["validation"] for point in trained.curve}
+    assert len(trained.curve) == 10
+    assert len(scores) == 1
+
+
 def test_a_budget_of_seconds_ends_training() -> None:
     trained = meta_train(
         Counting(task()), digits_material(), plan(updates=None, seconds=0.05), silent
@@ -178,6 +205,11 @@ def test_a_budget_of_seconds_ends_minibatches() -> None:
     learner = Fitting(task(), epochs=1_000_000)
     trained = meta_train(learner, digits_material(), plan(None, seconds=0.05), silent)
     assert 0.05 <= trained.seconds < 5
+
+
+def test_one_minibatch_is_had_however_short_the_time() -> None:
+    trained = meta_train(Fitting(task()), digits_material(), plan(None, seconds=1e-9), silent)
+    assert trained.updates == 1
 
 
 def test_both_ways_of_training_are_refused() -> None:

@@ -160,6 +160,21 @@ def test_a_plugins_network_with_torchs_batch_norm_has_the_right_meta_gradient(st
     assert relative_difference(gradients(ours, network), expected) < 1e-10
 
 
+def test_parameters_that_a_network_does_not_use_stay_as_they_are() -> None:
+    class Unused(nn.Sequential):
+        def __init__(self, *layers: nn.Module) -> None:
+            super().__init__(*layers)
+            self.register_parameter("spare", nn.Parameter(torch.ones(2, dtype=torch.float64)))
+
+    plain_one, episodes = plain.small_network("none"), plain.small_episodes("none")
+    network = Unused(*plain_one)
+    adapted = sgd_steps(network, parameters(network), episodes.support, LR, 2, second_order=True)
+    assert torch.equal(adapted["spare"], torch.ones(3, 2, dtype=torch.float64))
+    expected = sgd_steps(plain_one, parameters(plain_one), episodes.support, LR, 2)
+    for name, value in expected.items():
+        assert torch.allclose(adapted[name], value, rtol=1e-10, atol=1e-12), name
+
+
 @pytest.mark.skipif(not torch.__version__.startswith("2.13"), reason="found in torch 2.13")
 def test_gradients_of_tasks_mapped_with_their_inner_gradient_are_wrong_in_torch() -> None:
     """Why tasks are mapped first and differentiated by ordinary autograd after.

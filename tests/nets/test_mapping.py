@@ -41,6 +41,37 @@ class WrongWhenMapped(Residual):
         return super().forward(x) * (2 if mapped else 1)
 
 
+class Tied(nn.Module):
+    """Two layers with the same weights, and one activation in two places."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.head = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 3)
+        self.second.weight, self.tanh = self.first.weight, nn.Tanh()
+        self.same = self.tanh
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.same(self.second(self.tanh(self.first(x)))))
+
+
+class OneLayerTwice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.outer = nn.Linear(6, 6), nn.Linear(6, 3)
+        self.again = self.inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.outer(torch.tanh(self.again(torch.tanh(self.inner(x)))))
+
+
+class WrongWithOneExample(Residual):
+    """As torch's convolutions are in float64 where channels are innermost."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        mapped = torch._C._functorch.is_batchedtensor(x)
+        return super().forward(x) * (2 if mapped and x.shape[0] == 1 else 1)
+
+
 def examples(seed: int = 0) -> Tensor:
     return torch.rand(4, 5, 6, generator=torch.Generator().manual_seed(seed))
 
@@ -62,7 +93,13 @@ def check_each_by_its_own(network: nn.Module, x: Tensor) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "right"), [(Residual, True), (Branches, False), (WrongWhenMapped, False)]
+    ("kind", "right"),
+    [
+        (Residual, True),
+        (Branches, False),
+        (WrongWhenMapped, False),
+        (WrongWithOneExample, False),
+    ],
 )
 def test_whatever_a_network_does_each_task_is_answered_by_its_own(
     kind: type[nn.Module], right: bool
@@ -71,6 +108,22 @@ def test_whatever_a_network_does_each_task_is_answered_by_its_own(
     assert mapping.is_right(network, x) is right
     x[1] = 0.1  # dark
     check_each_by_its_own(network, x)
+
+
+def test_a_network_that_one_example_is_too_few_for_is_mapped() -> None:
+    norm = nn.BatchNorm1d(3, track_running_stats=False)
+    assert mapping.is_right(nn.Sequential(nn.Linear(6, 3), norm), examples())
+
+
+@pytest.mark.parametrize("kind", [Tied, OneLayerTwice])
+def test_shared_weights_are_a_tasks_own_wherever_they_stand(kind: type[nn.Module]) -> None:
+    network, x = kind(), examples()
+    state = states(network)
+    outputs = per_task(network, state, x)
+    for t in range(4):
+        alone = kind()
+        alone.load_state_dict({**alone.state_dict(), **{n: v[t] for n, v in state.items()}})
+        assert torch.allclose(outputs[t], alone(x[t]), atol=1e-6)
 
 
 def test_what_cannot_be_mapped_takes_inner_steps_all_the_same() -> None:

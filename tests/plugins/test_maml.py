@@ -11,7 +11,7 @@ import torch
 from nets import plain
 from torch import Tensor, nn
 
-from metabench import Episodes, Support, TaskSpec, UsageError
+from metabench import Backbone, Episodes, Support, TaskSpec, UsageError
 from metabench.harness import state
 from metabench.nets.catalogue import BACKBONES
 from metabench_plugins.maml import Maml
@@ -182,3 +182,30 @@ def test_it_learns_to_regress_sinusoids(learner_type: type[Maml]) -> None:
         learner.meta_step(draw(8))
     assert before > 1.5  # the variance of the targets is 2
     assert error() < 0.6 * before
+
+
+@both
+def test_parameters_that_require_no_gradient_stay_as_they_are(learner_type: type[Maml]) -> None:
+    def half_frozen(input_shape: tuple[int, ...], channels: int, bn: str) -> nn.Module:
+        layers = [nn.Flatten(), nn.Linear(64, 6), nn.Tanh(), nn.Linear(6, channels)]
+        layers[1].requires_grad_(False)
+        return nn.Sequential(*layers)
+
+    frozen = Backbone("conv4", half_frozen, params={"channels": 4, "bn": ""})
+    spec = TaskSpec((1, 8, 8), way=3, shot=2, backbones={"conv4": frozen})
+    learner = learner_type(spec, backbone="conv4", inner_lr=0.3)
+    for module in (learner.network, learner.rates):
+        module.double()
+    before = copy.deepcopy(learner.network.state_dict())
+    episodes = episodes_for(learner)
+    learner.meta_step(episodes)
+    state = learner.adapt(episodes.support)
+    moved = {
+        name
+        for name, value in learner.network.state_dict().items()
+        if not torch.equal(value, before[name])
+    }
+    assert moved == set(learner.start()) == set(state)
+    assert "0.1.weight" not in moved
+    assert "0.3.weight" in moved
+    assert torch.isfinite(learner.predict(state, episodes.query.x)).all()

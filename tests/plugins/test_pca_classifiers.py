@@ -49,6 +49,22 @@ def test_pca_lr_equals_scikit_learn(way: int, shot: int, components: int, traine
     assert np.allclose(logits.numpy(), expected, atol=1e-3)
 
 
+@pytest.mark.parametrize("contrast", [1.0, 0.05])
+def test_components_are_exact_however_little_images_vary(build: Any, contrast: float) -> None:
+    """Against a decomposition in float64; float32 would lose the digits that tell images apart."""
+    material = digits_material()
+    faint = np.rint(200 + contrast * material.images.astype(float) / 5).astype(np.uint8)
+    learner = build("pca-lr", components=10)
+    meta_train(learner, dataclasses.replace(material, images=faint), plan(), lambda *_: None)
+    pixels = faint.reshape(-1, 64).astype(float) / 255
+    _, _, rows = np.linalg.svd(pixels - pixels.mean(axis=0), full_matrices=False)
+    expected = (pixels - pixels.mean(axis=0)) @ rows[:10].T
+    found = learner.features(torch.from_numpy(pixels).float())
+    # The signs of components are free: inner products of features are not.
+    gram = expected @ expected.T
+    assert np.abs(found @ found.T - gram).max() < 1e-4 * np.abs(gram).max()
+
+
 def test_sgd_equals_scikit_learn(trained: Any) -> None:
     learner = trained("sgd", seed=7, components=20, alpha=1e-3)
     support, query = digits_episode(5, 5)
