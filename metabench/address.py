@@ -44,9 +44,19 @@ def parse(text: str) -> Address:
 
 
 def expand(text: str) -> Iterator[str]:
-    """Yield every address of a sweep: `maml[lr=1|2]` gives `maml[lr=1]` and `maml[lr=2]`."""
+    """Yield every address of a sweep: `maml[lr=1|2]` gives `maml[lr=1]` and `maml[lr=2]`.
+
+    Raises:
+        UsageError: it cannot be read, or a sweep stands inside a value.
+    """
     address = parse(text)
     choices = [_split(value, "|", text) for value in address.params.values()]
+    for key, given in zip(address.params, choices, strict=True):
+        if any("|" in value for value in given):
+            raise UsageError(
+                f"cannot read '{text}': sweeps do not nest, write the whole value each time, "
+                f"{key}=A[x=1]|A[x=2]"
+            )
     for values in itertools.product(*choices):
         yield write(address.name, dict(zip(address.params, values, strict=True)))
 

@@ -1,4 +1,4 @@
-"""The doors that plugins come through, and how the code behind each is imported.
+"""The doors that plugins come through.
 
 Order: entry points of the group "metabench", the files of each plugin folder, modules,
 files. A plugin is called by its entry point, its module, or its file (`my_algo.py`).
@@ -6,14 +6,12 @@ files. A plugin is called by its entry point, its module, or its file (`my_algo.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
 import os
 import re
 import shlex
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +20,7 @@ from typing import Any
 
 from metabench.errors import UsageError
 from metabench.hookspecs import PROJECT
+from metabench.imports import import_file
 
 RESTRICT = "METABENCH_PLUGINS"
 _BLOCK = "no:"
@@ -157,31 +156,7 @@ def _module(name: str) -> Candidate:
 
 
 def _file(file: Path) -> Candidate:
-    return Candidate(file.name, lambda: _import_file(file), origin=str(file.resolve()))
-
-
-def _import_file(file: Path) -> ModuleType:
-    """Import a file under a name made from its path, the same in every process.
-
-    It stays in `sys.modules`, so that pickling and `inspect` find it, and its folder goes
-    to the end of `sys.path`, so that it can import helpers that lie beside it.
-    """
-    file = file.resolve()
-    digest = hashlib.sha256(str(file).encode()).hexdigest()[:8]
-    name = f"metabench_file_{re.sub(r'[^a-zA-Z0-9_]', '_', file.stem)}_{digest}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    if str(file.parent) not in sys.path:
-        sys.path.append(str(file.parent))
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
+    return Candidate(file.name, lambda: import_file(file), origin=str(file.resolve()))
 
 
 def _is_file(text: str) -> bool:

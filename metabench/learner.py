@@ -180,6 +180,12 @@ class TrainingEpisodes:
     query: int | None = None
     tasks_per_step: int = 1
 
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            given = value is not None or name == "tasks_per_step"
+            if given and (type(value) is not int or value < 1):
+                raise UsageError(f"training episodes with {name}={value!r}: write 1 or more")
+
 
 class Learner(ABC):
     """One task at a time: `adapt` to a support set, `predict` its queries.
@@ -222,6 +228,8 @@ class BatchedLearner(Learner):
 
 DEFAULT_BUDGETS: Mapping[str, int] = {"smoke": 50, "standard": 1000, "paper": 10000}
 PRESETS = tuple(DEFAULT_BUDGETS)
+# What users may write behind every algorithm, or what a result's path says beside its parameters.
+RESERVED = ("train_way", "train_shot", "train_query", "tasks_per_step", "train_on")
 
 
 @dataclass(frozen=True)
@@ -273,18 +281,32 @@ class Algorithm:
             raise UsageError(
                 f"algorithm name '{self.name}': write lower-case words joined by hyphens"
             )
-        object.__setattr__(self, "tasks", frozenset(self.tasks))
-        object.__setattr__(self, "tags", frozenset(self.tags))
+        what = f"algorithm {self.name}"
+        for name in ("tasks", "tags"):
+            words = getattr(self, name)
+            if isinstance(words, str):  # a set of its letters
+                raise UsageError(f"{what}: {name}={words!r}, write {name}={{{words!r}}}")
+            object.__setattr__(self, name, frozenset(words))
+        _check_params(what, self.params)
+        for parameter in self.params:
+            if parameter in RESERVED:
+                raise UsageError(f"{what}: parameter '{parameter}' is the harness's, rename it")
+        for defaults in (self.training, self.regression.training):
+            if not isinstance(defaults, TrainingEpisodes | None):
+                raise UsageError(
+                    f"{what}: training={defaults!r}, write metabench.TrainingEpisodes(...)"
+                )
+        _check_params(f"{what}, for regression", self.regression.params)
         for parameter in self.regression.params:
             if parameter not in self.params:
                 raise unknown(f"regression parameter of {self.name}", parameter, self.params)
         for preset, updates in [*self.budgets.items(), *self.regression.budgets.items()]:
             if preset not in DEFAULT_BUDGETS:
                 raise unknown(f"budget of algorithm {self.name}", preset, DEFAULT_BUDGETS)
-            if updates < 1:
-                raise UsageError(f"algorithm {self.name}: budget {preset}={updates}, at least 1")
+            if type(updates) is not int or updates < 1:
+                raise UsageError(f"{what}: budget {preset}={updates!r}, write 1 or more updates")
         if not self.tasks:
-            raise UsageError(f"algorithm {self.name}: tasks is empty, name what it does")
+            raise UsageError(f"{what}: tasks is empty, name what it does")
         for kind in self.tasks:
             if kind not in KINDS:
                 raise unknown(f"task kind of algorithm {self.name}", kind, KINDS)
@@ -318,6 +340,21 @@ class Backbone:
     build: str | Callable[..., nn.Module]
     params: Mapping[str, Value] = field(default_factory=dict)
     reference: str = ""
+
+    def __post_init__(self) -> None:
+        _check_params(f"backbone {self.name}", self.params)
+
+
+def _check_params(what: str, params: Mapping[str, Value]) -> None:
+    """Refuse defaults that no address can be read as, and no result file can hold."""
+    if not isinstance(params, Mapping):
+        raise UsageError(f"{what}: params={params!r}, write a dict of names and defaults")
+    for name, value in params.items():
+        if type(value) not in (bool, int, float, str):
+            raise UsageError(
+                f"{what}: parameter '{name}' has the default {value!r} "
+                f"({type(value).__name__}), write a bool, int, float or str"
+            )
 
 
 def load(target: str | Callable[..., Any]) -> Callable[..., Any]:

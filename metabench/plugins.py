@@ -18,6 +18,7 @@ import pluggy
 from metabench import hookspecs
 from metabench.doors import RESTRICT, Candidate, Doors, candidates, origin_of
 from metabench.errors import UsageError, unknown
+from metabench.imports import unchanged
 from metabench.learner import Algorithm, Backbone
 
 if TYPE_CHECKING:
@@ -153,7 +154,12 @@ class Plugins:
     def _register(self, row: PluginRow, candidate: Candidate) -> None:
         plugin = None
         try:
-            plugin = candidate.load()
+            with unchanged() as changed:
+                plugin = candidate.load()
+            for what in changed:
+                self.warnings.append(
+                    f"plugin '{row.name}' changes {what} when it is imported (put back)"
+                )
             self._manager.register(plugin, name=row.name)
             self._registered[row.name] = row
         except (Exception, SystemExit) as error:  # a script may well call sys.exit

@@ -9,12 +9,11 @@ import importlib.util
 import inspect
 import json
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from metabench import address
 from metabench.address import Value
 from metabench.errors import UsageError
 from metabench.learner import Algorithm, Backbone, Kind
@@ -49,11 +48,22 @@ def cell_code(
         UsageError: the algorithm, or the backbone it is to be built on, does not exist.
     """
     provided = plugins.algorithm(name)
-    text, backbone = params.get("backbone"), None
-    if isinstance(text, str):
-        found = plugins.backbone(address.parse(text).name)
-        backbone = (found.spec, found.origin)
-    return source_digest(provided.spec.on(kind), provided.origin, backbone)
+    asked = params.get("backbone")
+    if isinstance(asked, str):
+        plugins.backbone(_named_by(asked))
+    named = {_named_by(value) for value in params.values() if isinstance(value, str)}
+    own = b"".join(content for _, content in _plugin(provided.spec.build, provided.origin))
+    backbones = [
+        found
+        for name, found in plugins.backbones.items()
+        # A learner may also ask its task for one by a name of its own.
+        if name in named or (found.origin is not None and name.encode() in own)
+    ]
+    return source_digest(
+        provided.spec.on(kind),
+        provided.origin,
+        [(found.spec, found.origin) for found in backbones],
+    )
 
 
 def stale(plugins: Plugins, results: Iterable[Result]) -> list[bool]:
@@ -75,7 +85,7 @@ def stale(plugins: Plugins, results: Iterable[Result]) -> list[bool]:
 def source_digest(
     algorithm: Algorithm,
     origin: Path | None = None,
-    backbone: tuple[Backbone, Path | None] | None = None,
+    backbones: Sequence[tuple[Backbone, Path | None]] = (),
 ) -> str:
     """SHA-256 hex digest of everything that decides what a cell of an algorithm computes.
 
@@ -88,7 +98,7 @@ def source_digest(
     Args:
         algorithm: the catalogue entry.
         origin: the plugin's file; used where the file of `build` cannot be told.
-        backbone: the backbone it is built on, and the file of its plugin.
+        backbones: those that it is built on, and the files of their plugins.
     """
     declared: dict[str, Any] = {
         "params": dict(algorithm.params),
@@ -97,14 +107,18 @@ def source_digest(
     }
     digest = hashlib.sha256(json.dumps(declared, sort_keys=True, default=str).encode())
     sources = [*_plugin(algorithm.build, origin), *_core()]
-    if backbone is not None:
-        spec, file = backbone
+    for spec, file in backbones:
         digest.update(json.dumps(dict(spec.params), sort_keys=True, default=str).encode())
         sources += _plugin(spec.build, file)
     for name, content in sources:
         content = content.replace(b"\r\n", b"\n")  # as checked out on another system
         digest.update(f"\0{name}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()
+
+
+def _named_by(text: str) -> str:
+    """The name at the beginning of an address, or of any other text."""
+    return text.partition("[")[0].strip()
 
 
 def _named(value: object) -> str:

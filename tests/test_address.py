@@ -60,13 +60,6 @@ def test_a_name_without_a_sweep_expands_to_itself():
     assert list(expand("maml")) == ["maml"]
 
 
-def test_bars_inside_brackets_belong_to_the_inner_address():
-    assert list(expand("p[backbone=conv4[pool=true|false],lr=1|2]")) == [
-        "p[backbone=conv4[pool=true|false],lr=1]",
-        "p[backbone=conv4[pool=true|false],lr=2]",
-    ]
-
-
 def test_write_is_the_inverse_of_parse():
     text = "protonet[backbone=conv4[pool=false],lr=0.1]"
     assert write(*parse(text)) == text
@@ -117,3 +110,13 @@ def test_wrong_parameters_are_usage_errors(given, complaint):
 )
 def test_an_address_means_what_it_resolves_to(text: str, expected: bool) -> None:
     assert means(text, "maml", {"lr": 0.2, "steps": 1}, {"lr": 0.2}) is expected
+
+
+def test_a_sweep_inside_a_value_is_refused():
+    with pytest.raises(UsageError, match=r"sweeps do not nest.*backbone=A\[x=1\]\|A\[x=2\]"):
+        list(expand("maml[backbone=conv4[bn=support|none]]"))
+    whole = "maml[backbone=conv4[bn=support]|conv4[bn=none]]"
+    assert list(expand(whole)) == [
+        "maml[backbone=conv4[bn=support]]",
+        "maml[backbone=conv4[bn=none]]",
+    ]

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 
@@ -189,3 +190,43 @@ def test_wrong_names_in_what_differs_are_usage_errors():
         Algorithm("a", build=Constant, params={"lr": 0.1}, regression=Defaults(params={"l": 1.0}))
     with pytest.raises(UsageError, match=r"budget of algorithm a 'smok'.*did you mean 'smoke'"):
         Algorithm("a", build=Constant, regression=Defaults(budgets={"smok": 1}))
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ({"params": {"k": None}}, r"parameter 'k' has the default None \(NoneType\), write a bool"),
+        ({"params": {"k": (64, 64)}}, r"'k' has the default \(64, 64\) \(tuple\), write a bool"),
+        ({"params": {"k": np.float64(0.1)}}, r"default .*\(float64\), write a bool, int, float"),
+        ({"params": ["k"]}, r"params=\['k'\], write a dict"),
+        ({"params": {"train_way": 5}}, "parameter 'train_way' is the harness's, rename it"),
+        ({"regression": Defaults(params={"lr": None}), "params": {"lr": 0.1}}, "for regression"),
+        ({"tags": "transductive"}, r"tags='transductive', write tags=\{'transductive'\}"),
+        ({"tasks": "regression"}, r"tasks='regression', write tasks=\{'regression'\}"),
+        ({"budgets": {"smoke": 20.5}}, "budget smoke=20.5, write 1 or more updates"),
+        ({"budgets": {"smoke": 0}}, "budget smoke=0, write 1 or more"),
+        ({"training": {"way": 5}}, r"training=\{'way': 5\}, write metabench.TrainingEpisodes"),
+    ],
+)
+def test_declarations_that_no_run_could_keep_are_usage_errors(given, complaint):
+    with pytest.raises(UsageError, match=complaint):
+        Algorithm("a", build=Constant, **given)
+
+
+def test_a_backbone_has_parameters_of_the_same_types():
+    with pytest.raises(UsageError, match=r"backbone b: parameter 'sizes' has the default \[8\]"):
+        Backbone("b", build=Constant, params={"sizes": [8]})
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ({"way": 0}, "way=0: write 1 or more"),
+        ({"shot": -1}, "shot=-1"),
+        ({"query": 2.0}, r"query=2\.0"),
+        ({"tasks_per_step": None}, "tasks_per_step=None"),
+    ],
+)
+def test_training_episodes_have_at_least_one_of_everything(given, complaint):
+    with pytest.raises(UsageError, match=complaint):
+        TrainingEpisodes(**given)

@@ -13,7 +13,7 @@ import pytest
 from metabench import Algorithm, Backbone, TrainingEpisodes, source
 from metabench.doors import Doors
 from metabench.plugins import load_plugins
-from metabench.source import APART, PACKAGE, source_digest
+from metabench.source import APART, PACKAGE, cell_code, source_digest
 
 PLUGIN = """
     import metabench, torch, nearby
@@ -241,7 +241,7 @@ def test_what_a_partial_backbone_is_given_counts():
 
     def digest_of(width):
         backbone = Backbone("mine", functools.partial(build, width=width))
-        return source_digest(Algorithm("a", build="x:y"), None, (backbone, None))
+        return source_digest(Algorithm("a", build="x:y"), None, [(backbone, None)])
 
     assert digest_of(8) != digest_of(2)
     assert digest_of(8) == digest_of(8)
@@ -302,6 +302,38 @@ def test_another_backbone_is_other_code(tmp_path: Path) -> None:
     digests = []
     for width in (8, 2):
         file.write_text(f"WIDTH = {width}\n")
-        digests.append(source_digest(algorithm, None, (Backbone("mine", "body:build"), file)))
+        digests.append(source_digest(algorithm, None, [(Backbone("mine", "body:build"), file)]))
     assert digests[0] != digests[1]
     assert source_digest(algorithm) not in digests
+
+
+@pytest.mark.parametrize("learner", ["", "NAME = 'a-body'\n"])
+def test_a_backbone_counts_whatever_names_it(tmp_path: Path, learner: str) -> None:
+    """A parameter of any name, or the learner itself."""
+    (tmp_path / "body.py").write_text(BODY.format(width=8))
+    (tmp_path / "mine.py").write_text(learner + MINE.format(given="" if learner else "a-body"))
+    doors = Doors(plugins=(str(tmp_path / "body.py"), str(tmp_path / "mine.py")), restrict=())
+    digests = []
+    for width in (8, 2):
+        (tmp_path / "body.py").write_text(BODY.format(width=width))
+        plugins = load_plugins(doors)
+        spec = plugins.algorithm("mine").spec
+        digests.append(cell_code(plugins, "mine", spec.params))
+    assert digests[0] != digests[1]
+
+
+BODY = """
+import metabench
+WIDTH = {width}
+
+@metabench.hookimpl
+def metabench_backbones():
+    yield metabench.Backbone("a-body", build="x:y")
+"""
+MINE = """
+import metabench
+
+@metabench.hookimpl
+def metabench_algorithms():
+    yield metabench.Algorithm("mine", build="x:y", params={{"encoder": "{given}"}})
+"""
