@@ -13,6 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+_OURS = __name__.partition(".")[0]
+
 
 def import_file(file: Path) -> ModuleType:
     """Import a file under a name made from its path, the same in every process.
@@ -76,9 +78,9 @@ def _helpers_of(folder: Path) -> Iterator[None]:
 
 
 def _is_of_another_folder(module: ModuleType, folder: Path) -> bool:
-    """Whether it is a file from elsewhere; what comes with Python cannot be replaced."""
-    file = getattr(module, "__file__", None)
-    if not file or module.__name__.partition(".")[0] in sys.stdlib_module_names:
+    """Whether it is a file from elsewhere; metabench and what comes with Python have one only."""
+    file, top = getattr(module, "__file__", None), module.__name__.partition(".")[0]
+    if not file or top in (_OURS, *sys.stdlib_module_names):
         return False
     return not Path(file).resolve().is_relative_to(folder)
 

@@ -179,6 +179,11 @@ class TestEvaluate:
                 {},
                 "build gave 'no learner', which is not a metabench.Learner",
             ),
+            (
+                type("Bare", (NearestCentroid,), {"__init__": lambda self, task: None}),
+                {},
+                r"Bare has no task: call super\(\).__init__\(task\)",
+            ),
         ],
     )
     def test_a_mistake_is_told_in_one_line(self, learner, options, error: str) -> None:

@@ -69,6 +69,14 @@ def test_a_helper_that_is_not_imported_is_in_nobodys_way(folder: Path) -> None:
     assert (algorithms, warnings) == ("['one-one', 'two-x']", "[]")
 
 
+def test_a_copy_of_metabench_beside_a_plugin_is_not_taken_for_it(folder: Path) -> None:
+    """As where a plugin lies in a checkout and another metabench is installed."""
+    (folder / "one" / "metabench").mkdir()
+    (folder / "one" / "metabench" / "__init__.py").write_text("raise RuntimeError('the copy')")
+    algorithms, warnings, _ = loaded(folder, "one/a.py")
+    assert (algorithms, warnings) == ("['one-one']", "[]")
+
+
 @pytest.mark.parametrize(
     ("line", "what", "after", "shown"),
     [

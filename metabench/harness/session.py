@@ -65,6 +65,8 @@ class Session:
         learner = build()
         if not isinstance(learner, Learner):
             raise UsageError(f"build gave {learner!r}, which is not a metabench.Learner")
+        if not hasattr(learner, "task"):
+            raise UsageError(f"{type(learner).__name__} has no task: call super().__init__(task)")
         return cls(learner)
 
     def train(
