@@ -6,6 +6,7 @@ is meta-trained and adapts). Nothing here imports torch, so that catalogues stay
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import re
 from abc import ABC, abstractmethod
@@ -152,8 +153,9 @@ class TaskSpec:
         spec = self.backbones[name]
         params = address.resolve(name, given, spec.params)
         with torch.random.fork_rng(devices=[]):
-            # torch.manual_seed would reseed accelerators too, which fork_rng then leaves so.
-            torch.default_generator.manual_seed(self.seed)
+            # torch.manual_seed would reseed accelerators too, which fork_rng then leaves so. What a
+            # learner draws from `generator`, a head say, must not be the same numbers again.
+            torch.default_generator.manual_seed(_seed_of("backbone", self.seed))
             module: nn.Module = load(spec.build)(self.input_shape, **params)
         return module.to(self.device)
 
@@ -162,6 +164,11 @@ class TaskSpec:
         import torch
 
         return torch.Generator().manual_seed(self.seed)
+
+
+def _seed_of(stream: str, seed: int) -> int:
+    digest = hashlib.sha256(f"{stream}/{seed}".encode()).digest()
+    return int.from_bytes(digest[:4], "little")
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from metabench import (
 )
 from metabench.errors import UsageError
 from metabench.learner import DEFAULT_BUDGETS, load
+from metabench.nets.heads import linear_head
 
 
 class Constant(Learner):
@@ -230,3 +231,10 @@ def test_a_backbone_has_parameters_of_the_same_types():
 def test_training_episodes_have_at_least_one_of_everything(given, complaint):
     with pytest.raises(UsageError, match=complaint):
         TrainingEpisodes(**given)
+
+
+def test_a_head_does_not_start_from_the_numbers_that_the_backbone_starts_from():
+    task = dataclasses.replace(TASK, input_shape=(1, 20, 20))
+    body, head = task.backbone("linear")[1], linear_head(400, 4, task.generator())
+    both = torch.stack([body.weight.detach().flatten(), head.weight.detach().flatten()])
+    assert abs(torch.corrcoef(both)[0, 1]) < 0.1  # of 1,600 independent numbers
