@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from metabench.harness.deviations import deviations, flipped
@@ -15,7 +19,7 @@ _FLIPS = 0.01  # share of queries that get another class, where their outputs mo
 
 def difference(one: Tensor, other: Tensor) -> str:
     """How far outputs [..., Q, way] differ, in words; "" if only by rounding."""
-    a, b = one.numpy(), other.numpy()
+    a, b = _numbers(one), _numbers(other)
     moved = deviations(a, b, a)
     if one.shape[-1] == 1:  # values have no class to change: all but a few must agree
         largest = float(np.quantile(moved, _MOST))
@@ -27,3 +31,10 @@ def difference(one: Tensor, other: Tensor) -> str:
         f"outputs move by {median:.2g} of their spread (median), {share:.0%} of the queries get "
         "another class"
     )
+
+
+def _numbers(outputs: Tensor) -> npt.NDArray[Any]:
+    """Outputs of any precision as an array; NumPy has no bfloat16."""
+    kept = outputs if outputs.dtype == torch.float64 else outputs.float()
+    array: npt.NDArray[Any] = kept.numpy()
+    return array

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import torch
 from sentinels import nonconforming
 from torch import Tensor
 
-from metabench import Algorithm, Learner, Support
+from metabench import Algorithm, Learner, Support, TaskSpec
 from metabench.conformance.battery import CHECKS, run_battery, run_check
 from metabench.conformance.names import NAMES, Outcome
 from metabench.conformance.subject import Subject
@@ -91,6 +92,43 @@ def test_regression_that_learns_nothing_from_its_support_set_is_found() -> None:
         "support-matters",
         "with the support set of another task its errors are no larger",
     )
+
+
+def test_rounding_in_one_comparison_does_not_spare_the_others() -> None:
+    found = run_check("repeatable", subject(sentinel(nonconforming.Drifts)))
+    assert found.status == "failed", found
+    assert found.message.startswith("answers differ after a task with NaN in it: ")
+
+
+def test_rounding_does_not_hide_that_seeds_matter() -> None:
+    class Rounds(nonconforming.Honest):
+        def __init__(self, task: TaskSpec) -> None:
+            super().__init__(task)
+            self.factor = 1 + task.seed + 1e-6 * random.SystemRandom().random()
+
+        def predict(self, state: Tensor, query_x: Tensor) -> Tensor:
+            return self.factor * super().predict(state, query_x)
+
+    found = run_check("deterministic", subject(sentinel(Rounds, deterministic=True)))
+    assert found.message.startswith("another seed gives other answers")
+
+
+def test_rounding_alone_is_noted() -> None:
+    class Rounds(nonconforming.Drifts):
+        def adapt(self, support: Support) -> Tensor:
+            return super().adapt(Support(support.x.nan_to_num(), support.y))
+
+    found = run_check("repeatable", subject(sentinel(Rounds)))
+    assert (found.status, found.message) == (
+        "noted",
+        "answers depend on the order of tasks, by rounding only",
+    )
+
+
+@pytest.mark.parametrize("check", ["repeatable", "query-order", "one-query", "relabelling"])
+def test_outputs_of_half_precision_can_be_compared(check: str) -> None:
+    found = run_check(check, subject(sentinel(nonconforming.HalfPrecision)))
+    assert found.status == "passed", found
 
 
 def test_the_names_are_those_of_the_checks() -> None:

@@ -33,6 +33,11 @@ class HonestBatched(BatchedLearner):
         return -torch.cdist(query_x.flatten(2), state)
 
 
+class HalfPrecision(Honest):
+    def predict(self, state, query_x):
+        return super().predict(state, query_x).bfloat16()
+
+
 class Trained(Honest):
     """Scales pixels by weights that are trained."""
 
@@ -193,6 +198,21 @@ class CannotForgetNaN(Honest):
 
     def predict(self, state, query_x):
         return super().predict(state, query_x) + self.shift
+
+
+class Drifts(Honest):
+    """A running mean that moves answers by rounding only, until NaN spoils it for good."""
+
+    def __init__(self, task):
+        super().__init__(task)
+        self.mean = torch.zeros(task.input_shape)
+
+    def adapt(self, support):
+        self.mean = self.mean * (1 - 1e-5) + 1e-5 * support.x.mean(0)
+        return class_means(Support(support.x - self.mean, support.y))
+
+    def predict(self, state, query_x):
+        return super().predict(state, query_x - self.mean)
 
 
 class CountsQueries(Honest):
@@ -424,6 +444,7 @@ CULPRITS = {
     SaysItIsDeterministic: "deterministic",
     Remembers: "repeatable",
     CannotForgetNaN: "repeatable",
+    Drifts: "repeatable",
     KeepsTheFirst: "repeatable",
     CountsQueries: "query-order",
     NormalisesByBatch: "one-query",
