@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import click
@@ -31,21 +32,10 @@ def check(name: str, time_limit: float, as_json: bool, common: Common) -> int:
     It runs in a process of its own, on the CPU. Exit code 1: a check failed; each failure says
     what is wrong, where, and what to do.
     """
-    from metabench.conformance.child import Checked, check_apart
+    from metabench.conformance.child import check_apart
 
-    done: list[tuple[Checked, list[Outcome]]] = []
-    for found in check_apart(name, common.doors, time_limit):
-        if isinstance(found, Checked):
-            done.append((found, []))
-            if not as_json:
-                where = f" ({found.file})" if found.file else ""
-                click.echo(f"{found.address}, {found.kind}{where}")
-            continue
-        if not done:
-            raise UsageError(f"{name}: {found.message} while plugins were loaded")
-        done[-1][1].append(found)
-        if not as_json:
-            _print(found, common.debug)
+    with closing(check_apart(name, common.doors, time_limit)) as found:
+        done = _followed(name, found, show=not as_json, debug=common.debug)
     every = [outcome for _, outcomes in done for outcome in outcomes]
     if as_json:
         _print_json(done)
@@ -55,6 +45,28 @@ def check(name: str, time_limit: float, as_json: bool, common: Common) -> int:
     if not tried:
         raise NothingToRun(f"nothing of {name} could be checked: {_reason(every)}")
     return FAILED if any(outcome.status == "failed" for outcome in every) else GOOD
+
+
+def _followed(
+    name: str, every: Iterable[Checked | Outcome], *, show: bool, debug: bool
+) -> list[tuple[Checked, list[Outcome]]]:
+    """What was found, in groups; shown as it comes."""
+    from metabench.conformance.child import Checked
+
+    done: list[tuple[Checked, list[Outcome]]] = []
+    for found in every:
+        if isinstance(found, Checked):
+            done.append((found, []))
+            if show:
+                where = f" ({found.file})" if found.file else ""
+                click.echo(f"{found.address}, {found.kind}{where}")
+            continue
+        if not done:
+            raise UsageError(f"{name}: {found.message} while plugins were loaded")
+        done[-1][1].append(found)
+        if show:
+            _print(found, debug)
+    return done
 
 
 def _reason(every: Sequence[Outcome]) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Generator, Iterator
 from dataclasses import asdict
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from typing import Any, NamedTuple
 
 from metabench.conformance.names import NAMES, Outcome
@@ -19,6 +23,7 @@ from metabench.learner import Kind
 
 SECONDS = 120.0  # that one check may take
 
+_SECONDS_BETWEEN_LOOKS = 0.5
 _ENDED = "look for sys.exit, os._exit and native code that crashes"
 _SLOW = "look for loops that need not end, and for a smoke budget that is too large"
 
@@ -31,8 +36,12 @@ class Checked(NamedTuple):
     file: str
 
 
-def check_apart(name: str, doors: Doors, seconds: float = SECONDS) -> Iterator[Checked | Outcome]:
+def check_apart(
+    name: str, doors: Doors, seconds: float = SECONDS
+) -> Generator[Checked | Outcome, None, None]:
     """Run every check of an algorithm in a child process, for each kind of task that it does.
+
+    Close it: the child ends then, and all that the plugin started.
 
     Args:
         name: its address.
@@ -47,17 +56,18 @@ def check_apart(name: str, doors: Doors, seconds: float = SECONDS) -> Iterator[C
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_serve, args=(theirs, asdict(doors), name), daemon=True)
+    # A daemon might have no children, and a learner may well load its data with some.
+    process = context.Process(target=_serve, args=(theirs, asdict(doors), name), daemon=False)
     process.start()
     theirs.close()
     left: list[str] = []
     try:
         while True:
-            if not ours.poll(seconds):
+            try:
+                message = json.loads(_receive(ours, process, seconds))
+            except TimeoutError:
                 yield from _broken(left, f"it did not end within {seconds:g} s", _SLOW)
                 return
-            try:
-                message = json.loads(ours.recv_bytes())
             except EOFError:
                 process.join()
                 yield from _broken(left, f"the process ended ({_how(process.exitcode)})", _ENDED)
@@ -74,9 +84,33 @@ def check_apart(name: str, doors: Doors, seconds: float = SECONDS) -> Iterator[C
                 left.remove(outcome.check)
                 yield outcome
     finally:
-        process.kill()
-        process.join()
+        _end(process)
         ours.close()
+
+
+def _receive(connection: Connection, process: SpawnProcess, seconds: float) -> bytes:
+    """The next message.
+
+    Raises:
+        TimeoutError: there is none within some seconds.
+        EOFError: the process has ended; what it started may still hold the other end.
+    """
+    deadline = time.monotonic() + seconds
+    while not connection.poll(min(_SECONDS_BETWEEN_LOOKS, deadline - time.monotonic())):
+        if not process.is_alive() and not connection.poll(0):
+            raise EOFError
+        if time.monotonic() >= deadline:
+            raise TimeoutError
+    return connection.recv_bytes()
+
+
+def _end(process: SpawnProcess) -> None:
+    """Kill the child and the processes that its plugin started."""
+    assert process.pid is not None
+    with contextlib.suppress(OSError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()  # it may not lead its group yet
+    process.join()
 
 
 def _broken(left: list[str], what: str, advice: str) -> Iterator[Outcome]:
@@ -96,6 +130,7 @@ def _how(code: int | None) -> str:
 
 def _serve(connection: Connection, doors: dict[str, Any], name: str) -> None:
     """The child's side."""
+    _lead_a_group()
     os.dup2(2, 1)  # what a plugin prints is no part of the table
     sys.stdout = sys.stderr
     from metabench.conformance.battery import run_battery
@@ -119,3 +154,16 @@ def _serve(connection: Connection, doors: dict[str, Any], name: str) -> None:
         for outcome in run_battery(subject):
             send(outcome._asdict())
     send({"done": True})
+
+
+def _lead_a_group() -> None:
+    """Have a session of its own, which ends when the parent has, however that was ended."""
+    os.setsid()
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
