@@ -14,7 +14,7 @@ import torch
 from metabench.conformance import behaviour, form, surroundings, training
 from metabench.conformance.names import FIRST, Outcome, Status
 from metabench.conformance.subject import CheckFailed, NotChecked, Noted, Subject
-from metabench.errors import NotApplicable
+from metabench.errors import MetabenchError, NotApplicable
 from metabench.harness.session import failure
 
 CHECKS: dict[str, Callable[[Subject], None]] = {
@@ -59,19 +59,29 @@ def run_check(name: str, subject: Subject) -> Outcome:
     except Noted as note:
         return outcome("noted", str(note))
     except (Exception, SystemExit) as error:
-        raised = failure(error)
-        said = " ".join(raised.reason.split())
-        advice = f"look at {_where(error, subject)}"
-        return outcome("failed", f"it raised {said}", advice, raised.traceback)
+        raised, line = failure(error), _own_line(error, subject)
+        said = f"it raised {raised.reason}"
+        if isinstance(error, MetabenchError) and not line:  # of what a plugin gave, not from it
+            said = str(error)
+        advice = f"look at {line or subject.place}"
+        return outcome("failed", " ".join(said.split()), advice, raised.traceback)
     return outcome("passed")
 
 
-def _where(error: BaseException, subject: Subject) -> str:
-    """The last line of the plugin's own file that an exception came through, else the last."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if subject.file and Path(frame.filename) == subject.file]
-    frame = (own or frames)[-1]
-    return f"{frame.filename}, line {frame.lineno}"
+def _own_line(error: BaseException, subject: Subject) -> str:
+    """The last line of the plugin's file that an exception came through, or of a file beside it.
+
+    "" without one: to its author the lines of metabench say nothing.
+    """
+    home = subject.file
+    if home is None:
+        return ""
+    frames = [(Path(f.filename), f.lineno) for f in traceback.extract_tb(error.__traceback__)]
+    own = [frame for frame in frames if frame[0] == home]
+    beside = [frame for frame in frames if frame[0].parent == home.parent]
+    for file, line in reversed(own or beside):
+        return f"{file}, line {line}"
+    return ""
 
 
 def run_battery(subject: Subject) -> Iterator[Outcome]:

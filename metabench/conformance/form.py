@@ -19,6 +19,11 @@ from metabench.harness.session import seed_everything
 from metabench.learner import Episodes, load
 
 _ODD_SEED = 20_261
+_BY_PLACE = (
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    inspect.Parameter.VAR_POSITIONAL,
+)
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 # way, shot, queries in all
 _SHAPES = ((5, 1, 25), (2, 1, 1), (2, 5, 10), (20, 1, 20), (5, 5, 5))
@@ -32,7 +37,12 @@ def catalogue(subject: Subject) -> None:
     except (TypeError, ValueError):  # of a built-in
         return
     declared = subject.algorithm.params
-    _, *named = signature.parameters.values()  # the first is the task
+    parameters = list(signature.parameters.values())
+    if not parameters or parameters[0].kind not in _BY_PLACE:
+        raise CheckFailed(
+            "build takes no task", f"let its first argument be the task: {subject.place}"
+        )
+    named = parameters[1:]
     taken = {p.name for p in named}
     takes_any = any(p.kind is p.VAR_KEYWORD for p in named)
     needed = [p.name for p in named if p.default is p.empty and p.kind in _BY_NAME]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,14 @@ from torch import Tensor
 from metabench.address import Value
 from metabench.conformance import material
 from metabench.conformance.material import Tasks
+from metabench.errors import UsageError
 from metabench.harness import orders
 from metabench.harness.budget import Budget
 from metabench.harness.cell import Cell, Configured
 from metabench.harness.evaluate import as_batched
 from metabench.harness.outer_loop import meta_train, meta_trained
 from metabench.harness.session import seed_everything, task_spec
-from metabench.learner import Algorithm, Kind, Learner, Support, load
+from metabench.learner import Algorithm, Kind, Learner, Support, TaskSpec, load
 from metabench.plugins import Plugins
 
 SHORT = 3  # updates, where only some training is wanted
@@ -63,6 +64,7 @@ class Subject:
     plugins: Plugins
     origin: Path | None
     _trained: dict[Any, Learner] = field(default_factory=dict)
+    _class: type[Learner] | None = None  # of the learners it has built
 
     @property
     def algorithm(self) -> Algorithm:
@@ -77,11 +79,24 @@ class Subject:
     @property
     def file(self) -> Path | None:
         """The file its learner is built in, or else that of its plugin."""
+        return _source(self._builder) or self.origin
+
+    @property
+    def place(self) -> str:
+        """Where its author can look if no line is known: its class, or what builds it."""
+        made = self._class or self._builder
+        name = getattr(made, "__name__", f"the entry of {self.algorithm.name}")
+        what = f"class {name}" if inspect.isclass(made) else name
+        file = _source(made) or self.origin
+        return f"{file}, {what}" if file else what
+
+    @property
+    def _builder(self) -> Callable[..., Any] | None:
+        """What builds it; None if that cannot be imported, which the checks will tell."""
         try:
-            found = inspect.getsourcefile(load(self.algorithm.build))
-        except (TypeError, ImportError, AttributeError):
-            found = None
-        return self.origin if found is None else Path(found)
+            return load(self.algorithm.build)
+        except (Exception, SystemExit):
+            return None
 
     @property
     def is_floor(self) -> bool:
@@ -98,6 +113,12 @@ class Subject:
         if not isinstance(learner, Learner):
             raise CheckFailed(
                 f"build gave {learner!r}", "make it return an instance of metabench.Learner"
+            )
+        self._class = type(learner)
+        if not isinstance(getattr(learner, "task", None), TaskSpec):
+            name = self._class.__name__
+            raise CheckFailed(
+                f"{name} has no task", f"call super().__init__(task) first, in {name}.__init__"
             )
         return learner
 
@@ -139,12 +160,27 @@ class Subject:
         return Cell(suite, self.configured, seed, Budget.parse("smoke"), device)
 
 
+def _source(found: Callable[..., Any] | None) -> Path | None:
+    """The file that something is written in, where that can be told."""
+    try:
+        file = inspect.getsourcefile(found)  # type: ignore[arg-type]
+    except (TypeError, OSError):  # of None or a partial; typed into a prompt
+        return None
+    return None if file is None else Path(file)
+
+
 def ask(learner: Learner, support: Support, query_x: Tensor) -> Tensor:
-    """Outputs [T, Q, way] on copies, generators seeded as before every batch of a cell."""
+    """Outputs [T, Q, way] on copies, generators seeded as before every batch of a cell.
+
+    Raises:
+        UsageError: they are no tensor.
+    """
     seed_everything(learner.task.seed)
     batched, device = as_batched(learner), learner.task.device
     copies = Support(*(tensor.clone().to(device) for tensor in support))
-    outputs = batched.predict(batched.adapt(copies), query_x.clone().to(device))
+    outputs: object = batched.predict(batched.adapt(copies), query_x.clone().to(device))
+    if not isinstance(outputs, Tensor):  # of a batched learner; others are asked in a loop
+        raise UsageError(f"predict returned {type(outputs).__name__}, expected a torch.Tensor")
     return outputs.detach().cpu()
 
 

@@ -6,6 +6,8 @@ import random
 import re
 import subprocess
 import sys
+from fnmatch import fnmatchcase
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,6 +22,19 @@ from metabench.harness.cell import configure
 from metabench.learner import Kind
 from metabench.plugins import load_plugins
 from metabench_plugins import metabench_algorithms
+
+# How an author is told where to look; the learner itself knows no line.
+_LOOK = "look at {place}"
+
+RAISES = """
+import metabench
+
+class Raises(metabench.Learner):
+    def adapt(self, support):
+        raise ValueError
+
+    def predict(self, state, query_x): ...
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -173,6 +188,68 @@ def test_what_a_plugin_raises_is_a_failure_with_its_place() -> None:
     assert (found.check, found.message) == ("shapes", "it raised ZeroDivisionError: no")
     assert re.fullmatch(r"look at .*test_battery\.py, line \d+", found.advice)
     assert "ZeroDivisionError" in found.traceback
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "advice"),
+    [
+        ("TakesNoTask", "build takes no task", "let its first argument be the task: {place}"),
+        (
+            "HasNoTask",
+            "HasNoTask has no task",
+            "call super().__init__(task) first, in HasNoTask.__init__",
+        ),
+        ("CannotAdapt", "it raised TypeError: Can't instantiate abstract class *", _LOOK),
+        ("FitsWithoutData", "it raised TypeError: FitsWithoutData.fit() takes 1 *", _LOOK),
+        ("HasNoLoss", "meta_step returned NoneType, expected the loss, one number", _LOOK),
+        ("AnswersInNumPy", "predict returned ndarray, expected a torch.Tensor", _LOOK),
+        ("AnswersInPairs", "predict returned tuple, expected a torch.Tensor", _LOOK),
+    ],
+)
+def test_authors_are_sent_to_their_class_and_not_into_metabench(
+    kind: str, said: str, advice: str
+) -> None:
+    culprit = getattr(nonconforming, kind)
+    found = run_check(nonconforming.CULPRITS[culprit], subject(sentinel(culprit)))
+    assert found.status == "failed"
+    assert fnmatchcase(found.message, said), found.message
+    assert found.advice == advice.format(place=f"{nonconforming.__file__}, class {kind}")
+
+
+def test_a_function_that_builds_is_named_until_its_class_is_known() -> None:
+    def make(task: TaskSpec) -> Learner:
+        return nonconforming.HasNoLoss(task)
+
+    made = subject(Algorithm("sentinel", build=make))
+    assert made.place == f"{__file__}, make"
+    assert run_check("build", made).advice == f"look at {nonconforming.__file__}, class HasNoLoss"
+
+
+def test_what_is_raised_beside_the_plugin_has_its_line(tmp_path: Path) -> None:
+    (tmp_path / "metabench_test_base.py").write_text(RAISES)
+    (tmp_path / "metabench_test_mine.py").write_text(
+        "from metabench_test_base import Raises\nclass Mine(Raises): ...\n"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(tmp_path)
+        found = run_check(
+            "shapes", subject(Algorithm("sentinel", build="metabench_test_mine:Mine"))
+        )
+    assert found.advice == f"look at {tmp_path / 'metabench_test_base.py'}, line 6"
+
+
+@pytest.mark.parametrize("content", ["1 / 0", "import sys; sys.exit()", "Other = 1"])
+def test_a_build_that_cannot_be_imported_fails_the_first_check(
+    content: str, tmp_path: Path
+) -> None:
+    (tmp_path / "metabench_test_broken.py").write_text(content)
+    algorithm = Algorithm("sentinel", build="metabench_test_broken:Mine")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(tmp_path)
+        found = run_check("catalogue", subject(algorithm))
+        sys.modules.pop("metabench_test_broken", None)
+    assert found.status == "failed"
+    assert found.advice == "look at the entry of sentinel"
 
 
 @pytest.mark.slow

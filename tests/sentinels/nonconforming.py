@@ -71,6 +71,39 @@ class TakesMore(Honest):
         super().__init__(task)
 
 
+class TakesNoTask(Honest):
+    def __init__(self):
+        pass
+
+
+class HasNoTask(Honest):
+    def __init__(self, task):
+        self.way = task.way
+
+
+class CannotAdapt(Learner):
+    def predict(self, state, query_x): ...
+
+
+class FitsWithoutData(Honest):
+    def fit(self): ...
+
+
+class HasNoLoss(Trained):
+    def meta_step(self, episodes):
+        super().meta_step(episodes)
+
+
+class AnswersInNumPy(Honest):
+    def predict(self, state, query_x):
+        return super().predict(state, query_x).numpy()
+
+
+class AnswersInPairs(HonestBatched):
+    def predict(self, state, query_x):
+        return super().predict(state, query_x), state
+
+
 class HasBoth(Trained):
     def fit(self, base): ...
 
@@ -427,6 +460,13 @@ class DiffersByDevice(Honest):
 
 CULPRITS = {
     TakesMore: "catalogue",
+    TakesNoTask: "catalogue",
+    HasNoTask: "build",
+    CannotAdapt: "build",
+    FitsWithoutData: "build",
+    HasNoLoss: "build",
+    AnswersInNumPy: "shapes",
+    AnswersInPairs: "shapes",
     HasBoth: "build",
     FiveWays: "shapes",
     WrongShape: "shapes",
