@@ -12,6 +12,7 @@ import click
 
 from metabench.cli.options import Common, common_options
 from metabench.errors import UsageError
+from metabench.plugins import load_plugins
 
 TEMPLATES = Path(__file__).with_name("templates")
 _NAME = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
@@ -36,19 +37,18 @@ def write_plugin(name: str, folder: Path) -> tuple[Path, Path]:
     Raises:
         UsageError: the name cannot be used, a file is there already, or there is no folder.
     """
-    module = _module(name)
+    module, class_name = _names(name)
     plugin, test = folder / f"{module}.py", folder / f"test_{module}.py"
     for file in (plugin, test):
         if file.exists():
             raise UsageError(f"{file} exists: choose another name, or move it away")
-    if importlib.util.find_spec(module) is not None:
-        raise UsageError(f"name '{name}': '{module}' is an installed module; choose another name")
+    _check_free(name, module)
     if not folder.is_dir():
         raise UsageError(f"--dir {folder}: no such folder")
     fields = {
         "name": name,
         "module": module,
-        "class_name": "".join(word.capitalize() for word in name.split("-")),
+        "class_name": class_name,
     }
     for file, template in ((plugin, "algorithm.py.txt"), (test, "test_algorithm.py.txt")):
         text = Template((TEMPLATES / template).read_text(encoding="utf-8")).substitute(fields)
@@ -56,14 +56,32 @@ def write_plugin(name: str, folder: Path) -> tuple[Path, Path]:
     return plugin, test
 
 
-def _module(name: str) -> str:
-    """The module name of an algorithm's name."""
+def _names(name: str) -> tuple[str, str]:
+    """The module and the class of an algorithm's name."""
     if not re.fullmatch(_NAME, name):
         words = re.findall(r"[A-Z]+(?![a-z])[0-9]*|[A-Z]?[a-z0-9]+", name)
         near = re.sub(r"^[^a-z]+", "", "-".join(words).lower())
         advice = f"; '{near}' would do" if near else ""
         raise UsageError(f"name '{name}': write lower-case words joined by hyphens{advice}")
     module = name.replace("-", "_")
-    if keyword.iskeyword(module):
-        raise UsageError(f"name '{name}' is a word of Python's: choose another name")
-    return module
+    class_name = "".join(word.capitalize() for word in name.split("-"))
+    for word in (module, class_name):
+        if keyword.iskeyword(word):
+            raise UsageError(f"name '{name}': '{word}' is a word of Python's; choose another name")
+    if module == "conftest" or module.startswith("test_"):
+        raise UsageError(
+            f"name '{name}': {module}.py would be pytest's, which --plugins-dir skips; "
+            "choose another name"
+        )
+    return module, class_name
+
+
+def _check_free(name: str, module: str) -> None:
+    """Refuse what is there already: two of one name could not both be loaded."""
+    if importlib.util.find_spec(module) is not None:
+        raise UsageError(f"name '{name}': '{module}' is an installed module; choose another name")
+    provided = load_plugins().algorithms.get(name)
+    if provided is not None:
+        raise UsageError(
+            f"name '{name}': {provided.provider} provides it already; choose another name"
+        )

@@ -82,7 +82,12 @@ def test_it_overwrites_nothing(taken, cli, tmp_path):
         ("MAML2", "'maml2' would do"),
         ("2fast", "'fast' would do"),
         ("--", "lower-case words joined by hyphens"),
-        ("lambda", "is a word of Python's"),
+        ("lambda", "'lambda' is a word of Python's"),
+        ("none", "'None' is a word of Python's"),
+        ("true", "'True' is a word of Python's"),
+        ("test-x", "test_x.py would be pytest's, which --plugins-dir skips"),
+        ("conftest", "conftest.py would be pytest's, which --plugins-dir skips"),
+        ("maml", "builtin provides it already"),
         ("random", "'random' is an installed module"),
         ("torch", "'torch' is an installed module"),
     ],
@@ -91,6 +96,7 @@ def test_a_name_that_cannot_be_used_is_a_usage_error(name, advice, cli, tmp_path
     code, _, err = cli("new", "--", name)
     assert code == 2
     assert advice in err
+    assert len(err.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
 
 
