@@ -9,14 +9,18 @@ Importing this imports no torch.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from metabench.conformance import beside
 from metabench.conformance.names import FIRST, NAMES
+from metabench.errors import MetabenchError
 from metabench.learner import KINDS, Kind
 
 if TYPE_CHECKING:
@@ -26,15 +30,16 @@ __all__ = ["parametrize_with_checks"]
 
 
 def parametrize_with_checks(
-    algorithms: Sequence[str], *, plugins: Sequence[str | Path] = ()
+    algorithms: Sequence[str], *, plugins: beside.Plugins = ()
 ) -> Callable[[Any], Any]:
     """Decorate a test that takes `check` and calls it: it becomes one test for each check.
 
     Args:
         algorithms: addresses, such as "my-algo" or "my-algo[lr=0.1]".
-        plugins: modules or files that provide them, if they are not installed.
+        plugins: modules or files that provide them, if they are not installed; a relative
+            path is looked for beside the caller's file, then in the working folder.
     """
-    files = tuple(str(plugin) for plugin in plugins)
+    files = beside.find(plugins, _folder(sys._getframe(1)))
     cases = [
         pytest.param(_Check(address, kind, name, files), id=f"{address}-{kind}-{name}")
         for address in algorithms
@@ -42,6 +47,12 @@ def parametrize_with_checks(
         for name in NAMES
     ]
     return pytest.mark.parametrize("check", cases)
+
+
+def _folder(caller: FrameType) -> Path:
+    """Where the module that calls lies; at a prompt it is the working folder."""
+    file: str | None = caller.f_globals.get("__file__")
+    return Path(file).parent if file else Path.cwd()
 
 
 class _Check:
@@ -54,7 +65,7 @@ class _Check:
         """Fail the test if the check does; skip it where it does not apply."""
         from metabench.conformance.battery import run_check
 
-        subject = _subject(self.address, self.kind, self.plugins)
+        subject = self._subject()
         if subject is None:
             pytest.skip(f"it does not do {self.kind}")
         broken = _broken(self.address, self.kind, self.plugins)
@@ -66,6 +77,17 @@ class _Check:
             pytest.fail("\n".join([*lines, found.traceback]).rstrip(), pytrace=False)
         if found.status == "skipped":
             pytest.skip(found.message)
+
+    def _subject(self) -> Subject | None:
+        """What is checked; a mistake in what was asked for fails the test in one line."""
+        subject, said = None, ""
+        try:
+            subject = _subject(self.address, self.kind, self.plugins)
+        except MetabenchError as error:
+            said = f"parametrize_with_checks: {error}"
+        if said:  # here, where no other exception is being handled that pytest would show
+            pytest.fail(said, pytrace=False)
+        return subject
 
 
 @cache

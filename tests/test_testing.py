@@ -47,8 +47,8 @@ def user(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.P
     return pytester
 
 
-def run(user: pytest.Pytester) -> pytest.RunResult:
-    return user.runpytest_subprocess("-p", "no:cacheprovider", "-rs", "-v")
+def run(user: pytest.Pytester, *args: str) -> pytest.RunResult:
+    return user.runpytest_subprocess("-p", "no:cacheprovider", "-rs", "-v", *args)
 
 
 def test_every_check_is_a_test(user: pytest.Pytester) -> None:
@@ -69,3 +69,27 @@ def test_a_failure_says_what_and_where(user: pytest.Pytester) -> None:
     found.stdout.fnmatch_lines(
         ["*mine (*mine.py): the answer to a query depends on the others (transductive)*", "do: *"]
     )
+
+
+@pytest.mark.parametrize("given", ['["mine.py"]', '"mine.py"'])
+def test_a_plugin_is_looked_for_beside_the_test_first(user: pytest.Pytester, given: str) -> None:
+    folder = user.mkdir("tests")
+    (user.path / "mine.py").rename(folder / "mine.py")
+    (user.path / "mine.py").write_text("raise ValueError")  # that of the working folder
+    (folder / "test_mine.py").write_text(TEST.replace('["mine.py"]', given))
+    run(user, "tests", "-k", "classification-catalogue").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("was", "typed", "said"),
+    [
+        ("mine.py", "mein.py", "*mein.py: no such file"),
+        ('"mine"]', '"mein"]', "unknown algorithm 'mein': did you mean 'mine'?"),
+    ],
+)
+def test_mistakes_are_one_line(user: pytest.Pytester, was: str, typed: str, said: str) -> None:
+    user.makepyfile(test_mine=TEST.replace(was, typed))
+    found = run(user, "-k", "classification-catalogue", "--no-header", "-p", "no:warnings")
+    found.assert_outcomes(failed=1)
+    found.stdout.fnmatch_lines([f"parametrize_with_checks: {said}"])
+    assert "metabench/testing.py" not in found.stdout.str()

@@ -14,6 +14,7 @@ from metabench.analysis.baseline import Stored, select
 from metabench.analysis.margins import Margins
 from metabench.analysis.outcome import Gated
 from metabench.api import Run
+from metabench.conformance import beside
 from metabench.doors import Doors
 from metabench.errors import MetabenchError, NothingToRun, UsageError
 from metabench.files import write_atomically
@@ -50,7 +51,7 @@ class AccuracyGate:
         seeds: int = 3,
         budget: str = "smoke",
         blocks: int = 3,
-        plugins: str | Path | Sequence[str | Path] = (),
+        plugins: beside.Plugins = (),
         train_on: str = "",
         device: str = "cpu",
         data_root: str | Path = "",
@@ -81,7 +82,7 @@ class AccuracyGate:
             seeds=seeds,
             budget=budget,
             blocks=blocks,
-            plugins=[self._found(plugin) for plugin in _several(plugins)],
+            plugins=beside.find(plugins, self._test_folder),
             train_on=train_on,
             device=device,
             data_root=str(data_root),
@@ -124,11 +125,6 @@ class AccuracyGate:
         for path, _ in self._stored(request):
             if path not in dict(made):
                 (self._folder / path).unlink(missing_ok=True)
-
-    def _found(self, plugin: str | Path) -> str:
-        """A plugin file beside the test, else as it was given."""
-        beside = self._test_folder / plugin
-        return str(beside if beside.is_file() else plugin)
 
     def _test(self, request: Request, margin: str) -> Gated:
         stored = self._stored(request)
@@ -173,10 +169,6 @@ class AccuracyGate:
                 f"{request.budget}; {_UPDATE}"
             )
         return own
-
-
-def _several(plugins: str | Path | Sequence[str | Path]) -> Sequence[str | Path]:
-    return [plugins] if isinstance(plugins, str | Path) else plugins
 
 
 def _same(store: Store, path: Path, result: Result) -> bool:
