@@ -52,6 +52,7 @@ def plugins(as_json: bool, common: Common) -> None:
             getattr(loaded, name)
         except UsageError as error:
             common.warn([str(error)])
+    common.warn(_untold(loaded))
     if as_json:
         click.echo(json.dumps({"schema": 1, "plugins": list(map(asdict, loaded.rows))}, indent=2))
         return
@@ -67,6 +68,12 @@ def plugins(as_json: bool, common: Common) -> None:
         for row in loaded.rows
     ]
     tables.show("plugins", ["name", "version", "status", "hooks", "origin", "error"], rows)
+
+
+def _untold(loaded: Plugins) -> list[str]:
+    """The warnings that no row of the table tells: its errors stand there already."""
+    told = [row.error for row in loaded.rows if row.status == "failed"]
+    return [line for line in loaded.warnings if not line.endswith(tuple(told))]
 
 
 def _algorithms(plugins: Plugins) -> list[Entry]:

@@ -175,6 +175,22 @@ def test_plugins_shows_active_blocked_and_failed_ones(cli, plugin, tmp_path):
     assert set(rows[0]) == {"name", "version", "origin", "hooks", "status", "error"}
 
 
+@pytest.mark.parametrize("args", [(), ("--json",)])
+def test_plugins_warns_of_a_name_that_is_no_plugin(args, cli, monkeypatch):
+    monkeypatch.setenv("METABENCH_PLUGINS", "builtin,epgk")
+    outcome = cli("plugins", "-p", "no:epk", *args)
+    assert outcome.code == 0
+    blocked, restricted = outcome.err.splitlines()
+    assert blocked.startswith("metabench: warning: -p no:epk: unknown plugin 'epk'")
+    assert restricted.startswith("metabench: warning: METABENCH_PLUGINS=epgk: unknown plugin")
+    assert cli("plugins", "-q", "-p", "no:epk", *args).err == ""
+
+
+def test_plugins_warns_of_a_plugin_without_hooks(cli, tmp_path):
+    (tmp_path / "empty.py").touch()
+    assert "plugin 'empty.py' has no hooks: mark " in cli("plugins", "-p", "empty.py").err
+
+
 def test_plugins_still_shows_its_table_when_two_provide_one_name(cli, plugin, tmp_path):
     (tmp_path / "copy.py").write_text(plugin.read_text())
     code, out, err = cli("plugins", "-p", plugin, "-p", "copy.py")
