@@ -111,8 +111,9 @@ class Subject:
         seed_everything(task.seed)
         learner = load(self.algorithm.build)(task, **self.params)
         if not isinstance(learner, Learner):
+            given = type(learner).__name__  # what it says of itself may fill pages
             raise CheckFailed(
-                f"build gave {learner!r}", "make it return an instance of metabench.Learner"
+                f"build gave {given}", "make it return an instance of metabench.Learner"
             )
         self._class = type(learner)
         if not isinstance(getattr(learner, "task", None), TaskSpec):

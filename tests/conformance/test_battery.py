@@ -216,6 +216,14 @@ def test_authors_are_sent_to_their_class_and_not_into_metabench(
     assert found.advice == advice.format(place=f"{nonconforming.__file__}, class {kind}")
 
 
+@pytest.mark.parametrize(
+    ("given", "said"), [(None, "NoneType"), (list(torch.zeros(100, 100)), "list")]
+)
+def test_a_build_that_gives_no_learner_is_told_in_a_few_words(given: object, said: str) -> None:
+    found = run_check("build", subject(Algorithm("sentinel", build=lambda task: given)))  # type: ignore[arg-type, return-value]
+    assert (found.status, found.message) == ("failed", f"build gave {said}")
+
+
 def test_a_function_that_builds_is_named_until_its_class_is_known() -> None:
     def make(task: TaskSpec) -> Learner:
         return nonconforming.HasNoLoss(task)
