@@ -282,7 +282,7 @@ class Peeks(Honest):
 
     def __init__(self, task):
         super().__init__(task)
-        query = material.draw("classification", 100).query
+        query = material.draw("classification", 100, task.way, task.shot).query
         pairs = zip(query.x.flatten(0, 1), query.y.flatten(), strict=True)
         self.truth = {x.numpy().tobytes(): int(y) for x, y in pairs}
 
