@@ -66,8 +66,10 @@ def test_second_derivatives_count_unless_left_out(learner_type: type[Maml]) -> N
     for first_order in (True, False):
         learner = build(learner_type, first_order=first_order)
         loss = learner.meta_loss(episodes_for(learner))
-        grads.append(torch.autograd.grad(loss, list(learner.network.parameters())))
-    assert all((one - two).norm() > 1e-4 * two.norm() for one, two in zip(*grads, strict=True))
+        of_each = torch.autograd.grad(loss, list(learner.network.parameters()))
+        grads.append(torch.cat([grad.flatten() for grad in of_each]))
+    first, second = grads
+    assert (first - second).norm() > 0.1 * second.norm()
 
 
 @both
