@@ -13,6 +13,11 @@ import torch
 from metabench.harness.limits import status_bytes
 
 _CLEAR = Path("/proc/self/clear_refs")
+# oneDNN, whose are the primitives, does not say that it has no room.
+_OUT_OF_MEMORY = (
+    *("allocate memory", "bad_alloc"),
+    *("could not create a primitive", "could not execute a primitive"),
+)
 _RESET_PEAK = b"5"  # proc(5): sets the peak resident size to the present one
 
 
@@ -67,7 +72,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     if type(error) is not RuntimeError:
         return False
     words = str(error)  # on a CPU torch and C++ have no exception of their own for it
-    return "allocate memory" in words or "bad_alloc" in words
+    return any(known in words for known in _OUT_OF_MEMORY)
 
 
 def _can_reset() -> bool:

@@ -74,6 +74,8 @@ def test_errors_that_say_that_memory_ran_out_are_known() -> None:
     assert memory.is_out_of_memory(caught.value)
     assert memory.is_out_of_memory(MemoryError())
     assert memory.is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    for words in ("could not create a primitive", "could not execute a primitive"):
+        assert memory.is_out_of_memory(RuntimeError(words))  # oneDNN under a memory limit
     assert not memory.is_out_of_memory(RuntimeError("shapes do not match"))
 
 
