@@ -17,10 +17,10 @@ from metabench.files import write_atomically
 from metabench.harness import state
 from metabench.harness.clock import now
 from metabench.harness.messages import Checkpoint
-from metabench.harness.state import arrays, plain
+from metabench.harness.values import arrays, plain
 from metabench.learner import Learner
 
-_FORMAT = 1
+_FORMAT = 2
 
 _log = logging.getLogger(__name__)
 

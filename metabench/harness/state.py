@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import copy
-import random
-import sys
-from collections import deque
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
-import numpy as np
 import torch
 
+from metabench.errors import UsageError
+from metabench.harness import values
+from metabench.harness.outline import (
+    LEARNER,
+    Node,
+    Part,
+    contents,
+    empty,
+    filled,
+    joined,
+    memory,
+    walk,
+)
 from metabench.learner import Learner
 
-_PLAIN = (bool, int, float, str, type(None))
-_OWN_KINDS = (
-    *(torch.Tensor, np.ndarray, random.Random),
-    *(torch.Generator, np.random.Generator, np.random.RandomState),
-)
-# Objects of these packages that have no `state_dict` are not looked into.
-_CLOSED = frozenset({"torch", "numpy", "metabench", "builtins", *sys.stdlib_module_names})
-
-
-class Part(NamedTuple):
-    """Something that has a state: its name, itself, and how another is put in its place."""
-
-    name: str
-    value: Any
-    replace: Callable[[Any], None]
+_ABSENT = object()
 
 
 def state_dict(learner: Learner) -> dict[str, Any]:
@@ -41,17 +36,21 @@ def state_dict(learner: Learner) -> dict[str, Any]:
     """
     if _has_own(learner):
         return copy.deepcopy(dict(learner.state_dict()))  # type: ignore[attr-defined]
-    return {part.name: _saved(part.value) for part in parts(learner)}
+    found = list(walk(learner))
+    state = {part.name: values.saved(part.value) for part in found if part.has_content}
+    return {**state, LEARNER: {part.name: part.node for part in found}}
 
 
 def load_state_dict(learner: Learner, state: dict[str, Any]) -> None:
-    """Put back what `state_dict` returned."""
+    """Put back what `state_dict` returned.
+
+    Raises:
+        UsageError: something is gone since, or has changed, and cannot be made anew.
+    """
     if _has_own(learner):
         learner.load_state_dict(copy.deepcopy(state))  # type: ignore[attr-defined]
         return
-    for part in list(parts(learner)):
-        if part.name in state:  # else it came up later, and the state did without it
-            _put_back(part, state[part.name])
+    _Restoring(state).put(LEARNER, learner)
 
 
 def fits(learner: Learner, state: dict[str, Any]) -> bool:
@@ -60,123 +59,49 @@ def fits(learner: Learner, state: dict[str, Any]) -> bool:
     An optimiser that is only made in the first update would be lost without a word.
     """
     own = state_dict(learner)
-    return own.keys() == state.keys() and all(
-        _alike(value, state[name]) for name, value in own.items()
+    if _has_own(learner):
+        return own.keys() == state.keys() and all(
+            _alike(value, state[name]) for name, value in own.items()
+        )
+    ours, theirs = own[LEARNER], state.get(LEARNER)
+    if not isinstance(theirs, dict) or ours.keys() != theirs.keys():
+        return False
+    return all(
+        _same_kind(node, theirs[name])
+        and (_is_number(node) or name not in own or _alike(own[name], state.get(name)))
+        for name, node in ours.items()
+        if name != LEARNER
     )
 
 
-def _alike(own: Any, saved: Any) -> bool:
-    if isinstance(own, torch.Tensor) and isinstance(saved, torch.Tensor):
-        return own.shape == saved.shape
-    if isinstance(own, _PLAIN):  # None may have become a number or a tensor, not an optimiser
-        return isinstance(saved, (*_PLAIN, torch.Tensor))
-    return type(own) is type(saved)
-
-
 def unsaved(learner: Learner) -> list[str]:
-    """Attributes whose state cannot be had: iterators, and objects of C extensions."""
+    """Names of what a checkpoint cannot have: what is lost, and arrays of objects."""
     if _has_own(learner):
         return []
-    return [name for name, value in vars(learner).items() if _is_opaque(value)]
+    return [part.name for part in walk(learner) if part.is_lost or not _is_kept_plain(part)]
 
 
-def _is_opaque(value: Any) -> bool:
-    if isinstance(value, Iterator):
-        return True
-    known = bool(getattr(value, "__dict__", {})) or hasattr(value, "state_dict")
-    walked = isinstance(value, (*_OWN_KINDS, tuple, list, dict, set, deque))
-    return not known and not walked and _is_open(value)
+def lost(learner: Learner) -> list[str]:
+    """Names of what is not put back: iterators, and objects of C extensions."""
+    if _has_own(learner):
+        return []
+    return [part.name for part in walk(learner) if part.is_lost]
 
 
 def parameter_count(learner: Learner) -> int:
     """Learnable numbers in the learner's modules and tensors, each counted once."""
     found: dict[int, int] = {}
-    for _, value, _ in parts(learner):
-        if isinstance(value, torch.nn.Module):
-            found |= {id(p): p.numel() for p in value.parameters()}
-        elif isinstance(value, torch.Tensor) and value.requires_grad:
-            found[id(value)] = value.numel()
+    for part in parts(learner):
+        if isinstance(part.value, torch.nn.Module):
+            found |= {id(p): p.numel() for p in part.value.parameters()}
+        elif isinstance(part.value, torch.Tensor) and part.value.requires_grad:
+            found[id(part.value)] = part.value.numel()
     return sum(found.values())
 
 
-def plain(value: Any) -> Any:
-    """The value with tensors for its arrays, which may then be read with `weights_only`."""
-    if isinstance(value, np.ndarray):
-        return torch.from_numpy(value.copy())
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    return value
-
-
-def arrays(value: Any) -> Any:
-    """What `plain` was given."""
-    if isinstance(value, torch.Tensor):
-        return value.numpy()
-    if isinstance(value, dict):
-        return {key: arrays(item) for key, item in value.items()}
-    return value
-
-
-def _saved(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        return value.detach().clone()
-    if isinstance(value, np.ndarray):
-        return plain(value)
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, torch.Generator):
-        return value.get_state()
-    if isinstance(value, np.random.Generator):
-        return plain(value.bit_generator.state)
-    if isinstance(value, np.random.RandomState):
-        return plain(value.get_state(legacy=False))
-    if isinstance(value, random.Random):
-        return value.getstate()
-    if isinstance(value, deque | set):
-        return list(value)
-    if isinstance(value, dict):
-        return copy.deepcopy(dict(value))
-    if isinstance(value, (*_PLAIN, list, tuple)):
-        return copy.deepcopy(value)
-    return copy.deepcopy(value.state_dict())
-
-
-def _put_back(part: Part, saved: Any) -> None:
-    value = part.value
-    if isinstance(saved, _PLAIN) and not isinstance(value, np.generic):
-        part.replace(saved)
-    elif isinstance(value, _PLAIN):
-        part.replace(saved.clone() if isinstance(saved, torch.Tensor) else copy.deepcopy(saved))
-    elif isinstance(value, torch.Tensor):
-        with torch.no_grad():
-            value.copy_(saved)
-    elif isinstance(value, np.ndarray):
-        value[...] = arrays(saved)
-    elif isinstance(value, np.generic):
-        part.replace(type(value)(saved))
-    elif isinstance(value, torch.Generator):
-        value.set_state(saved)
-    elif isinstance(value, np.random.Generator):
-        value.bit_generator.state = arrays(saved)
-    elif isinstance(value, np.random.RandomState):
-        value.set_state(arrays(saved))
-    elif isinstance(value, random.Random):
-        value.setstate(saved)
-    elif isinstance(value, set):
-        value.clear()
-        value.update(saved)
-    elif isinstance(value, list):
-        value[:] = copy.deepcopy(saved)
-    elif isinstance(value, dict):
-        value.clear()
-        value.update(copy.deepcopy(saved))
-    elif isinstance(value, deque):
-        value.clear()
-        value.extend(copy.deepcopy(saved))
-    elif isinstance(value, tuple):
-        part.replace(copy.deepcopy(saved))
-    else:
-        value.load_state_dict(copy.deepcopy(saved))
+def parts(learner: Learner) -> Iterator[Part]:
+    """Everything that has a state, each once, with a name for it."""
+    return (part for part in walk(learner) if part.has_content)
 
 
 def _has_own(learner: Learner) -> bool:
@@ -184,56 +109,99 @@ def _has_own(learner: Learner) -> bool:
     return hasattr(learner, "state_dict") and not isinstance(learner, torch.nn.Module)
 
 
-def parts(learner: Learner) -> Iterator[Part]:
-    """Everything that has a state, each once, with a name for it."""
-    seen: set[int] = {id(learner)}
-
-    def walk(name: str, value: Any, replace: Callable[[Any], None]) -> Iterator[Part]:
-        if not isinstance(value, _PLAIN):
-            if id(value) in seen:
-                return
-            seen.add(id(value))
-        has_state = hasattr(value, "state_dict") and hasattr(value, "load_state_dict")
-        if has_state or isinstance(value, (*_OWN_KINDS, np.generic)) or _is_plain(value):
-            yield Part(name, value, replace)
-        elif isinstance(value, dict):
-            for key in list(value):
-                yield from walk(f"{name}.{key}", value[key], _item_setter(value, key))
-        elif isinstance(value, list | deque):
-            for i, item in enumerate(value):
-                yield from walk(f"{name}.{i}", item, _item_setter(value, i))
-        elif isinstance(value, tuple):  # its own items cannot be replaced, only what is in them
-            for i, item in enumerate(value):
-                yield from walk(f"{name}.{i}", item, lambda _: None)
-        elif hasattr(value, "__dict__") and _is_open(value):
-            yield from attributes(value, f"{name}.")
-
-    def attributes(of: Any, prefix: str) -> Iterator[Part]:
-        for key, value in list(vars(of).items()):
-            # A learner that is a module keeps its layers in hidden dicts; they are its own.
-            yield from walk(f"{prefix}{key}", value, _attribute_setter(of, key))
-
-    yield from attributes(learner, "")
+def _is_number(node: Node) -> bool:
+    kind = node.get("kind", "")
+    return bool(kind == "plain" or kind.startswith("numpy."))
 
 
-def _is_plain(value: Any) -> bool:
-    """Whether a value is, or holds, nothing but numbers and texts: it is saved as a whole."""
-    if isinstance(value, dict):
-        return all(isinstance(key, _PLAIN) and _is_plain(item) for key, item in value.items())
-    if isinstance(value, list | tuple | deque | set):
-        return all(map(_is_plain, value))
-    return type(value) in _PLAIN
+def _same_kind(own: Node, other: Node) -> bool:
+    if _is_number(own) and _is_number(other):
+        return True
+    if own.get("kind") == "plain":  # None may have become a tensor of its own, no optimiser
+        return other == {"kind": "Tensor"}
+    return _unordered(own) == _unordered(other)
 
 
-def _is_open(value: Any) -> bool:
-    """Whether an object's attributes are a state: those of the plugin's own classes are."""
-    kind = type(value)
-    return kind is not type and kind.__module__.partition(".")[0] not in _CLOSED
+def _unordered(node: Node) -> Node:
+    return {**node, "keys": set(node["keys"])} if "keys" in node else node
 
 
-def _item_setter(container: Any, key: Any) -> Callable[[Any], None]:
-    return lambda value: container.__setitem__(key, value)
+def _alike(own: Any, saved: Any) -> bool:
+    if isinstance(own, torch.Tensor) and isinstance(saved, torch.Tensor):
+        return (own.shape, own.dtype) == (saved.shape, saved.dtype)
+    if isinstance(own, values.PLAIN):
+        return isinstance(saved, (*values.PLAIN, torch.Tensor))
+    return type(own) is type(saved)
 
 
-def _attribute_setter(of: Any, name: str) -> Callable[[Any], None]:
-    return lambda value: vars(of).__setitem__(name, value)
+def _is_kept_plain(part: Part) -> bool:
+    return not part.has_content or values.is_kept_plain(part.value)
+
+
+class _Restoring:
+    """Puts a state back by name, wherever the learner has hung its objects since."""
+
+    def __init__(self, state: dict[str, Any]) -> None:
+        self._state, self._outline = state, state[LEARNER]
+        self._there: dict[str, Any] = {}
+        self._claims: dict[Any, str] = {}
+
+    def put(self, name: str, now: Any) -> Any:
+        """Put back what had a name.
+
+        Args:
+            name: where it hung.
+            now: what hangs there now, or `_ABSENT`.
+
+        Returns:
+            What is to hang there.
+        """
+        node = self._outline[name]
+        if "same" in node:
+            return self._there[node["same"]]
+        skipped = "lost" in node and "keys" not in node  # as was told when the state was kept
+        new = now if skipped else self._put_known(name, now, node)
+        self._claim(name, new)
+        return new
+
+    def _put_known(self, name: str, now: Any, node: Node) -> Any:
+        known = name == LEARNER or (now is not _ABSENT and values.kind(now) == node["kind"])
+        put = self._put_contents if "keys" in node else self._put_leaf
+        try:
+            return put(name, now if known else _ABSENT, node)
+        except TypeError as error:
+            message = f"the state of {name}, a {node['kind']}, cannot be put back: {error}"
+            raise UsageError(message) from error
+
+    def _put_leaf(self, name: str, now: Any, node: Node) -> Any:
+        if name not in self._state:  # a function or the like
+            if now is _ABSENT:
+                raise TypeError("it is gone, and only the learner can make one")
+            return now
+        saved = self._state[name]
+        if now is _ABSENT:
+            return values.made(node["kind"], saved)
+        return values.put_back(values.apart(now) if self._is_taken(now, node) else now, saved)
+
+    def _put_contents(self, name: str, now: Any, node: Node) -> Any:
+        if now is _ABSENT:
+            now = empty(node["kind"])
+        elif self._is_taken(now, node):
+            now = copy.copy(now)
+        self._claim(name, now)  # what is in it may refer to it
+        inside = contents(now) or {}
+        items = {key: self.put(joined(name, key), inside.get(key, _ABSENT)) for key in node["keys"]}
+        return filled(now, {key: item for key, item in items.items() if item is not _ABSENT})
+
+    def _claim(self, name: str, value: Any) -> None:
+        self._there[name] = value
+        for key in memory(value):
+            self._claims.setdefault(key, name)
+
+    def _is_taken(self, now: Any, node: Node) -> bool:
+        """Whether another name has its memory already, and did not when the state was saved."""
+        keys = memory(now)
+        if keys and keys[0] in self._claims:
+            return True
+        holders = {self._claims[key] for key in keys if key in self._claims}
+        return not holders <= set(node.get("over", []))

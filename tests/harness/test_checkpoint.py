@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -289,3 +290,55 @@ def test_a_frozen_learner_must_be_trained_to_the_end(tmp_path: Path) -> None:
     train(Random, keeper(tmp_path), killed_after=2)
     with pytest.raises(DataError, match="holds 2 updates, which are not all"):
         train(Random, keeper(tmp_path, frozen=True))
+
+
+class Functional(Random):
+    """Adam by hand, its state in a named tuple, and its counts in an object with slots."""
+
+    def __init__(self, task: Any) -> None:
+        super().__init__(task)
+        self.adam = AdamState(torch.zeros(64), torch.zeros(64), 0)
+        self.counts = Counts(0)
+        self.names = np.array(["cat", "dog"])
+
+    def meta_step(self, episodes: Episodes) -> float:
+        loss = super().meta_step(episodes)
+        gradient, t = self.weight.grad, self.adam.t + 1
+        assert gradient is not None
+        m, v = self.adam.m.lerp(gradient, 0.1), self.adam.v.lerp(gradient.square(), 0.01)
+        self.weight.data -= 0.01 / t * m / (v / t).sqrt().add(1e-3)
+        self.adam = AdamState(m, v, t)
+        self.counts.steps += 1
+        self.names[0] = f"{self.counts.steps}"
+        return loss
+
+
+class AdamState(NamedTuple):
+    m: torch.Tensor
+    v: torch.Tensor
+    t: int
+
+
+@dataclass(slots=True)
+class Counts:
+    steps: int
+
+
+def test_numbers_in_tuples_slots_and_texts_are_gone_on_with(tmp_path: Path) -> None:
+    whole, _ = train(Functional, None)
+    train(Functional, keeper(tmp_path), killed_after=2)
+    resumed, training = train(Functional, keeper(tmp_path))
+    assert training is not None
+    assert training.resumed == 1
+    assert equal(state_dict(whole), state_dict(resumed))
+
+
+def test_a_state_with_something_lost_inside_is_not_kept(tmp_path: Path, caplog) -> None:
+    class Iterating(Random):
+        def __init__(self, task: Any) -> None:
+            super().__init__(task)
+            self.inner = {"numbers": iter(range(100))}
+
+    train(Iterating, keeper(tmp_path))
+    assert caplog.text.count("the state of inner.numbers cannot be saved") == 1
+    assert not (tmp_path / "cell.pt").exists()

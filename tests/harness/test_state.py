@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import collections
+import copy
+import dataclasses
+import enum
 import io
 import itertools
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 import torch
 from harness.materials import task
 
-from metabench import Learner, Support, TaskSpec
+from metabench import Learner, Support, TaskSpec, UsageError
 from metabench.harness import state
 
 
@@ -219,3 +224,351 @@ def test_what_cannot_be_saved_is_known() -> None:
     assert state.unsaved(learner) == []
     learner.numbers = itertools.count()  # type: ignore[attr-defined]
     assert state.unsaved(learner) == ["numbers"]
+
+
+class Bare(Learner):
+    """Has the attributes that a test gives it."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(task())
+        vars(self).update(attributes)
+
+    def adapt(self, support: Support) -> Any: ...
+    def predict(self, state: Any, query_x: torch.Tensor) -> torch.Tensor: ...
+
+
+class AdamState(NamedTuple):
+    m: torch.Tensor
+    v: torch.Tensor
+    t: int
+    lr: float
+
+
+class Phase(enum.Enum):
+    WARM_UP = "warm-up"
+    LATE = "late"
+
+
+@dataclasses.dataclass(slots=True)
+class Slotted:
+    weight: torch.Tensor
+    seen: int
+
+
+def tensor(*values: float) -> torch.Tensor:
+    return torch.tensor(values)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are equal and of the same types all the way down."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, torch.Tensor):
+        return one.dtype == other.dtype and torch.equal(one, other)
+    if isinstance(one, np.ndarray):
+        return one.dtype == other.dtype and np.array_equal(one, other)
+    if isinstance(one, dict):
+        return list(one) == list(other) and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple | collections.deque):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, Slotted):
+        return same(dataclasses.astuple(one), dataclasses.astuple(other))
+    return bool(one == other)
+
+
+# What a learner has at first, and at another time.
+CHANGES = {
+    "named tuple": (
+        AdamState(tensor(0), tensor(0), 0, 0.1),
+        AdamState(tensor(1), tensor(2), 3, 0.05),
+    ),
+    "named tuple of numbers": (collections.namedtuple("Two", "a b")(0, 0),) * 2,
+    "number in a tuple": ((np.float32(0), tensor(0)), (np.float32(0.1), tensor(1))),
+    "tuple in a tuple": (((0, tensor(0)), "a"), ((1, tensor(1)), "b")),
+    "tuple in a list": ([(0, tensor(0))], [(1, tensor(1))]),
+    "frozenset": (frozenset({0}), frozenset({1, 2})),
+    "complex": (0j, 1 + 2j),
+    "bytes": (b"", b"abc"),
+    "slots": (Slotted(tensor(0), 0), Slotted(tensor(1), 1)),
+    "enum": (Phase.WARM_UP, Phase.LATE),
+    "numpy number for a plain one": (0.0, np.float32(0.1)),
+    "plain number for a numpy one": (np.float32(0), 0.1),
+    "texts": (np.array(["cat", "dog"]), np.array(["horse", "x"])),
+    "objects": (np.array(["a", 1, [2]], dtype=object), np.array(["b", None, [3]], dtype=object)),
+    "keys that read the same": ({1: tensor(0), "1": tensor(0)}, {1: tensor(1), "1": tensor(2)}),
+    "keys with dots": (
+        {"a": {"b": tensor(0)}, "a.b": tensor(0)},
+        {"a": {"b": tensor(1)}, "a.b": tensor(2)},
+    ),
+}
+
+
+@pytest.mark.parametrize(("fresh", "trained"), CHANGES.values(), ids=CHANGES)
+def test_every_kind_of_value_is_read_into_a_new_learner(fresh: Any, trained: Any) -> None:
+    saved, second = saved_and_read(Bare(kept=trained)), Bare(kept=copy.deepcopy(fresh))
+    assert state.unsaved(second) == []
+    assert state.fits(second, saved)
+    state.load_state_dict(second, saved)
+    assert same(second.kept, trained)  # type: ignore[attr-defined]
+
+
+# What grew, shrank, or became something else after the best state was kept.
+LATER = {
+    "list of tensors": ([tensor(0)] * 2, [tensor(i) for i in range(7)]),
+    "list that was empty": ([], [tensor(0)]),
+    "list that was emptied": ([tensor(1), tensor(2)], []),
+    "dict of tensors": ({"a": tensor(0)}, {"a": tensor(1), "b": tensor(2)}),
+    "deque": (collections.deque([tensor(1)]), collections.deque([tensor(2), tensor(3)])),
+    "rows of a tensor": (tensor(1, 2, 3, 4)[None], torch.zeros(6, 4)),
+    "rows of an array": (np.ones((1, 4)), np.zeros((6, 4))),
+    "a tensor of another type": (tensor(0.5), torch.tensor([3])),
+    "bank": (torch.ones(5, 2), torch.ones(50, 2)),
+    "texts": (np.array(["horse"]), np.array(["cat"])),
+    "objects": (np.array([{"a"}, None]), np.array([{"b"}, None])),
+    "set": ({1}, None),
+    "named tuple": (AdamState(tensor(1), tensor(2), 3, 0.1), AdamState(*[tensor(9)] * 2, 9, 9.0)),
+    "slots": (Slotted(tensor(1), 1), Slotted(tensor(2), 2)),
+}
+
+
+@pytest.mark.parametrize(("then", "now"), LATER.values(), ids=LATER)
+def test_a_state_goes_back_to_what_it_was(then: Any, now: Any) -> None:
+    learner = Bare(kept=copy.deepcopy(then))
+    saved = state.state_dict(learner)
+    learner.kept = copy.deepcopy(now)  # type: ignore[attr-defined]
+    state.load_state_dict(learner, saved)
+    assert same(learner.kept, then)  # type: ignore[attr-defined]
+
+
+def test_an_attribute_that_came_up_later_is_taken_away() -> None:
+    learner = Bare()
+    saved = state.state_dict(learner)
+    learner.late = torch.zeros(2)  # type: ignore[attr-defined]
+    state.load_state_dict(learner, saved)
+    assert not hasattr(learner, "late")
+
+
+def test_a_layer_that_grew_goes_back_to_its_size() -> None:
+    learner = Bare(net=torch.nn.Linear(2, 5))
+    before, x = state.state_dict(learner), torch.ones(1, 2)
+    outputs = learner.net(x)  # type: ignore[attr-defined]
+    learner.net = torch.nn.Linear(2, 50)  # type: ignore[attr-defined]
+    state.load_state_dict(learner, before)
+    assert torch.equal(learner.net(x), outputs)  # type: ignore[attr-defined]
+
+
+class Pair(Bare):
+    slow: Any
+    fast: Any
+
+    def numbers(self) -> tuple[float, float]:
+        return self.slow.item(), self.fast.item()
+
+
+def test_two_names_that_became_one_tensor_have_their_own_values_again() -> None:
+    learner = Pair(slow=tensor(0), fast=tensor(3))
+    saved = state.state_dict(learner)
+    learner.slow = learner.fast
+    state.load_state_dict(learner, saved)
+    assert learner.numbers() == (0, 3)
+
+
+def test_two_names_that_were_one_tensor_both_go_back() -> None:
+    learner = Pair(slow=tensor(2.5))
+    learner.fast = learner.slow
+    saved = state.state_dict(learner)
+    learner.fast = tensor(5.5)
+    state.load_state_dict(learner, saved)
+    assert learner.numbers() == (2.5, 2.5)
+    assert learner.slow is learner.fast
+
+
+@pytest.mark.parametrize("alias", [torch.Tensor.detach, lambda fast: fast[:]])
+def test_tensors_that_came_to_share_memory_have_their_own_values_again(alias: Any) -> None:
+    learner = Pair(slow=tensor(0), fast=tensor(3))
+    saved = state.state_dict(learner)
+    learner.slow = alias(learner.fast)
+    state.load_state_dict(learner, saved)
+    assert learner.numbers() == (0, 3)
+
+
+def test_arrays_that_came_to_share_memory_have_their_own_values_again() -> None:
+    learner = Pair(slow=np.zeros(1), fast=np.full(1, 3.0))
+    saved = state.state_dict(learner)
+    learner.slow = learner.fast[:]
+    state.load_state_dict(learner, saved)
+    assert (learner.slow[0], learner.fast[0]) == (0, 3)
+
+
+def test_a_network_that_came_to_be_shared_has_its_own_weights_again() -> None:
+    learner = Pair(slow=torch.nn.Linear(1, 1), fast=torch.nn.Linear(1, 1))
+    saved, x = state.state_dict(learner), torch.ones(1)
+    before = learner.slow(x), learner.fast(x)
+    learner.slow = learner.fast
+    state.load_state_dict(learner, saved)
+    assert (learner.slow(x), learner.fast(x)) == before
+
+
+def test_a_weight_that_came_to_be_shared_with_a_network_is_its_own_again() -> None:
+    learner = Pair(fast=torch.nn.Linear(1, 1), slow=torch.zeros(1, 1))
+    saved, before = state.state_dict(learner), learner.fast.weight.item()
+    learner.slow = learner.fast.weight
+    state.load_state_dict(learner, saved)
+    assert (learner.slow.item(), learner.fast.weight.item()) == (0, before)
+
+
+def test_a_tensor_that_came_to_share_memory_with_an_array_has_its_own_values_again() -> None:
+    learner = Pair(slow=tensor(0), fast=np.full(1, 3, np.float32))
+    saved = state.state_dict(learner)
+    learner.slow = torch.from_numpy(learner.fast)
+    state.load_state_dict(learner, saved)
+    assert (learner.slow.item(), learner.fast[0]) == (0, 3)
+
+
+def test_a_list_that_came_to_be_shared_has_its_own_tensors_again() -> None:
+    learner = Pair(slow=[tensor(0)], fast=[tensor(3)])
+    saved = state.state_dict(learner)
+    learner.slow = learner.fast
+    state.load_state_dict(learner, saved)
+    assert (learner.slow[0].item(), learner.fast[0].item()) == (0, 3)
+
+
+def test_a_state_with_other_sharing_does_not_fit_for_an_optimiser_may_hold_either() -> None:
+    separate, shared = Pair(slow=tensor(0), fast=tensor(0)), Pair(slow=tensor(0))
+    shared.fast = shared.slow
+    assert not state.fits(separate, saved_and_read(shared))
+    assert not state.fits(shared, saved_and_read(separate))
+    assert state.fits(shared, saved_and_read(shared))
+
+
+def test_numbers_that_happen_to_be_one_object_fit_others() -> None:
+    both = (0, 0)
+    saved = saved_and_read(Bare(a=(1, 2), b=both, task=None))
+    assert state.fits(Bare(a=both, b=both, task=None), saved)
+
+
+def test_a_state_of_another_number_type_does_not_fit() -> None:
+    saved = saved_and_read(Bare(mean=tensor(0.5)))
+    assert not state.fits(Bare(mean=torch.tensor([0])), saved)
+
+
+def test_tensors_stay_the_same_objects_wherever_they_can() -> None:
+    held = [tensor(0), tensor(0), tensor(0)]
+    learner = Bare(a=held[0], b=(held[1], 0), c=Slotted(held[2], 0))
+    saved = state.state_dict(learner)
+    learner.b = (held[1], 1)  # type: ignore[attr-defined]
+    for each in held:
+        each += 1
+    state.load_state_dict(learner, saved)
+    assert [each.item() for each in held] == [0, 0, 0]
+    now = (learner.a, learner.b[0], learner.c.weight)  # type: ignore[attr-defined]
+    assert all(one is other for one, other in zip(now, held, strict=True))
+
+
+def test_objects_that_refer_to_each_other_are_put_back() -> None:
+    helper = Bookkeeper.Helper()
+    learner = Bare(helper=helper)
+    helper.owner, helper.all = learner, [helper]  # type: ignore[attr-defined]
+    saved = saved_and_read(learner)
+    helper.seen = 3
+    state.load_state_dict(learner, saved)
+    assert helper.seen == 0
+    assert helper.owner is learner  # type: ignore[attr-defined]
+    assert helper.all == [helper]  # type: ignore[attr-defined]
+
+
+def test_what_is_gone_and_cannot_be_made_is_told() -> None:
+    learner = Bare(net=torch.nn.Linear(1, 1))
+    saved = state.state_dict(learner)
+    learner.net = None  # type: ignore[attr-defined]
+    with pytest.raises(UsageError, match="the state of net, a Linear, cannot be put back: it is"):
+        state.load_state_dict(learner, saved)
+
+
+def test_a_function_that_has_been_changed_since_is_told() -> None:
+    learner = Bare(activation=torch.relu, kind=torch.nn.Linear)
+    saved = state.state_dict(learner)
+    learner.activation = torch.tanh  # type: ignore[attr-defined]
+    assert not state.fits(learner, saved)
+    with pytest.raises(UsageError, match=r"the state of activation, .*relu, cannot be put"):
+        state.load_state_dict(learner, saved)
+
+
+def test_parts_of_one_tensor_side_by_side_fit_tensors_of_their_own() -> None:
+    mean, deviation = torch.ones(2, 3).unbind()
+    saved = saved_and_read(Bare(mean=mean, deviation=deviation))
+    fresh = Bare(mean=torch.zeros(3), deviation=torch.zeros(3))
+    assert state.fits(fresh, saved)
+    state.load_state_dict(fresh, saved)
+    assert state.fits(fresh, state.state_dict(fresh))
+    assert torch.equal(fresh.deviation, deviation)  # type: ignore[attr-defined]
+
+
+def test_a_tensor_made_in_inference_mode_is_put_back() -> None:
+    learner = Bare()
+    with torch.inference_mode():
+        learner.mean = torch.ones(2)  # type: ignore[attr-defined]
+        saved = state.state_dict(learner)
+        learner.mean += 1  # type: ignore[attr-defined]
+    state.load_state_dict(learner, saved)
+    assert learner.mean.tolist() == [1, 1]  # type: ignore[attr-defined]
+
+
+def test_a_lazy_layer_takes_the_shape_that_it_had() -> None:
+    trained = Bare(net=torch.nn.LazyLinear(2))
+    before = trained.net(torch.ones(1, 3))  # type: ignore[attr-defined]
+    saved, fresh = saved_and_read(trained), Bare(net=torch.nn.LazyLinear(2))
+    state.load_state_dict(fresh, saved)
+    assert torch.equal(fresh.net(torch.ones(1, 3)), before)  # type: ignore[attr-defined]
+
+
+def test_what_is_shared_with_something_lost_is_put_back() -> None:
+    class Sampler(Iterator[int]):
+        def __init__(self) -> None:
+            self.weight = tensor(1)
+
+        def __next__(self) -> int: ...  # type: ignore[empty-body]
+
+    sampler = Sampler()
+    learner = Bare(a=sampler, b=sampler, c=[iter([])] * 2, weight=sampler.weight)
+    assert state.lost(learner) == ["a", "c.0", "c.1"]
+    saved = state.state_dict(learner)
+    sampler.weight += 1
+    state.load_state_dict(learner, saved)
+    assert sampler.weight == 1
+    assert learner.weight is sampler.weight  # type: ignore[attr-defined]
+
+
+def test_names_on_a_module_that_became_one_have_their_own_values_again() -> None:
+    class Both(Pair, torch.nn.Module):
+        def __init__(self) -> None:
+            torch.nn.Module.__init__(self)
+            Learner.__init__(self, task())
+            self.slow = torch.nn.Parameter(tensor(0.0))
+            self.register_buffer("fast", tensor(3.0))
+
+    learner = Both()
+    saved = state.state_dict(learner)
+    learner.slow.data = learner.fast.data
+    state.load_state_dict(learner, saved)
+    assert learner.numbers() == (0, 3)
+
+
+LOST = {
+    "kept.0": [itertools.count()],
+    "kept": {torch.zeros(1): torch.zeros(1)},
+    "kept.x": {"x": bytearray(3)},
+    "kept['1']": {"1": {torch.zeros(1)}, 1: tensor(0)},
+}
+
+
+@pytest.mark.parametrize(("name", "value"), LOST.items())
+def test_what_is_lost_is_known_wherever_it_is(name: str, value: Any) -> None:
+    assert state.unsaved(Bare(kept=value)) == [name]
+    assert state.lost(Bare(kept=value)) == [name]
+
+
+def test_arrays_of_objects_are_kept_but_not_in_files() -> None:
+    learner = Bare(kept=np.array([{"a"}, Phase.LATE, object()]))
+    assert state.unsaved(learner) == ["kept"]
+    assert state.lost(learner) == []
