@@ -3,6 +3,7 @@ for every algorithm."""
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any
 
@@ -29,6 +30,8 @@ _MEASURED = 2  # updates whose memory is measured; the second has the optimiser'
 _POINTS = 10  # of the learning curve
 _IMAGES_AT_ONCE = 1024  # bounds the memory of a validation batch
 _DRAWN_AT_ONCE = 128  # drawing episodes in blocks is quicker; it does not change them
+
+_log = logging.getLogger(__name__)
 
 
 def meta_trained(learner: Learner) -> bool:
@@ -131,6 +134,7 @@ class _OuterLoop:
         self.losses: list[float] = []
         self.curve: list[CurvePoint] = []
         self.best: tuple[float, int, dict[str, Any]] | None = None
+        self.told: set[str] = set()  # what the best state is kept without
         self.points = 0  # of the curve, passed so far
         self.resumed = self.steps = 0  # steps of this process
         self.peak: int | None = None
@@ -266,10 +270,17 @@ class _OuterLoop:
             score = self._validate(self.validation)
             values["validation"] = score
             if self._is_best(score):
+                self._tell_what_is_lost()
                 self.best = (score, self.update, state.state_dict(self.learner))
         point = CurvePoint(update=self.update, values=finite(values))
         self.curve.append(point)
         return point.values
+
+    def _tell_what_is_lost(self) -> None:
+        for name in state.lost(self.learner):
+            if name not in self.told:
+                self.told.add(name)
+                _log.warning("the best state is kept without %s, which cannot be saved", name)
 
     def _is_best(self, score: float) -> bool:
         """Whether no validation score before was as good; one that is not finite never is."""

@@ -218,3 +218,39 @@ def test_both_ways_of_training_are_refused() -> None:
 
     with pytest.raises(UsageError, match="both fit and meta_step"):
         meta_train(Both(task()), digits_material(), plan(), silent)
+
+
+def test_the_best_state_is_put_back_after_a_learner_grew() -> None:
+    class Growing(Counting):
+        def __init__(self, task: TaskSpec) -> None:
+            super().__init__(task)
+            self.bank = torch.zeros(0, 2)
+            self.rows: list[torch.Tensor] = []
+            self.pair = (0, torch.zeros(1))
+            self.names = np.array(["cat", "dog"])
+
+        def meta_step(self, episodes: Episodes) -> float:
+            self.bank = torch.cat([self.bank, torch.zeros(1, 2)])
+            self.rows.append(torch.zeros(1))
+            self.pair = (len(self.rows), self.pair[1] + 1)
+            return super().meta_step(episodes)
+
+    learner = Growing(task(way=3))
+    trained = meta_train(learner, material_with_validation(), plan(updates=10), silent)
+    assert trained.selected_update == 6
+    assert (len(learner.bank), len(learner.rows)) == (6, 6)
+    assert (learner.pair[0], learner.pair[1].item()) == (6, 6)
+    assert learner.names.tolist() == ["cat", "dog"]
+
+
+def test_what_the_best_state_lacks_is_told_once(caplog) -> None:
+    class Iterating(Counting):
+        def __init__(self, task: TaskSpec) -> None:
+            super().__init__(task)
+            self.numbers = iter(range(100))
+
+    trained = meta_train(
+        Iterating(task(way=3)), material_with_validation(), plan(updates=10), silent
+    )
+    assert trained.selected == "best"
+    assert caplog.text.count("the best state is kept without numbers") == 1
