@@ -61,14 +61,18 @@ def test_known_costs_come_out_right_and_are_not_mixed(kind: type[Costly]) -> Non
     found = measure_times(learner, BLOCK, seconds=0.5, tasks=4, room=Room("cpu"))
     latency = 1 + found.warmup + len(found.adapt_s)
     for phase, samples in (("adapt", found.adapt_s), ("predict", found.predict_s)):
-        own = learner.took[phase][1 + found.warmup : latency]
-        assert median(samples) == pytest.approx(median(own), rel=0.05)
+        check_is_of(samples, learner.took[phase][1 + found.warmup : latency])
     both = [sum(pair) for pair in zip(*learner.took.values(), strict=True)]
-    assert found.cold_s == pytest.approx(both[0], rel=0.05)
-    assert median(found.throughput_s) == pytest.approx(
-        median(both[-len(found.throughput_s) :]), rel=0.05
-    )
+    assert found.cold_s >= both[0]
+    check_is_of(found.throughput_s, both[-len(found.throughput_s) :])
     assert found.throughput_episodes == 4
+
+
+def check_is_of(samples: list[float], own: list[float]) -> None:
+    """Each sample has all of its own time in it, and, where nobody came between, hardly more."""
+    over = [sample - one for sample, one in zip(samples, own, strict=True)]
+    assert min(over) >= 0
+    assert min(over) <= 0.05 * median(own)
 
 
 class Clock:
