@@ -202,10 +202,17 @@ def _like(value: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
 
 
 def _put_tensor(value: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
-    if not _same_form(value, state) or value.is_inference():
+    if not _same_form(value, state) or value.is_inference() or _is_expanded(value):
         return _like(value, state)  # `copy_` would stretch and round, or refuse
     with torch.no_grad():
         return value.copy_(state)
+
+
+def _is_expanded(value: torch.Tensor) -> bool:
+    strided = value.layout == torch.strided
+    return strided and any(
+        n > 1 and not step for n, step in zip(value.shape, value.stride(), strict=True)
+    )
 
 
 def _fit_shapes(module: Any, state: Any) -> None:

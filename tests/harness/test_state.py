@@ -514,6 +514,14 @@ def test_a_tensor_made_in_inference_mode_is_put_back() -> None:
     assert learner.mean.tolist() == [1, 1]  # type: ignore[attr-defined]
 
 
+def test_an_expanded_tensor_is_put_back() -> None:
+    learner = Bare(prior=tensor(1).expand(5))
+    saved = state.state_dict(learner)
+    learner.prior = tensor(2).expand(5)  # type: ignore[attr-defined]
+    state.load_state_dict(learner, saved)
+    assert learner.prior.tolist() == [1] * 5  # type: ignore[attr-defined]
+
+
 def test_a_lazy_layer_takes_the_shape_that_it_had() -> None:
     trained = Bare(net=torch.nn.LazyLinear(2))
     before = trained.net(torch.ones(1, 3))  # type: ignore[attr-defined]
