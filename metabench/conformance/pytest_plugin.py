@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from metabench.results import BASELINES
+
 if TYPE_CHECKING:
     from metabench.conformance.accuracy import AccuracyGate
 
-FOLDER = "accuracy-baselines"
 UPDATE = "--update-baselines"
 
 
@@ -30,7 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addini(
         "accuracy_baselines",
-        f"Folder of the baselines, from the root folder.  [default: {FOLDER} beside the test]",
+        f"Folder of the baselines, from the root folder.  [default: {BASELINES} beside the test]",
         default="",
     )
 
@@ -45,6 +46,6 @@ def accuracy_gate(
     config = request.config
     chosen: str = config.getini("accuracy_baselines")
     here = Path(request.path).parent
-    folder = config.rootpath / chosen if chosen else here / FOLDER
+    folder = config.rootpath / chosen if chosen else here / BASELINES
     scratch = tmp_path_factory.mktemp("accuracy")
     return AccuracyGate(folder, scratch, here, config.getoption(UPDATE))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import metabench
 from metabench.harness.messages import Trained
-from metabench.results import DEFAULT_FOLDER, TRIAL_FOLDER
+from metabench.results import BASELINES, DEFAULT_FOLDER, TRIAL_FOLDER
 from metabench.results.schema import Environment
 
 # glibc maps and unmaps large activations at every step, and the page faults dominate;
@@ -91,12 +91,14 @@ def describe_cpu(info: str) -> str:
 def git_state(results: Path) -> tuple[str | None, bool | None]:
     """The commit of the working folder, and whether it has changes outside results.
 
-    What a run itself writes (the results folder, leaderboard files) does not count.
+    What runs write (the results folder, leaderboard files, the baselines of accuracy tests) does
+    not count.
     """
     commit = _git("rev-parse", "HEAD")
     if commit is None:
         return None, None
     ours = [f":(exclude,top){path}" for path in (DEFAULT_FOLDER, TRIAL_FOLDER, "leaderboard.md")]
+    ours.append(f":(exclude,top,glob)**/{BASELINES}/**")
     top = _git("rev-parse", "--show-toplevel")
     if top and results.resolve().is_relative_to(top) and results.resolve() != Path(top):
         ours.append(f":(exclude,top){results.resolve().relative_to(top).as_posix()}")

@@ -51,6 +51,12 @@ def test_the_commit_is_the_one_there_is_when_it_is_asked_for(tmp_path, monkeypat
     first = git_state(results)
     (tmp_path / "edited.py").write_text("")
     assert git_state(results) == (first[0], True)
+    (tmp_path / "edited.py").unlink()
+    for made in ("results", "tests/accuracy-baselines/digits-5w1s"):
+        (tmp_path / made).mkdir(parents=True)
+        (tmp_path / made / "made.json").write_text("")
+    assert git_state(results) == first
+    (tmp_path / "edited.py").write_text("")
     git("add", ".")
     git("commit", "-m", "two")
     second = git_state(results)
