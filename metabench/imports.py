@@ -7,8 +7,10 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,8 +21,9 @@ _OURS = __name__.partition(".")[0]
 def import_file(file: Path) -> ModuleType:
     """Import a file under a name made from its path, the same in every process.
 
-    It stays in `sys.modules`, so that pickling and `inspect` find it, and its folder comes first in
-    `sys.path`, as that of a script does, so that it can import helpers that lie beside it.
+    It stays in `sys.modules`, so that pickling and `inspect` find it, and it can import helpers
+    that lie beside it, then and later. Its folder is also in `sys.path`, at the end, for processes
+    that it starts.
 
     Raises:
         ImportError: it imports a helper whose name another module has already; or whatever it
@@ -33,10 +36,7 @@ def import_file(file: Path) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    folder = str(file.parent)
-    if folder in sys.path:
-        sys.path.remove(folder)
-    sys.path.insert(0, folder)
+    _beside.add(str(file.parent))
     sys.modules[name] = module
     try:
         with _helpers_of(file.parent):
@@ -45,6 +45,36 @@ def import_file(file: Path) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+class _Beside(MetaPathFinder):
+    """Finds what lies beside plugins before what is installed, or lies in the working folder.
+
+    Never in place of what comes with Python: nobody who calls a file `copy.py` means that.
+    """
+
+    def __init__(self) -> None:
+        self._folders: list[str] = []
+
+    def add(self, folder: str) -> None:
+        """Look there first from now on."""
+        if self not in sys.meta_path:
+            sys.meta_path.insert(0, self)
+        if folder not in sys.path:
+            sys.path.append(folder)
+        self._folders = [folder, *(other for other in self._folders if other != folder)]
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if path is not None or fullname in (_OURS, *sys.stdlib_module_names):
+            return None
+        found = PathFinder.find_spec(fullname, self._folders)
+        # A folder without `__init__.py` is a package only where nothing else has its name.
+        return None if found is None or found.origin is None else found
+
+
+_beside = _Beside()
 
 
 @contextmanager

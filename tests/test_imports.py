@@ -69,6 +69,22 @@ def test_a_helper_that_is_not_imported_is_in_nobodys_way(folder: Path) -> None:
     assert (algorithms, warnings) == ("['one-one', 'two-x']", "[]")
 
 
+def test_what_comes_with_python_is_not_replaced_by_what_lies_beside(folder: Path) -> None:
+    (folder / "one" / "copy.py").write_text("raise RuntimeError('not the copy that is meant')")
+    (folder / "one" / "torch").mkdir()  # for data, say
+    plugin = folder / "one" / "a.py"
+    plugin.write_text(f"import copy, torch\n{plugin.read_text()}")
+    algorithms, warnings, _ = loaded(folder, "one/a.py")
+    assert (algorithms, warnings) == ("['one-one']", "[]")
+
+
+def test_a_helper_may_be_imported_later(folder: Path) -> None:
+    (folder / "plug_later.py").write_text("WHERE = 'here'\n")
+    (folder / "one" / "plug_later.py").write_text("WHERE = 'one'\n")
+    *_, found = loaded(folder, "one/a.py", after="__import__('plug_later').WHERE")
+    assert found == "one"
+
+
 def test_a_copy_of_metabench_beside_a_plugin_is_not_taken_for_it(folder: Path) -> None:
     """As where a plugin lies in a checkout and another metabench is installed."""
     (folder / "one" / "metabench").mkdir()

@@ -120,6 +120,6 @@ def test_it_learns_to_tell_characters_of_other_scripts_apart(build: Any) -> None
         return right / episodes
 
     learner = build("protonet", size=28)
-    train(learner, opened, updates=60, way=20)
+    train(learner, opened, updates=120, way=20)
     floors = [accuracy(build(name, size=28)) for name in ("untrained", "pixel-1nn")]
     assert accuracy(learner) > max(floors) + 0.1
