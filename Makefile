@@ -32,9 +32,8 @@ define RUNS
 -s "omniglot-5w*" -a sgd -a cnn-adam -a pretrained -a "m*" -a "m*[backbone=conv4[bn=episode]]" --budget standard
 -s "omniglot-[52]*" -a "protonet[train_way=60]" --budget paper --seeds 1 -j 2
 -s omniglot-5w1s -a "maml[backbone=conv4[bn=episode],inner_lr=0.4,tasks_per_step=8]" --budget seconds=3600 --seeds 1
--s sinusoid-5s -s sinusoid-10s -a chance -a pretrained -a "m*" --budget paper --threads 1
--s sinusoid-5s -a "maml[train_shot=10,tasks_per_step=25]" -a "maml[train_shot=10,tasks_per_step=25,adapt_steps=10]" --budget paper --threads 1
--s "sinusoid-freq-*" -a chance -a pretrained -a "m*[train_shot=5]" --budget paper --threads 1
+-s sinusoid-5s -s sinusoid-10s -a chance -a pretrained -a "m*" --budget paper --seeds 1 --threads 1
+-s "sinusoid-freq-*" -a chance -a pretrained -a "m*[train_shot=5]" --budget paper --seeds 1 --threads 1
 endef
 export RUNS
 RUN := $(BIN)/metabench run --seeds $(SEEDS) --results results
