@@ -116,7 +116,7 @@ def candidates(doors: Doors) -> Iterator[Candidate]:
     for folder in doors.plugins_dirs:
         if not Path(folder).is_dir():
             raise UsageError(f"--plugins-dir {folder}: no such folder")
-        yield from (_file(file) for file in sorted(Path(folder).glob("*.py")) if _is_plugin(file))
+        yield from (_file(file) for file in sorted(Path(folder).glob("*.py")) if is_plugin(file))
     yield from map(_module, doors.modules)
     for file in map(Path, doors.files):
         if file.is_dir():
@@ -163,7 +163,7 @@ def _is_file(text: str) -> bool:
     return not text.startswith(_BLOCK) and (text.endswith(".py") or "/" in text or os.sep in text)
 
 
-def _is_plugin(file: Path) -> bool:
+def is_plugin(file: Path) -> bool:
     """Tests and private helpers may lie in a plugin folder without being plugins."""
     return not file.name.startswith(("_", "test_")) and file.name != "conftest.py"
 

@@ -52,13 +52,12 @@ def cell_code(
     if isinstance(asked, str):
         plugins.backbone(_named_by(asked))
     named = {_named_by(value) for value in params.values() if isinstance(value, str)}
-    own = b"".join(content for _, content in _plugin(provided.spec.build, provided.origin))
-    backbones = [
-        found
-        for name, found in plugins.backbones.items()
-        # A learner may also ask its task for one by a name of its own.
-        if name in named or (found.origin is not None and name.encode() in own)
-    ]
+    # A learner may also ask its task for one by a name of its own.
+    elsewhere = {name for name, found in plugins.backbones.items() if found.origin} - named
+    if elsewhere:
+        own = b"".join(content for _, content in _plugin(provided.spec.build, provided.origin))
+        named |= {name for name in elsewhere if name.encode() in own}
+    backbones = [found for name, found in plugins.backbones.items() if name in named]
     return source_digest(
         provided.spec.on(kind),
         provided.origin,

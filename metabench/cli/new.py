@@ -11,6 +11,7 @@ from string import Template
 import click
 
 from metabench.cli.options import Common, common_options
+from metabench.doors import is_plugin
 from metabench.errors import UsageError
 from metabench.plugins import load_plugins
 
@@ -68,7 +69,7 @@ def _names(name: str) -> tuple[str, str]:
     for word in (module, class_name):
         if keyword.iskeyword(word):
             raise UsageError(f"name '{name}': '{word}' is a word of Python's; choose another name")
-    if module == "conftest" or module.startswith("test_"):
+    if not is_plugin(Path(f"{module}.py")):
         raise UsageError(
             f"name '{name}': {module}.py would be pytest's, which --plugins-dir skips; "
             "choose another name"
