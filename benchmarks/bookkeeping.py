@@ -66,7 +66,7 @@ def fill(folder: Path) -> int:
                 params=dict(cell.configured.params),
                 chosen=dict(cell.configured.chosen),
                 seed=cell.seed,
-                code=cell.configured.code,
+                code="" if cell.code is None else cell.code.digest,
             )
             result: Result = replace(template, suite=facts, job=job)
             prepared.store.write(cell.path, result)

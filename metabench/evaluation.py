@@ -98,7 +98,7 @@ def evaluate(
             f"the learner is for {learner.task.way} classes, {suite.name} has {suite.way}"
         )
     opened = suite.open(data_root)
-    configured = configure(Algorithm("learner", build=""), {}, provider="", code="")
+    configured = configure(Algorithm("learner", build=""), {}, provider="")
     cell = Cell(suite, configured, seed, Budget.parse(budget), find_device(device))
     scored = score_inside(learner, cell, opened, opened.material, plugins, episodes)
     scores = scored.per_episode()

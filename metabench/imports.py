@@ -15,6 +15,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from metabench.modules import FILE_PREFIX
+
 _OURS = __name__.partition(".")[0]
 
 
@@ -31,7 +33,7 @@ def import_file(file: Path) -> ModuleType:
     """
     file = file.resolve()
     digest = hashlib.sha256(str(file).encode()).hexdigest()[:8]
-    name = f"metabench_file_{re.sub(r'[^a-zA-Z0-9_]', '_', file.stem)}_{digest}"
+    name = f"{FILE_PREFIX}{re.sub(r'[^a-zA-Z0-9_]', '_', file.stem)}_{digest}"
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None
     assert spec.loader is not None

@@ -10,7 +10,7 @@ import hashlib
 import importlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
@@ -270,6 +270,8 @@ class Algorithm:
             whose answer to a query depends on the others.
         reference: the paper or page that describes it.
         deterministic: it ignores the seed, so one seed is enough.
+        files: what it reads, weights or data, so that its results are stale when they change: names
+            of parameters that hold a path, or paths relative to the plugin's file.
     """
 
     name: str
@@ -282,6 +284,7 @@ class Algorithm:
     tags: frozenset[str] = frozenset()
     reference: str = ""
     deterministic: bool = False
+    files: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.name):
@@ -295,6 +298,7 @@ class Algorithm:
                 raise UsageError(f"{what}: {name}={words!r}, write {name}={{{words!r}}}")
             object.__setattr__(self, name, frozenset(words))
         _check_params(what, self.params)
+        _check_files(what, self.files)
         for parameter in self.params:
             if parameter in RESERVED:
                 raise UsageError(f"{what}: parameter '{parameter}' is the harness's, rename it")
@@ -341,15 +345,18 @@ class Backbone:
             features [N, D]; or "module:attr" naming it.
         params: every parameter with its default.
         reference: the paper or page that describes it.
+        files: what it reads, as for `Algorithm`.
     """
 
     name: str
     build: str | Callable[..., nn.Module]
     params: Mapping[str, Value] = field(default_factory=dict)
     reference: str = ""
+    files: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         _check_params(f"backbone {self.name}", self.params)
+        _check_files(f"backbone {self.name}", self.files)
 
 
 def _check_params(what: str, params: Mapping[str, Value]) -> None:
@@ -362,6 +369,11 @@ def _check_params(what: str, params: Mapping[str, Value]) -> None:
                 f"{what}: parameter '{name}' has the default {value!r} "
                 f"({type(value).__name__}), write a bool, int, float or str"
             )
+
+
+def _check_files(what: str, files: Sequence[str]) -> None:
+    if isinstance(files, str) or not all(isinstance(name, str) for name in files):
+        raise UsageError(f"{what}: files={files!r}, write a list of names or paths")
 
 
 def load(target: str | Callable[..., Any]) -> Callable[..., Any]:

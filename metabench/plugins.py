@@ -23,6 +23,7 @@ from metabench.learner import Algorithm, Backbone
 
 if TYPE_CHECKING:
     from metabench.harness.cell import Cell
+    from metabench.reach import CodeReader
     from metabench.results.schema import Result
     from metabench.suites.suite import Suite
 
@@ -70,11 +71,13 @@ class Plugins:
     Attributes:
         rows: one for each plugin, in the order of the doors.
         warnings: one line for each thing the user should know.
+        code_readers: keep what was read of the plugins' code, by the packages that are read.
     """
 
     def __init__(self, doors: Doors) -> None:
         self.rows: list[PluginRow] = []
         self.warnings: list[str] = []
+        self.code_readers: dict[frozenset[str], CodeReader] = {}
         self._registered: dict[str, PluginRow] = {}
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)

@@ -86,15 +86,15 @@ class SpeedGate:
         Raises:
             UsageError: what runs in the older version's folder is the present plugin.
         """
-        name, configured = cell.configured.algorithm.name, cell.configured
-        there = self.home.code(self.home.doors(doors), name, configured.params, cell.kind)
+        name = cell.configured.algorithm.name
+        there = self.home.code(self.home.doors(doors), cell)
         here = plugins.algorithm(name).origin
         if here is not None and there.origin and Path(there.origin).resolve() == here.resolve():
             raise UsageError(
                 f"{name} in {self.home.root} is the present one ({here}): install the older "
                 f"version there, into {self.home.root / '.venv'}"
             )
-        return there.digest == configured.code
+        return cell.code is not None and there.digest == cell.code.digest
 
     def _duel(self, cell: Cell, doors: Doors, library: Library) -> list[PhaseRatio]:
         request, case = self.request, f"{cell.suite.name} {cell.configured.address}"

@@ -94,11 +94,11 @@ class TestRun:
         with Run(request) as prepared:
             (here / "my.py").write_text(PLUGIN.replace("return -torch.cdist", "return torch.cdist"))
             (result,) = prepared.run()
-            assert result.job.code != prepared.cells[0].configured.code
+            assert result.job.code != prepared.cells[0].code.digest
         assert result.per_episode().mean() < 0.2  # wrong sign
         with Run(request) as prepared:
             assert prepared.planned[0].state == "done"
-            assert result.job.code == prepared.cells[0].configured.code
+            assert result.job.code == prepared.cells[0].code.digest
 
     def test_results_that_cannot_be_written_are_an_error(self, here: Path) -> None:
         with pytest.raises(metabench.DataError, match=r"cannot write .*my\.py"):

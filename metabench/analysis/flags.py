@@ -22,6 +22,7 @@ NOISY = "noisy"
 COLD = "cold"
 HALVED = "halved batch"
 CODE = "code differs"
+PACKAGES = "packages differ"
 PIXELS = "pixels differ"
 BASE = "training data differ"
 TRANSDUCTIVE = "bn=episode"
@@ -61,6 +62,7 @@ NOTES: dict[str, str] = {
     ),
     re.escape(HALVED): "memory did not suffice for the usual batch of test episodes",
     re.escape(CODE): "the seeds were run with different versions of the algorithm's code",
+    re.escape(PACKAGES): "the seeds were run with different versions of a package that they import",
     re.escape(PIXELS): "the preprocessed images differ from those of most other rows",
     re.escape(BASE): "the seeds were trained on different base data of one name",
     re.escape(TRANSDUCTIVE): (
@@ -103,6 +105,7 @@ def of_cells(results: Sequence[Result], timed_on: str | None) -> list[str]:
         COLD if any(r.timing is not None and r.timing.cold for r in alone) else "",
         HALVED if any(r.scores is not None and r.scores.halved for r in ok) else "",
         CODE if len({r.job.code for r in ok}) > 1 else "",
+        PACKAGES if _packages_differ(ok) else "",
         PIXELS if len({r.suite.pixels_digest for r in ok}) > 1 else "",
         BASE if len({r.suite.train_on_digest for r in ok}) > 1 else "",
         DIRTY if any(r.environment is not None and r.environment.dirty for r in ok) else "",
@@ -152,6 +155,14 @@ def _noisy(result: Result) -> bool:
         return False
     phases = (timing.adapt_s, timing.predict_s, timing.throughput_s)
     return any(relative_spread(phase) > _NOISY for phase in phases if phase)
+
+
+def _packages_differ(ok: Sequence[Result]) -> bool:
+    """Whether a package that several cells imported had not the same version in all of them."""
+    pairs = {
+        pair for r in ok if r.environment is not None for pair in r.environment.packages.items()
+    }
+    return len(pairs) > len({name for name, _ in pairs})
 
 
 def _missing(results: Sequence[Result]) -> list[str]:

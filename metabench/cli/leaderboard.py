@@ -185,8 +185,8 @@ def _document(common: Common, file: Path, wanted: str | None, tables: Sequence[T
 
 def _stale(common: Common, cells: Sequence[Cell]) -> list[Path | None]:
     """The files that other code than the present has made."""
+    from metabench.code_digest import stale
     from metabench.plugins import load_plugins
-    from metabench.source import stale
 
     changed = stale(load_plugins(common.doors), (cell.result for cell in cells))
     return [cell.file for cell, is_stale in zip(cells, changed, strict=True) if is_stale]

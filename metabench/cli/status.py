@@ -19,22 +19,25 @@ def status(failed: bool, as_json: bool, common: Common) -> None:
     """Show the state of every cell in the results folder.
 
     A cell is stale when the code it ran with has changed since; `run` does it again. What a run
-    has yet to do, `run --dry-run` shows.
+    has yet to do, `run --dry-run` shows; -v names the definitions that have changed.
     """
+    from metabench.cli.why import changed_code
+    from metabench.code_digest import with_code
     from metabench.plugins import load_plugins
     from metabench.results.schema import FAILED
     from metabench.results.store import Store
-    from metabench.source import stale
 
-    stored, problems = Store(common.results).read()
+    store = Store(common.results)
+    stored, problems = store.read()
     common.warn(problems)
     if not stored:
         raise no_results(common)
     plugins = load_plugins(common.doors)
     common.warn(plugins.warnings)
     rows: list[dict[str, Any]] = []
-    changed = stale(plugins, (result for _, result in stored))
-    for (path, result), is_stale in zip(stored, changed, strict=True):
+    codes = with_code(plugins, (result for _, result in stored))
+    for (path, _), (result, code) in zip(stored, codes, strict=True):
+        changed = changed_code(store, result, code)
         job, failure = result.job, result.failure
         if failed and result.status not in FAILED:
             continue
@@ -47,8 +50,9 @@ def status(failed: bool, as_json: bool, common: Common) -> None:
                 "budget": job.budget,
                 "device": job.device,
                 "status": result.status,
-                "stale": is_stale,
+                "stale": bool(changed),
                 "reason": "" if failure is None else failure.reason,
+                "changed": changed,
             }
         )
     if as_json:
@@ -63,7 +67,13 @@ def status(failed: bool, as_json: bool, common: Common) -> None:
         ("file", "status", "reason"),
         # With the folder, so that a line can be pasted behind `metabench why`.
         [
-            (str(common.results / r["file"]), r["status"] + " (stale)" * r["stale"], r["reason"])
+            (
+                str(common.results / r["file"]),
+                r["status"] + " (stale)" * r["stale"],
+                "; ".join(
+                    [*filter(None, [r["reason"]]), *(r["changed"] if common.verbose else [])]
+                ),
+            )
             for r in rows
         ],
     )

@@ -11,7 +11,9 @@ from metabench.cli.options import Common, common_options, json_option
 from metabench.errors import UsageError
 
 if TYPE_CHECKING:
+    from metabench.code_digest import Code
     from metabench.results.schema import Result
+    from metabench.results.store import Store
 
 _PARTS = (
     "status",
@@ -30,11 +32,15 @@ _PARTS = (
 
 @click.command()
 @click.argument("file", type=Path)
-@common_options()
+@common_options("plugins")
 @json_option
 def why(file: Path, as_json: bool, common: Common) -> None:
     """Show what a result FILE knows: the job, the outcome, the environment, the traceback."""
     import msgspec
+
+    from metabench.code_digest import with_code
+    from metabench.plugins import load_plugins
+    from metabench.results.store import Store
 
     result = read_result(file)
     if as_json:
@@ -55,13 +61,36 @@ def why(file: Path, as_json: bool, common: Common) -> None:
     if result.status == "ok":
         scores = result.per_episode()
         click.echo(f"score: {scores.mean():.6g} over {len(scores)} episodes")
+    root = file.absolute().parent.parent.parent  # the results folder
+    plugins = load_plugins(common.doors)
+    common.warn(plugins.warnings)
+    ((_, code),) = with_code(plugins, [result])
+    for name in changed_code(Store(root), result, code):
+        click.echo(f"code changed since: {name}")
     if result.failure is not None:
         click.echo(f"reason: {result.failure.reason}")
         if result.failure.log:
-            # Logs lie in the results folder, three levels above the result file.
-            log = file.absolute().parent.parent.parent / result.failure.log
+            log = root / result.failure.log
             click.echo(f"log: {log}" + ("" if log.exists() else " (not there)"))
         click.echo(result.failure.traceback, nl=False)
+
+
+def changed_code(store: Store, result: Result, code: Code | None) -> list[str]:
+    """What has changed in the code of a cell since its result was made; nothing if it is unknown.
+
+    Args:
+        store: where the result lies.
+        result: the result.
+        code: of its cell, as it is now; None if there is no such algorithm.
+    """
+    from metabench.code_digest import changes
+
+    if code is None or code.digest == result.job.code:
+        return []
+    before = store.load_code(result.job.code)
+    if before is None:
+        return ["no list of the definitions that it was made by is kept"]
+    return changes(before, code.definitions) or ["which definitions use each other"]
 
 
 def read_result(file: Path) -> Result:

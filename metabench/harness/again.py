@@ -9,7 +9,7 @@ from metabench.errors import DataError
 from metabench.harness.budget import Budget
 from metabench.harness.cell import Cell
 from metabench.harness.library import Library
-from metabench.harness.request import find_algorithm, find_device, find_suite
+from metabench.harness.request import find_algorithm, find_device, find_suite, with_code
 from metabench.plugins import Plugins
 from metabench.results.schema import Result
 
@@ -34,7 +34,7 @@ def cell_of(result: Result, plugins: Plugins, data_root: str | None, pinned: boo
     texts = {key: address.show(value) for key, value in given.items()}
     configured = find_algorithm(job.algorithm, texts, plugins, suite.kind)
     train_on = result.suite.train_on
-    return Cell(
+    cell = Cell(
         suite=suite,
         configured=configured,
         seed=job.seed,
@@ -43,6 +43,7 @@ def cell_of(result: Result, plugins: Plugins, data_root: str | None, pinned: boo
         train_on=None if train_on is None else find_suite(train_on, plugins, data_root),
         tasks_at_once=_tasks_at_once(result),
     )
+    return with_code(cell, plugins)
 
 
 def with_seed_of(cell: Cell, result: Result) -> Cell:

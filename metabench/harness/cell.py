@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from metabench import address
 from metabench.address import Value
@@ -17,6 +18,9 @@ from metabench.results.store import cell_path
 from metabench.suites.material import Material
 from metabench.suites.pool import Pool
 from metabench.suites.suite import Suite
+
+if TYPE_CHECKING:
+    from metabench.code_digest import Code
 
 # Parameters that every episodic learner takes, because the harness draws the episodes.
 _TRAINING = {
@@ -34,7 +38,6 @@ class Configured:
     Attributes:
         algorithm: the catalogue entry.
         provider: the plugin that provides it.
-        code: digest of the source it runs on.
         params: what `build` is called with.
         chosen: parameters that differ from their defaults, training episodes included.
         training: the training episodes it asks for.
@@ -42,7 +45,6 @@ class Configured:
 
     algorithm: Algorithm
     provider: str
-    code: str
     params: Mapping[str, Value]
     chosen: Mapping[str, Value]
     training: TrainingEpisodes
@@ -59,9 +61,7 @@ class Configured:
         return normalised or "transductive" in self.algorithm.tags
 
 
-def configure(
-    algorithm: Algorithm, given: Mapping[str, str], provider: str, code: str
-) -> Configured:
+def configure(algorithm: Algorithm, given: Mapping[str, str], provider: str) -> Configured:
     """Resolve the parameters a user gave.
 
     Raises:
@@ -83,7 +83,6 @@ def configure(
     return Configured(
         algorithm=algorithm,
         provider=provider,
-        code=code,
         params={key: resolved[key] for key in algorithm.params},
         chosen={key: value for key, value in resolved.items() if value != defaults[key]},
         training=TrainingEpisodes(
@@ -121,6 +120,7 @@ class Cell:
         train_on: the suite whose base data is used in place of the suite's own.
         tasks_at_once: of an outer update, where a stored result is to be repeated; 0: as the
             learner chooses.
+        code: what it runs on; None where nothing is stored.
     """
 
     suite: Suite
@@ -130,6 +130,7 @@ class Cell:
     device: str = "cpu"
     train_on: Suite | None = None
     tasks_at_once: int = 0
+    code: Code | None = None
 
     @property
     def kind(self) -> Kind:
@@ -140,6 +141,11 @@ class Cell:
     def base(self) -> Suite:
         """The suite whose base data is used."""
         return self.train_on or self.suite
+
+    @property
+    def suite_code(self) -> tuple[str, ...]:
+        """ "module:attr" of what its data and episodes are made by."""
+        return tuple(dict.fromkeys((*self.suite.code, *self.base.code)))
 
     @property
     def device_type(self) -> str:

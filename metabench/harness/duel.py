@@ -21,6 +21,7 @@ from metabench.harness.request import (
     find_algorithms,
     find_device,
     find_suite,
+    with_code,
 )
 from metabench.plugins import Plugins
 
@@ -92,7 +93,8 @@ def duel_cells(a: str, b: str, request: Request, plugins: Plugins) -> tuple[Cell
         if len(found) > 1:
             raise UsageError(f"'{address}' names {len(found)} algorithms: name one")
         budget, device = Budget.parse(request.budget), find_device(request.device)
-        cells.append(Cell(name, found[0], seed=0, budget=budget, device=device))
+        cell = Cell(name, found[0], seed=0, budget=budget, device=device)
+        cells.append(with_code(cell, plugins))
     return cells[0], cells[1]
 
 

@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -127,8 +127,12 @@ def torch_settings() -> dict[str, str]:
     }
 
 
-def loaded_packages() -> dict[str, str]:
-    """Versions of the packages that can change a number, as far as they are imported."""
-    names = ("torch", "numpy", "sklearn", "scipy", "torchvision")
+def loaded_packages(used: Iterable[str] = ()) -> dict[str, str]:
+    """Versions of the packages that can change a number, as far as they are imported.
+
+    Args:
+        used: names of further packages, which a learner's code imports.
+    """
+    names = dict.fromkeys(("torch", "numpy", "sklearn", "scipy", "torchvision", *sorted(used)))
     versions = {name: getattr(sys.modules.get(name), "__version__", None) for name in names}
     return {name: str(version) for name, version in versions.items() if version}

@@ -6,26 +6,32 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from metabench.address import Value
 from metabench.doors import Doors
 from metabench.errors import UsageError
-from metabench.learner import Kind
 
+if TYPE_CHECKING:
+    from metabench.harness.cell import Cell
+
+# Runs on the older code, whose modules may have had other names.
 _ASK = """
 import json, sys
 from metabench.doors import Doors
 from metabench.plugins import load_plugins
-from metabench.source import cell_code
 asked = json.load(sys.stdin)
 plugins = load_plugins(Doors(**asked["doors"]))
 found = plugins.algorithm(asked["name"])
-code = cell_code(plugins, asked["name"], asked["params"], asked["kind"])
-print(json.dumps([code, str(found.origin or "")]))
+of_cell = asked["name"], asked["params"], asked["kind"]
+try:
+    from metabench.code_digest import cell_code
+    digest = cell_code(plugins, *of_cell, asked["suite_code"]).digest
+except ImportError:  # code before definitions were told from files
+    from metabench.source import cell_code
+    digest = cell_code(plugins, *of_cell)
+print(json.dumps([digest, str(found.origin or "")]))
 """
 
 
@@ -70,19 +76,24 @@ class Home:
             plugins_dirs=tuple(self._own(path) for path in doors.plugins_dirs),
         )
 
-    def code(self, doors: Doors, name: str, params: Mapping[str, Value], kind: Kind) -> Code:
-        """The code that an algorithm has there.
+    def code(self, doors: Doors, cell: Cell) -> Code:
+        """The code that a cell has there.
 
         Args:
             doors: as `doors` gives them.
-            name: of the algorithm.
-            params: all of its parameters.
-            kind: of the suite.
+            cell: of the present code.
 
         Raises:
             UsageError: it has no such algorithm, or does not run.
         """
-        asked = {"doors": asdict(doors), "name": name, "params": dict(params), "kind": kind}
+        name = cell.configured.algorithm.name
+        asked = {
+            "doors": asdict(doors),
+            "name": name,
+            "params": dict(cell.configured.params),
+            "kind": cell.kind,
+            "suite_code": cell.suite_code,
+        }
         done = subprocess.run(
             [self.python, "-c", _ASK],
             input=json.dumps(asked),

@@ -82,6 +82,7 @@ class Start(msgspec.Struct, frozen=True, tag=True):
     threads: int
     checkpoint: Checkpoint | None = None
     memory_limit: int | None = None  # bytes
+    suite_code: tuple[str, ...] = ()  # "module:attr" of what its data and episodes are made by
 
 
 class Batch(msgspec.Struct, frozen=True, tag=True):
@@ -126,7 +127,8 @@ class Trained(msgspec.Struct, frozen=True, tag=True):
     device_name: str | None
     bare_memory: int | None  # bytes before the learner was built
     waited: float | None  # largest share of the training time that a thread had no core
-    code: str = ""  # digest of the source it runs on; "" from releases that do not tell
+    code: str = ""  # digest of the code it runs on; "" from releases that do not tell
+    files: dict[str, str] = {}  # SHA-256 of those that the catalogue declares
 
 
 class Measured(msgspec.Struct, frozen=True, tag=True):

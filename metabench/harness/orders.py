@@ -66,6 +66,7 @@ def start(
         threads=threads,
         memory_limit=memory_limit,
         checkpoint=checkpoint,
+        suite_code=cell.suite_code,
     )
 
 

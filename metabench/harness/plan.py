@@ -142,7 +142,7 @@ def _state(
         material = open_suite(cell.train_on).material
         if material is None or material.digest != stored.suite.train_on_digest:
             return "changed"
-    if stored.job.code != cell.configured.code:
+    if cell.code is not None and stored.job.code != cell.code.digest:
         return "stale"
     if stored.status == "not_applicable" and _may_apply_now(cell, stored):
         return "stale"

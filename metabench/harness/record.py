@@ -15,6 +15,8 @@ def job_of(cell: Cell, trained: Trained | None, material: tuple[Material, Path] 
     """What was asked for; training episodes only if the learner turned out to use them."""
     configured = cell.configured
     episodic = trained is not None and trained.episodic
+    planned = ("", {}) if cell.code is None else (cell.code.digest, dict(cell.code.files))
+    code, files = (trained.code, trained.files) if trained and trained.code else planned
     return Job(
         algorithm=configured.algorithm.name,
         params=dict(configured.params),
@@ -23,7 +25,8 @@ def job_of(cell: Cell, trained: Trained | None, material: tuple[Material, Path] 
         budget=cell.budget.name,
         device=cell.device_type,
         provider=configured.provider,
-        code=(trained and trained.code) or configured.code,
+        code=code,
+        files=files,
         transductive=configured.transductive,
         deterministic=configured.algorithm.deterministic,
         training=training_shape(cell, material[0]) if episodic and material else None,

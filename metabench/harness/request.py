@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from metabench import address
+from metabench.code_digest import cell_code
 from metabench.errors import NothingToRun, UsageError, unknown
 from metabench.harness.budget import Budget
 from metabench.harness.cell import Cell, Configured, configure
@@ -19,7 +20,6 @@ from metabench.harness.plan import cells, shard
 from metabench.learner import Kind
 from metabench.plugins import Plugins
 from metabench.results import DEFAULT_FOLDER, TRIAL_FOLDER
-from metabench.source import cell_code
 from metabench.suites.addressed import addressed_suite
 from metabench.suites.catalogue import EMBEDDED
 from metabench.suites.suite import Suite
@@ -168,7 +168,7 @@ def request_cells(request: Request, plugins: Plugins) -> list[Cell]:
         found = shard(found, *_shard(request.shard))
     if not found:
         raise NothingToRun(f"shard {request.shard} has no cells: nothing to run")
-    return found
+    return [with_code(cell, plugins) for cell in found]
 
 
 def find_suites(
@@ -241,9 +241,19 @@ def find_algorithm(
         UsageError: there is no such algorithm or parameter, or a value has another type.
     """
     provided = plugins.algorithm(name)
-    configured = configure(provided.spec.on(kind), given, provided.provider, code="")
+    configured = configure(provided.spec.on(kind), given, provided.provider)
     _check_backbone(configured, plugins)
-    return replace(configured, code=cell_code(plugins, name, configured.params, kind))
+    return configured
+
+
+def with_code(cell: Cell, plugins: Plugins) -> Cell:
+    """The cell, its code found.
+
+    Raises:
+        UsageError: a file that its algorithm or backbone declares cannot be read.
+    """
+    name, params = cell.configured.algorithm.name, cell.configured.params
+    return replace(cell, code=cell_code(plugins, name, params, cell.kind, cell.suite_code))
 
 
 def find_device(name: str) -> str:

@@ -183,6 +183,8 @@ class Runner:
             self._running.discard(supervisor)
         if not _keeps_older(planned, result):
             file = self.store.write(cell.path, result)
+            if cell.code is not None and cell.code.digest == result.job.code:
+                self.store.write_code(cell.code.digest, cell.code.definitions)
             _log.info("%s is stored in %s after %.1f s", cell, file, result.wall_s)
             supervisor.discard_checkpoint(result)
         self.watcher.finished(cell, result)

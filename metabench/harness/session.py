@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metabench.code_digest import cell_code
 from metabench.errors import NotApplicable, UsageError
 from metabench.harness import memory, state
 from metabench.harness.audit import Audit
@@ -34,10 +35,9 @@ from metabench.harness.messages import (
 from metabench.harness.outer_loop import meta_train, meta_trained
 from metabench.harness.room import Room
 from metabench.harness.timing import Block
-from metabench.learner import Learner, Support, TaskSpec, load
+from metabench.learner import Kind, Learner, Support, TaskSpec, load
 from metabench.plugins import Plugins
 from metabench.results.schema import MetaTraining, Status
-from metabench.source import cell_code
 from metabench.suites.material import Material
 
 _LONGEST = 500  # characters of a reason
@@ -154,13 +154,14 @@ def open_session(start: Start, plugins: Plugins, report: Report) -> tuple[Sessio
     torch.set_num_threads(start.threads)
     found = plugins.algorithm(start.algorithm)
     # Read here and now: what the supervisor saw when the run began may have been edited since.
-    code = cell_code(plugins, start.algorithm, start.params, start.task.kind)  # type: ignore[arg-type]
+    kind: Kind = start.task.kind  # type: ignore[assignment]
+    code = cell_code(plugins, start.algorithm, start.params, kind, start.suite_code)
     task, device = task_spec(start.task, plugins), start.task.device
     material = None if start.material is None else Material.load(start.material)
     memory.reset_peak(device)
     bare = memory.peak(device)
     session = Session.of(lambda: load(found.spec.build)(task, **start.params), task.seed)
-    keeper = None if start.checkpoint is None else Keeper(start.checkpoint, code)
+    keeper = None if start.checkpoint is None else Keeper(start.checkpoint, code.digest)
     audit = Audit(device)
     training = session.train(start.plan, material, report, keeper)
     waited = audit.waited() if training is not None else None
@@ -168,12 +169,13 @@ def open_session(start: Start, plugins: Plugins, report: Report) -> tuple[Sessio
         training=training,
         episodic=hasattr(session.learner, "meta_step"),
         parameters=state.parameter_count(session.learner),
-        packages=loaded_packages(),
+        packages=loaded_packages(code.packages),
         settings=torch_settings(),
         device_name=None if device == "cpu" else _device_name(device),
         bare_memory=bare,
         waited=waited,
-        code=code,
+        code=code.digest,
+        files=dict(code.files),
     )
 
 

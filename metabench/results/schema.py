@@ -67,7 +67,8 @@ class Job(Struct, frozen=True, kw_only=True):
     budget: str  # smoke, standard, paper, tasks=N or seconds=S
     device: str  # device type: cpu, cuda, mps, ...
     provider: str  # the plugin that provides the algorithm
-    code: str  # SHA-256 of the plugin's source and of what it runs on
+    code: str  # SHA-256 of the definitions it runs on
+    files: dict[str, str] = {}  # SHA-256 of the files that the catalogue declares
     transductive: bool = False  # it is said to be: by a tag, or by bn=episode
     deterministic: bool | None = None  # it is said to ignore the seed; None: not recorded
     training: Training | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import logging
 import re
 import tempfile
@@ -19,7 +20,8 @@ from metabench.results.schema import Result, decode, encode
 
 _LONGEST = 80  # characters of parameters in a file name, before a hash takes over
 DAMAGED = ".damaged"
-LOGS, CHECKPOINTS = "logs", "checkpoints"  # folders in the results folder
+LOGS, CHECKPOINTS, CODE = "logs", "checkpoints", "code"  # folders in the results folder
+_DIGITS = 16  # of a digest of code, in the name of the file that lists its definitions
 
 _log = logging.getLogger(__name__)
 
@@ -83,6 +85,31 @@ class Store:
         except OSError as error:
             raise unwritable(file, error) from error
         return file
+
+    def write_code(self, digest: str, definitions: Mapping[str, str]) -> None:
+        """Keep the digests of the definitions behind a digest of code, for `why`.
+
+        Raises:
+            DataError: the folder cannot be written to, or the disk is full.
+        """
+        file = self._code_file(digest)
+        if file.exists():
+            return
+        try:
+            text = json.dumps(dict(sorted(definitions.items())), indent=0)
+            write_atomically(file, f"{text}\n".encode())
+        except OSError as error:
+            raise unwritable(file, error) from error
+
+    def load_code(self, digest: str) -> dict[str, str] | None:
+        """The digests of definitions that `write_code` kept; None if there are none."""
+        try:
+            return msgspec.json.decode(self._code_file(digest).read_bytes(), type=dict[str, str])
+        except (OSError, msgspec.DecodeError):
+            return None
+
+    def _code_file(self, digest: str) -> Path:
+        return self.root / CODE / f"{digest[:_DIGITS]}.json"
 
     def load(self, path: Path) -> Result | None:
         """The result at a path from `cell_path`; None if there is none.

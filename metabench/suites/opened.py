@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from metabench.data.dataset import Dataset, Indices, Targets, truth
 from metabench.errors import DataError, UsageError
@@ -11,7 +12,9 @@ from metabench.suites.listing import Listed
 from metabench.suites.manifest import Manifest
 from metabench.suites.material import Material, stream
 from metabench.suites.pool import Pool
-from metabench.suites.suite import Suite
+
+if TYPE_CHECKING:
+    from metabench.suites.suite import Suite
 
 
 @dataclass(frozen=True, eq=False)

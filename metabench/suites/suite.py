@@ -77,6 +77,15 @@ class Suite:
         name = getattr(self.dataset, "name", None) or getattr(self.dataset, "__name__", "dataset")
         return str(name)
 
+    @property
+    def code(self) -> tuple[str, ...]:
+        """ "module:attr" of the functions and classes that its dataset and episodes come from."""
+        made_by: list[Any] = [type(self.protocol)]
+        if callable(self.dataset):
+            made_by.append(self.dataset)
+        found = [f"{made.__module__}:{made.__qualname__}" for made in made_by]
+        return (*found, self.dataset) if isinstance(self.dataset, str) else tuple(found)
+
     def open(self, data_root: str | Path | None = None) -> OpenSuite:
         """Read the dataset and check that it has enough classes and images.
 

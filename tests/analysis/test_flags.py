@@ -143,6 +143,14 @@ def test_versions_of_the_code_are_not_mixed_unseen():
     assert flags_of(*seeds(4), make_result(seed=4, code="newer")) == ["code differs"]
 
 
+def test_seeds_with_other_versions_of_a_package_are_flagged() -> None:
+    environment = make_environment()
+    newer = replace(environment, packages={"torch": "2.14.0", "sklearn": "1.5"})
+    assert flags_of(*seeds(4), make_result(seed=4, environment=newer)) == ["packages differ"]
+    more = replace(environment, packages={**environment.packages, "sklearn": "1.5"})
+    assert flags_of(*seeds(4), make_result(seed=4, environment=more)) == []
+
+
 def test_images_unlike_those_of_most_rows_are_flagged():
     odd = make_suite(pixels="resized otherwise")
     results = [make_result("a"), make_result("b"), make_result("protonet", suite=odd)]

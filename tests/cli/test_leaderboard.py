@@ -17,8 +17,8 @@ import metabench
 from metabench.analysis import render
 from metabench.analysis.leaderboard import read
 from metabench.analysis.tables import build_tables
+from metabench.code_digest import stale
 from metabench.plugins import load_plugins
-from metabench.source import stale
 
 REPORTER = """
 import metabench

@@ -50,7 +50,7 @@ def terminal(monkeypatch):
 def cell() -> Cell:
     """With a parameter that would be markup to a careless terminal."""
     maml = Algorithm("maml", build="module:attr", params={"note": ""})
-    configured = configure(maml, {"note": "[bold]"}, provider="", code="")
+    configured = configure(maml, {"note": "[bold]"}, provider="")
     return Cell(SUITES[0], configured, seed=1, budget=Budget.parse("smoke"))
 
 

@@ -44,7 +44,7 @@ def edit(plugin: Path, old: str, new: str) -> None:
 class TestFirstRun:
     def test_each_cell_is_one_file(self, first) -> None:
         folder, _ = first
-        files = [p.relative_to(folder) for p in (folder / "results-smoke").rglob("*.json")]
+        files = [p.relative_to(folder) for p in (folder / "results-smoke").glob("*/*/*.json")]
         expected = [Path("results-smoke", name) for name in (CENTROID, PROJECTED, RAISES)]
         assert sorted(files) == expected
         assert not (folder / "results").exists()
@@ -133,14 +133,15 @@ class TestAgain:
         assert plan(again, names, "--force") == [("forced", "run"), ("forced", "run")]
         assert plan(again, ("centroid",), "--seeds", "2") == [("done", "keep"), ("new", "run")]
         edit(tmp_path / "my.py", "no centroid today", "none tomorrow either")
-        assert plan(again, names) == [("stale", "run"), ("stale", "run")]
-        assert plan(again, names, "--keep-stale") == [("stale", "keep"), ("stale", "keep")]
+        assert plan(again, names) == [("done", "keep"), ("stale", "run")]  # one class was edited
+        assert plan(again, names, "--keep-stale") == [("done", "keep"), ("stale", "keep")]
         assert plan(again, names, "--keep-stale", "--retry-failed") == [
-            ("stale", "keep"),
+            ("done", "keep"),
             ("stale", "run"),
         ]
-        status = run_in(tmp_path, "status", "-p", "my.py", "--results", "results-smoke")
-        assert status.out.startswith("results-smoke: 3 stale\n")
+        status = run_in(tmp_path, "status", "-v", "-p", "my.py", "--results", "results-smoke")
+        assert status.out.startswith("results-smoke: 2 ok, 1 stale\n")
+        assert status.out.count("; my:Raises\n") == 1
 
     def test_an_attempt_that_fails_leaves_an_older_score(self, again, tmp_path: Path) -> None:
         stored = tmp_path / "results-smoke" / CENTROID

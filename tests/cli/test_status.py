@@ -10,7 +10,7 @@ import pytest
 from results_factory import make_result, make_suite, store_results
 
 from metabench.doors import Doors
-from metabench.harness.request import find_algorithms
+from metabench.harness.request import Request, request_cells
 from metabench.plugins import load_plugins
 from metabench.results.schema import Result
 from metabench.results.store import Store
@@ -23,8 +23,11 @@ ABSENT = "glyphs-5w1s/absent/default-s0-tasks=20-cpu.json"
 
 def made_by_the_code_as_it_is(result: Result) -> Result:
     plugins = load_plugins(Doors(restrict=("builtin",)))
-    (found,) = find_algorithms([result.job.algorithm], plugins, result.suite.kind)
-    job = msgspec.structs.replace(result.job, code=found.code, params=dict(found.params))
+    request = Request(suites=[result.suite.name], algorithms=[result.job.algorithm])
+    (cell,) = request_cells(request, plugins)
+    assert cell.code is not None
+    params = dict(cell.configured.params)
+    job = msgspec.structs.replace(result.job, code=cell.code.digest, params=params)
     return msgspec.structs.replace(result, job=job)
 
 
@@ -95,6 +98,7 @@ def test_json_has_the_same_facts(cli) -> None:
         "status": "ok",
         "stale": True,
         "reason": "",
+        "changed": ["no list of the definitions that it was made by is kept"],
     }
     assert not by_file[CHANCE]["stale"]
     assert by_file[ABSENT]["reason"] == "no base data"

@@ -65,6 +65,25 @@ def test_a_failure_comes_with_traceback_and_log(cli, tmp_path, monkeypatch, wher
     assert "score" not in outcome.out
 
 
+def test_definitions_that_have_changed_since_are_named(cli, tmp_path: Path) -> None:
+    assert cli("run", "-s", "digits-5w1s", "-a", "chance", "--budget", "smoke").code == 0
+    file = "results-smoke/digits-5w1s/chance/default-s0-smoke-cpu.json"
+    assert "code changed" not in cli("why", file).out
+    store = Store(tmp_path / "results-smoke")
+    result = store.load(Path(*Path(file).parts[1:]))
+    assert result is not None
+    definitions = store.load_code(result.job.code)
+    assert definitions is not None
+    learner, gone = "metabench_plugins.floors:Chance", "metabench.nets.gone:layer"
+    store.write_code("older", {**definitions, learner: "other", gone: "other"})
+    older = replace(result, job=replace(result.job, code="older"))
+    store.write(Path(*Path(file).parts[1:]), older)
+    lines = [line for line in cli("why", file).out.splitlines() if line.startswith("code changed")]
+    assert lines == [f"code changed since: {learner}", f"code changed since: {gone} (gone)"]
+    row = cli("status", "-v", "--results", "results-smoke").out.splitlines()[2]
+    assert row.split(None, 3)[3] == f"{learner}; {gone} (gone)"
+
+
 def test_a_missing_file_is_one_line_that_says_where_to_look(cli) -> None:
     assert cli("why", "none.json") == (
         2,

@@ -46,7 +46,7 @@ def one_thread():
 
 
 def subject(algorithm: Algorithm, kind: Kind = "classification", **given: str) -> Subject:
-    configured = configure(algorithm.on(kind), given, provider="test", code="")
+    configured = configure(algorithm.on(kind), given, provider="test")
     return Subject(configured, kind, load_plugins(), None)
 
 

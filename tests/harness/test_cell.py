@@ -27,7 +27,7 @@ MAML = Algorithm(
 
 
 def configured(algorithm: Algorithm = MAML, **given: str) -> Configured:
-    return configure(algorithm, given, provider="some.py", code="c0de")
+    return configure(algorithm, given, provider="some.py")
 
 
 def cell(suite: Suite = DIGITS, seed: int = 0, budget: str = "smoke", **more: Any) -> Cell:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -9,6 +10,7 @@ import pytest
 from harness.materials import open_digits
 from results_factory import make_result
 
+from metabench.code_digest import Code
 from metabench.harness.budget import Budget
 from metabench.harness.cell import Cell, configure
 from metabench.harness.plan import Planned, Policy, cells, plan, shard
@@ -19,7 +21,7 @@ from metabench.suites.catalogue import SUITES
 from metabench.suites.suite import Suite
 
 SMOKE = Budget.parse("smoke")
-CODE = "as it is now"
+CODE = Code("as it is now", {}, {}, frozenset())
 
 
 def algorithm(name: str, deterministic: bool = False) -> Algorithm:
@@ -28,9 +30,10 @@ def algorithm(name: str, deterministic: bool = False) -> Algorithm:
 
 def some_cells(seeds: int = 3) -> list[Cell]:
     given: list[dict[str, str]] = [{}, {"lr": "1"}]
-    algorithms = [configure(algorithm("maml"), one, "some.py", CODE) for one in given]
-    algorithms.append(configure(algorithm("floor", deterministic=True), {}, "some.py", CODE))
-    return cells(SUITES[:3], {"classification": algorithms}, range(seeds), SMOKE, "cpu")
+    algorithms = [configure(algorithm("maml"), one, "some.py") for one in given]
+    algorithms.append(configure(algorithm("floor", deterministic=True), {}, "some.py"))
+    found = cells(SUITES[:3], {"classification": algorithms}, range(seeds), SMOKE, "cpu")
+    return [replace(cell, code=CODE) for cell in found]
 
 
 def test_cells_are_every_combination_but_one_seed_where_it_is_ignored() -> None:
@@ -81,7 +84,7 @@ def look_up(cell: Cell, tmp_path: Path):
     return look
 
 
-def stored(status: Status = "ok", code: str = CODE, **suite: str) -> Result:
+def stored(status: Status = "ok", code: str = CODE.digest, **suite: str) -> Result:
     """A result of the cell, made by the code as it is now on the episodes as they are."""
     opened = open_digits()
     result = make_result("maml", status=status)

@@ -249,7 +249,7 @@ def test_every_pass_over_the_functions_has_its_own_order(material: Material) -> 
 
 
 def cell_for(algorithm: Algorithm) -> Cell:
-    return Cell(SINUSOID, configure(algorithm, {}, "", ""), seed=0, budget=Budget.parse("tasks=8"))
+    return Cell(SINUSOID, configure(algorithm, {}, ""), seed=0, budget=Budget.parse("tasks=8"))
 
 
 def test_a_way_that_an_algorithm_suggests_gives_way_to_one_function(material: Material) -> None:

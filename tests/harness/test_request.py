@@ -179,11 +179,15 @@ def test_the_processor_is_always_there_and_auto_finds_something() -> None:
     assert find_device(find_device("auto")) == find_device("auto")
 
 
-def test_the_code_of_every_configuration_is_that_of_its_algorithm(plugins) -> None:
-    first, second = find_algorithms(["protonet[lr=1|2]"], plugins)
-    (other,) = find_algorithms(["chance"], plugins)
-    assert first.code == second.code != other.code
-    assert first.provider == "builtin"
+def test_the_code_of_every_cell_is_that_of_its_algorithm_and_its_suite(plugins: Plugins) -> None:
+    request = Request(
+        suites=["digits-5w1s", "glyphs-5w1s"], algorithms=["protonet[lr=1|2]", "chance"]
+    )
+    first, second, chance, glyphs, *_ = request_cells(request, plugins)
+    assert first.code is not None
+    assert first.code == second.code
+    assert len({first.code.digest, chance.code.digest, glyphs.code.digest}) == 3
+    assert first.configured.provider == "builtin"
 
 
 def image_folder(path: Path, classes: int = 4) -> Path:
@@ -281,7 +285,7 @@ def test_algorithms_take_the_defaults_of_each_kind_of_suite(plugins: Plugins) ->
     assert points.configured.params["backbone"] == "mlp[init_std=0.01]"
     assert (images.configured.training.query, points.configured.training.query) == (5, 10)
     assert images.configured.address == points.configured.address == "maml"
-    assert images.configured.code != points.configured.code
+    assert images.code.digest != points.code.digest
     assert (images.kind, points.kind) == ("classification", "regression")
     assert other.configured.params["lr"] == 0.01
 

@@ -1,0 +1,329 @@
+"""Python files read as definitions, imports, and statements that run on import.
+
+Nothing is imported. A module's own top-level statements are all that is looked at; what they mean
+is in `definitions.py`, and which of them a learner uses in `reach.py`.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib.util
+import sys
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+# Always read as definitions, beside the package or folder of the plugin itself.
+OURS = ("metabench", "metabench_plugins")
+# Of the names that plugin files are imported under; see `imports.py`.
+FILE_PREFIX = "metabench_file_"
+
+
+class Import(NamedTuple):
+    """Where a name comes from: `import module`, or `from module import attr`."""
+
+    module: str
+    attr: str = ""
+
+    @property
+    def loads(self) -> list[str]:
+        """The modules that this imports, if they exist."""
+        return [self.module, f"{self.module}.{self.attr}"] if self.attr else [self.module]
+
+
+@dataclass
+class Bindings:
+    """The statements of one module, by the names that they bind.
+
+    Attributes:
+        definitions: the statements that define a name, in order.
+        imports: where an imported name comes from.
+        for_annotations: likewise, imported below `if TYPE_CHECKING`.
+        stars: modules that `from module import *` names.
+        effects: statements that change something else when the module is imported.
+        loaded: every module that is imported with this one.
+    """
+
+    definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)
+    imports: dict[str, Import] = field(default_factory=dict)
+    for_annotations: dict[str, Import] = field(default_factory=dict)
+    stars: list[str] = field(default_factory=list)
+    effects: list[ast.stmt] = field(default_factory=list)
+    loaded: list[str] = field(default_factory=list)
+
+
+class Module(NamedTuple):
+    """A module that was found.
+
+    Attributes:
+        name: its dotted name; without the package for the single file of a plugin.
+        file: where it lies; None for a namespace package.
+        folder: where a single file looks for its helpers; None for modules of packages.
+        bindings: its statements.
+    """
+
+    name: str
+    file: Path | None
+    folder: Path | None
+    bindings: Bindings
+
+    @property
+    def key(self) -> str:
+        """What tells it from every other module; helpers of two plugins may share a name."""
+        return self.name if self.folder is None else f"{self.folder}:{self.name}"
+
+
+class ModuleFinder:
+    """Finds modules of metabench, of plugin packages, and beside plugin files.
+
+    Args:
+        packages: top-level packages to be read; imports from others are external.
+    """
+
+    def __init__(self, packages: Sequence[str] = ()) -> None:
+        self._packages = {*OURS, *packages}
+        self._found: dict[tuple[str, Path | None], Module | None] = {}
+
+    def file(self, file: Path, name: str = "") -> Module:
+        """The module of a single file, which finds its helpers in its own folder."""
+        return _read(name or file.stem, file, file.parent)
+
+    def find(self, name: str, importer: Module | None = None) -> Module | None:
+        """The module of a dotted name, as another module would import it.
+
+        Returns:
+            None for modules that are not read: they belong to no plugin, or do not exist.
+        """
+        folder = None if importer is None else importer.folder
+        key = name, folder
+        if key not in self._found:
+            beside = None if folder is None else _beside(name, folder)
+            self._found[key] = beside or self._in_package(name)
+        return self._found[key]
+
+    def _in_package(self, name: str) -> Module | None:
+        top, *rest = name.split(".")
+        if name.startswith(FILE_PREFIX):
+            return _loaded_file(name)
+        if top not in self._packages:
+            return None
+        try:
+            spec = importlib.util.find_spec(top)
+        except (ImportError, ValueError):
+            return None
+        if spec is None:
+            return None
+        if spec.submodule_search_locations is None:
+            file = Path(spec.origin or "")
+            found = file.suffix == ".py" and not rest
+            folder = None if _is_installed(file.parent) else file.parent
+            return _read(name, file, folder) if found else None
+        portions = [Path(portion) for portion in spec.submodule_search_locations]
+        return _walk(name, portions, rest)
+
+
+def absolute(module: Module, name: str, level: int) -> str:
+    """The dotted name behind `from` in an import of a module, dots resolved."""
+    if not level:
+        return name
+    is_package = module.file is None or module.file.name == "__init__.py"
+    parts = module.name.split(".")
+    around = parts[: len(parts) - level + is_package]
+    return ".".join([*around, name]) if name else ".".join(around)
+
+
+def _walk(name: str, portions: Sequence[Path], rest: Sequence[str]) -> Module | None:
+    """A module in a package whose folders, one or several, are known."""
+    for part in rest[:-1]:
+        portions = [folder / part for folder in portions if (folder / part).is_dir()]
+    if rest:
+        for folder in portions:
+            file = _module_file(folder / rest[-1])
+            if file is not None:
+                return _read(name, file, None)
+        portions = [folder / rest[-1] for folder in portions]
+    for folder in portions:
+        if (folder / "__init__.py").is_file():
+            return _read(name, folder / "__init__.py", None)
+    return Module(name, None, None, Bindings()) if any(p.is_dir() for p in portions) else None
+
+
+def _beside(name: str, folder: Path) -> Module | None:
+    """A helper in the folder of a plugin's single file."""
+    if name.partition(".")[0] in (*OURS, *sys.stdlib_module_names):
+        return None
+    file = _module_file(folder.joinpath(*name.split(".")))
+    return None if file is None else _read(name, file, folder)
+
+
+def _loaded_file(name: str) -> Module | None:
+    """The file that a plugin was imported from under a name made from its path."""
+    file = getattr(sys.modules.get(name), "__file__", None)
+    return None if file is None else _read(Path(file).stem, Path(file), Path(file).parent)
+
+
+def _is_installed(folder: Path) -> bool:
+    """Files beside an installed one belong to other distributions."""
+    return folder.name in ("site-packages", "dist-packages")
+
+
+def _module_file(path: Path) -> Path | None:
+    """The file of the module or package that lies at a path without suffix."""
+    found = (path / "__init__.py", path.with_name(path.name + ".py"))
+    return next((file for file in found if file.is_file()), None)
+
+
+def _read(name: str, file: Path, folder: Path | None) -> Module:
+    try:
+        content = file.read_bytes()
+    except OSError:
+        content = b""
+    empty = Module(name, file, folder, Bindings())
+    return empty._replace(bindings=_bindings(name, file.name == "__init__.py", content))
+
+
+@functools.lru_cache(maxsize=1024)
+def _bindings(name: str, is_package: bool, content: bytes) -> Bindings:
+    found = Bindings()
+    try:
+        with warnings.catch_warnings(action="ignore"):  # importing it shows them, not this
+            tree = ast.parse(content)
+    except (SyntaxError, ValueError):  # as it is: nothing can be told from it
+        found.effects.append(ast.Expr(ast.Constant(content)))
+        return found
+    init = Path("__init__.py" if is_package else "module.py")
+    _collect(tree.body, Module(name, init, None, found))
+    return found
+
+
+def _collect(body: Sequence[ast.stmt], module: Module) -> None:
+    found = module.bindings
+    for statement in body:
+        match statement:
+            case ast.Import() | ast.ImportFrom():
+                _collect_import(statement, module, found.imports)
+                found.loaded += loads(statement, module)
+            case ast.If() if _is_type_checking(statement.test):
+                for node in statement.body:
+                    if isinstance(node, ast.Import | ast.ImportFrom):
+                        _collect_import(node, module, found.for_annotations)
+                _collect(statement.orelse, module)
+            case ast.If() if _is_main(statement.test):
+                _collect(statement.orelse, module)
+            case _:
+                for name in _bound(statement):
+                    found.definitions.setdefault(name, []).append(statement)
+                for inner in _inner(statement):
+                    if isinstance(inner, ast.Import | ast.ImportFrom):
+                        found.loaded += loads(inner, module)
+                if _has_effect(statement):
+                    found.effects.append(statement)
+
+
+def _collect_import(
+    node: ast.Import | ast.ImportFrom, module: Module, into: dict[str, Import]
+) -> None:
+    for name, source in imported(node, module):
+        if name == "*":
+            module.bindings.stars.append(source.module)
+        else:
+            into[name] = source
+
+
+def imported(node: ast.Import | ast.ImportFrom, module: Module) -> Iterator[tuple[str, Import]]:
+    """The names that an import statement binds, and where each comes from."""
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            whole = alias.name if alias.asname else alias.name.partition(".")[0]
+            yield alias.asname or whole, Import(whole)
+            if whole != alias.name:  # `import a.b` loads a.b too
+                yield "", Import(alias.name)
+    else:
+        source = absolute(module, node.module or "", node.level)
+        for alias in node.names:
+            yield alias.asname or alias.name, Import(source, alias.name)
+
+
+def loads(node: ast.Import | ast.ImportFrom, module: Module) -> list[str]:
+    """The modules that an import statement loads, if they exist."""
+    return [name for _, source in imported(node, module) for name in source.loads]
+
+
+def _bound(statement: ast.stmt) -> Mapping[str, None]:
+    """The names that a top-level statement defines, in order, those in its blocks included."""
+    found: dict[str, None] = {}
+    for node in _inner(statement):
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                found[node.name] = None
+            case ast.Name(ctx=ast.Store()):
+                found[node.id] = None
+            case ast.Import() | ast.ImportFrom():
+                for alias in node.names:
+                    found[alias.asname or alias.name.partition(".")[0]] = None
+            case ast.ExceptHandler(name=str(name)):
+                found[name] = None
+    return found
+
+
+def _has_effect(statement: ast.stmt) -> bool:
+    """Whether a top-level statement may change more than the names that it defines."""
+    match statement:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            return False  # decorators and bases are looked at in `reach.py`
+        case ast.Expr(value=ast.Constant()) | ast.Pass() | ast.Import() | ast.ImportFrom():
+            return False
+        case ast.Assign():
+            return not all(_is_name(target) for target in statement.targets)
+        case ast.AnnAssign() | ast.AugAssign():
+            return not _is_name(statement.target)
+        case ast.If():
+            return any(map(_has_effect, [*statement.body, *statement.orelse]))
+        case ast.Try():
+            handled = [node for handler in statement.handlers for node in handler.body]
+            return any(
+                map(
+                    _has_effect,
+                    [*statement.body, *handled, *statement.orelse, *statement.finalbody],
+                )
+            )
+    return True
+
+
+def _inner(statement: ast.AST) -> Iterator[ast.AST]:
+    """A statement and what is in its blocks and targets, but not in functions or classes."""
+    yield statement
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+        return
+    if isinstance(statement, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+        return
+    for child in ast.iter_child_nodes(statement):
+        yield from _inner(child)
+
+
+def _is_name(target: ast.expr) -> bool:
+    match target:
+        case ast.Name():
+            return True
+        case ast.Tuple(elts=elts) | ast.List(elts=elts):
+            return all(map(_is_name, elts))
+        case ast.Starred(value=value):
+            return _is_name(value)
+    return False
+
+
+def _is_type_checking(test: ast.expr) -> bool:
+    match test:
+        case ast.Name(id="TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING"):
+            return True
+    return False
+
+
+def _is_main(test: ast.expr) -> bool:
+    match test:
+        case ast.Compare(left=ast.Name(id="__name__")):
+            return True
+    return False
