@@ -9,7 +9,7 @@ from results_factory import make_environment, make_result, make_suite
 from metabench.analysis import flags
 from metabench.analysis.rows import Cell
 from metabench.analysis.tables import build_tables
-from metabench.results.schema import Training
+from metabench.results.schema import Result, Training
 
 
 def flags_of(*results, algorithm="protonet"):
@@ -144,11 +144,14 @@ def test_versions_of_the_code_are_not_mixed_unseen():
 
 
 def test_seeds_with_other_versions_of_a_package_are_flagged() -> None:
-    environment = make_environment()
-    newer = replace(environment, packages={"torch": "2.14.0", "sklearn": "1.5"})
-    assert flags_of(*seeds(4), make_result(seed=4, environment=newer)) == ["packages differ"]
-    more = replace(environment, packages={**environment.packages, "sklearn": "1.5"})
-    assert flags_of(*seeds(4), make_result(seed=4, environment=more)) == []
+    def with_sklearn(seed: int, version: str) -> Result:
+        environment = make_environment()
+        packages = {**environment.packages, "sklearn": version}
+        return make_result(seed=seed, environment=replace(environment, packages=packages))
+
+    older = [with_sklearn(seed, "1.5") for seed in range(4)]
+    assert flags_of(*older, with_sklearn(4, "1.6")) == ["packages differ"]
+    assert flags_of(*older, make_result(seed=4, environment=make_environment())) == []
 
 
 def test_images_unlike_those_of_most_rows_are_flagged():
