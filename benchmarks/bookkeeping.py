@@ -17,11 +17,11 @@ from statistics import median
 
 from msgspec.structs import replace
 
-from metabench.api import Run
-from metabench.harness.record import suite_facts
-from metabench.harness.request import Request
 from metabench.results.schema import Result
 from metabench.results.store import Store
+from metabench.supervisor.prepared_run import PreparedRun
+from metabench.supervisor.request import Request
+from metabench.supervisor.result_fields import suite_facts
 
 SUITES = ("digits-5w1s", "digits-5w5s", "glyphs-5w1s", "glyphs-5w5s")
 ALGORITHMS = ("cnn-adam", "maml", "meta-sgd", "protonet", "untrained")
@@ -56,7 +56,7 @@ def fill(folder: Path) -> int:
         for _, result in Store(COMMITTED).read()[0]
         if result.suite.name == "glyphs-5w1s" and result.job.algorithm == "protonet"
     )
-    with Run(request) as prepared:
+    with PreparedRun(request) as prepared:
         for cell in prepared.cells:
             opened = prepared.library.open(cell.suite)
             facts = suite_facts(cell, opened, None)

@@ -23,8 +23,8 @@ from typing import Any, Literal
 from benchmarks import peers
 from benchmarks.options import Options, Refused
 from benchmarks.rounds import OURS, alternate
-from metabench.harness.clock import synchronize
-from metabench.harness.environment import ALLOCATOR
+from metabench.supervisor.environment import ALLOCATOR
+from metabench.worker.clock import synchronize
 
 ROOT = Path(__file__).parents[1]
 Measure = Literal["seconds", "memory"]
@@ -128,7 +128,7 @@ def measured(spec: Spec) -> dict[str, Any]:
     """Do what `start` asked for, in this process."""
     import torch
 
-    from metabench.harness import memory
+    from metabench.worker import memory
 
     torch.set_num_threads(spec.threads)
     peers.admit(Path(spec.peers))

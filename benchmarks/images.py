@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmarks.setting import SEED
 from metabench.data.dataset import Dataset, pixels_digest
-from metabench.suites.opened import OpenSuite
+from metabench.suites.open_suite import OpenSuite
 from metabench.suites.suite import Suite
 
 IMAGES = 20  # of each class

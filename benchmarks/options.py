@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from metabench.harness.environment import cores
+from metabench.supervisor.environment import cores
 
 PEERS = Path("build/peers")
 

@@ -25,10 +25,10 @@ from benchmarks.options import Options, Refused, parse
 from benchmarks.peers.network import conv4
 from benchmarks.rounds import OURS, Row
 from benchmarks.setting import Setting
-from metabench.harness.evaluate import to_float
-from metabench.harness.orders import batch, tasks_per_batch
-from metabench.harness.session import Session
-from metabench.suites.opened import OpenSuite
+from metabench.cell.commands import batch, tasks_per_batch
+from metabench.suites.open_suite import OpenSuite
+from metabench.worker.answering import to_float
+from metabench.worker.session import Session
 from metabench_plugins.protonet import ProtoNet
 
 CLASSES = 423

@@ -14,7 +14,7 @@ from benchmarks import limits, peers
 from benchmarks.limits import Limits
 from benchmarks.options import Options, Refused
 from benchmarks.rounds import Row, Spread, spread
-from metabench.harness.environment import ALLOCATOR, cores, cpu_model, git_state
+from metabench.supervisor.environment import ALLOCATOR, cores, cpu_model, git_state
 
 UNITS = {"s": ("ms", 1e3), "B": ("MiB", 2**-20)}
 Benchmark = Callable[..., Iterable[Row]]  # options, and keyword arguments of its own

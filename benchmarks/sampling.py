@@ -20,10 +20,10 @@ from benchmarks.images import QUERY, WAY, random_suite
 from benchmarks.options import Options, parse
 from benchmarks.rounds import OURS, Row
 from metabench import Episodes, Learner, TaskSpec
-from metabench.harness.evaluate import to_float
-from metabench.harness.messages import Plan
-from metabench.harness.outer_loop import meta_train
+from metabench.cell.messages import Plan
 from metabench.results.schema import Training
+from metabench.worker.answering import to_float
+from metabench.worker.meta_training import meta_train
 
 CLASSES = 1200
 TASKS = 16

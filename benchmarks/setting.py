@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from metabench import Episodes, Support, TaskSpec
-from metabench.nets.catalogue import BACKBONES
+from metabench.nets.backbones import BACKBONES
 
 SEED = 0
 

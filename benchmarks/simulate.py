@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from metabench.analysis.gate import LOOKS, judge
-from metabench.analysis.paired import tiers
-from metabench.analysis.stats import mean_ci
+from metabench.statistics.intervals import mean_ci
+from metabench.statistics.non_inferiority import LOOKS, judge
+from metabench.statistics.paired_tests import tiers
 
 REPEATS = 2000
 SEED = 20_261_125

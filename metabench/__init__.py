@@ -10,12 +10,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from metabench.analysis.leaderboard import leaderboard
     from metabench.api import run
     from metabench.data.dataset import Dataset
     from metabench.errors import DataError, MetabenchError, NotApplicable, UsageError
     from metabench.evaluation import evaluate
-    from metabench.hookspecs import hookimpl
     from metabench.learner import (
         Algorithm,
         Backbone,
@@ -31,17 +29,19 @@ if TYPE_CHECKING:
     from metabench.nets.inner_loop import answering_state, sgd_steps, task_losses
     from metabench.nets.per_task import per_task
     from metabench.nets.prototypes import class_means, squared_distances
+    from metabench.plugins.hookspecs import hookimpl
     from metabench.suites.suite import Suite
+    from metabench.tables.leaderboard_frame import leaderboard
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "metabench.analysis.leaderboard": ("leaderboard",),
+    "metabench.tables.leaderboard_frame": ("leaderboard",),
     "metabench.api": ("run",),
     "metabench.evaluation": ("evaluate",),
     "metabench.data.dataset": ("Dataset",),
     "metabench.errors": ("DataError", "MetabenchError", "NotApplicable", "UsageError"),
-    "metabench.hookspecs": ("hookimpl",),
+    "metabench.plugins.hookspecs": ("hookimpl",),
     "metabench.learner": (
         "Algorithm",
         "Backbone",

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from metabench.analysis import numbers
-from metabench.analysis.stats import mean_ci
+from metabench.cell.budget import Budget
+from metabench.cell.cell import Cell, configure
 from metabench.errors import UsageError
-from metabench.harness.budget import Budget
-from metabench.harness.cell import Cell, configure
-from metabench.harness.request import find_device, find_suite
 from metabench.learner import Algorithm, Learner, Metric, TaskSpec
-from metabench.plugins import load_plugins
+from metabench.plugins.registry import load_plugins
+from metabench.statistics.intervals import mean_ci
 from metabench.suites.suite import Suite
+from metabench.supervisor.request import find_device, find_suite
+from metabench.tables import formatting
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ class Evaluation:
     def _shown(self) -> str:
         ci95 = self.ci95 if np.isfinite(self.ci95).all() else None  # of a single episode
         if self.metric == "mse":
-            return f"MSE {numbers.error(self.score, ci95)}"
+            return f"MSE {formatting.error(self.score, ci95)}"
         half = "" if ci95 is None else f" ± {(ci95[1] - ci95[0]) / 2:.2%}"
         return f"{self.score:.2%}{half}"
 
@@ -81,7 +81,7 @@ def evaluate(
         UsageError: there is no such suite, the learner is none, is for another way, or its
             outputs have a wrong shape.
     """
-    from metabench.harness.inside import score_inside  # imports torch
+    from metabench.supervisor.in_process import score_inside  # imports torch
 
     if not isinstance(learner, Learner) and not callable(learner):
         raise UsageError(

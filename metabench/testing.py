@@ -18,19 +18,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from metabench.conformance import beside
-from metabench.conformance.names import FIRST, NAMES
+from metabench.checks.check_names import FIRST, NAMES
 from metabench.errors import MetabenchError
+from metabench.gating import plugin_paths
 from metabench.learner import KINDS, Kind
 
 if TYPE_CHECKING:
-    from metabench.conformance.subject import Subject
+    from metabench.checks.checked_algorithm import Subject
 
 __all__ = ["parametrize_with_checks"]
 
 
 def parametrize_with_checks(
-    algorithms: Sequence[str], *, plugins: beside.Plugins = ()
+    algorithms: Sequence[str], *, plugins: plugin_paths.PluginPaths = ()
 ) -> Callable[[Any], Any]:
     """Decorate a test that takes `check` and calls it: it becomes one test for each check.
 
@@ -39,7 +39,7 @@ def parametrize_with_checks(
         plugins: modules or files that provide them, if they are not installed; a relative
             path is looked for beside the caller's file, then in the working folder.
     """
-    files = beside.find(plugins, _folder(sys._getframe(1)))
+    files = plugin_paths.find(plugins, _folder(sys._getframe(1)))
     cases = [
         pytest.param(_Check(address, kind, name, files), id=f"{address}-{kind}-{name}")
         for address in algorithms
@@ -63,7 +63,7 @@ class _Check:
 
     def __call__(self) -> None:
         """Fail the test if the check does; skip it where it does not apply."""
-        from metabench.conformance.battery import run_check
+        from metabench.checks.check_runner import run_check
 
         subject = self._subject()
         if subject is None:
@@ -93,9 +93,9 @@ class _Check:
 @cache
 def _subject(address: str, kind: Kind, plugins: tuple[str, ...]) -> Subject | None:
     """What is checked; its trained learners are shared by the checks of one process."""
-    from metabench.conformance.subjects import find_subjects
-    from metabench.doors import Doors
-    from metabench.plugins import load_plugins
+    from metabench.checks.find_checked import find_subjects
+    from metabench.plugins.registry import load_plugins
+    from metabench.plugins.sources import Doors
 
     found = find_subjects(address, load_plugins(Doors.from_env((), plugins)))
     return next((subject for subject in found if subject.kind == kind), None)
@@ -104,7 +104,7 @@ def _subject(address: str, kind: Kind, plugins: tuple[str, ...]) -> Subject | No
 @cache
 def _broken(address: str, kind: Kind, plugins: tuple[str, ...]) -> str:
     """The first of the checks that all others need, if one of them fails."""
-    from metabench.conformance.battery import run_check
+    from metabench.checks.check_runner import run_check
 
     subject = _subject(address, kind, plugins)
     assert subject is not None

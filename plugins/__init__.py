@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from metabench.hookspecs import hookimpl
 from metabench.learner import Algorithm, Defaults, TrainingEpisodes
+from metabench.plugins.hookspecs import hookimpl
 
 FLOOR = frozenset({"floor"})  # `metabench check` does not ask whether they learn
 BOTH = frozenset({"classification", "regression"})

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from metabench import Learner, Support, TaskSpec
 from metabench.nets.heads import linear_head
-from metabench.nets.per_task import State, per_task, support_statistics
+from metabench.nets.per_task import NetworkState, per_task, support_statistics
 from metabench.nets.shapes import out_features
 
 
@@ -31,7 +31,7 @@ class CnnAdam(Learner):
         self.steps = steps
 
     @torch.enable_grad()
-    def adapt(self, support: Support) -> tuple[nn.Module, State]:
+    def adapt(self, support: Support) -> tuple[nn.Module, NetworkState]:
         model = copy.deepcopy(self.model).train()
         optimizer = torch.optim.Adam(model.parameters(), self.lr, fused=True)
         for _ in range(self.steps):
@@ -42,7 +42,7 @@ class CnnAdam(Learner):
             return model.eval(), support_statistics(model, {}, support.x[None])
 
     @torch.no_grad()
-    def predict(self, state: tuple[nn.Module, State], query_x: Tensor) -> Tensor:
+    def predict(self, state: tuple[nn.Module, NetworkState], query_x: Tensor) -> Tensor:
         model, statistics = state
         if statistics:
             return per_task(model, statistics, query_x[None])[0]

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from metabench import BatchedLearner, Episodes, Support, TaskSpec, UsageError
-from metabench.nets.by_tasks import TaskGradients, tasks_at_once
 from metabench.nets.heads import linear_head, small_init
 from metabench.nets.inner_loop import answering_state, sgd_steps, task_losses
 from metabench.nets.norms import has_running_statistics
-from metabench.nets.per_task import State, embed, per_task
+from metabench.nets.per_task import NetworkState, embed, per_task
 from metabench.nets.shapes import activation_bytes, out_features
+from metabench.nets.task_batches import TaskGradients, tasks_at_once
 
 _REGRESSION_STD = 0.01  # of every layer's first weights, in the code published with the paper
 
@@ -114,7 +114,7 @@ class Maml(BatchedLearner):
         self._follow(episodes)
         return loss
 
-    def adapt(self, support: Support) -> State:
+    def adapt(self, support: Support) -> NetworkState:
         adapted = sgd_steps(
             self.network, self.start(), support, self.step_sizes(), self.adapt_steps
         )
@@ -123,7 +123,7 @@ class Maml(BatchedLearner):
             return answering_state(self.network, fixed, support)
 
     @torch.no_grad()
-    def predict(self, state: State, query_x: Tensor) -> Tensor:
+    def predict(self, state: NetworkState, query_x: Tensor) -> Tensor:
         return per_task(self.network, state, query_x)
 
     @torch.no_grad()

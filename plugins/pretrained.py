@@ -17,7 +17,7 @@ from metabench import BaseData, BatchedLearner, Support, TaskSpec
 from metabench.nets.heads import linear_head
 from metabench.nets.inner_loop import task_losses
 from metabench.nets.norms import normalises_by_task
-from metabench.nets.per_task import State, embed, support_statistics
+from metabench.nets.per_task import NetworkState, embed, support_statistics
 from metabench.nets.shapes import out_features
 
 
@@ -26,7 +26,7 @@ class Heads(NamedTuple):
 
     weight: Tensor  # [T, D, way]
     bias: Tensor  # [T, 1, way]
-    statistics: State
+    statistics: NetworkState
 
 
 class Pretrained(BatchedLearner):
@@ -101,7 +101,7 @@ class Pretrained(BatchedLearner):
         return self.features(query_x, state.statistics) @ state.weight + state.bias
 
     @torch.no_grad()
-    def features(self, x: Tensor, statistics: State) -> Tensor:
+    def features(self, x: Tensor, statistics: NetworkState) -> Tensor:
         """Examples [T, N, *shape] -> frozen features [T, N, D]."""
         if normalises_by_task(self.backbone):
             return embed(self.backbone, x, self.task.input_shape, statistics)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from metabench import BatchedLearner, Episodes, Support, TaskSpec, class_means, squared_distances
 from metabench.nets.norms import normalises_by_task
-from metabench.nets.per_task import State, embed, support_statistics
+from metabench.nets.per_task import NetworkState, embed, support_statistics
 
 
 class Prototypes(BatchedLearner):
@@ -23,17 +23,17 @@ class Prototypes(BatchedLearner):
         self.backbone = task.backbone(backbone).eval()
 
     @torch.no_grad()
-    def adapt(self, support: Support) -> tuple[Tensor, State]:
+    def adapt(self, support: Support) -> tuple[Tensor, NetworkState]:
         statistics = support_statistics(self.backbone, {}, support.x)
         features = self.features(support.x, statistics)
         return class_means(Support(features, support.y), self.task.way), statistics
 
     @torch.no_grad()
-    def predict(self, state: tuple[Tensor, State], query_x: Tensor) -> Tensor:
+    def predict(self, state: tuple[Tensor, NetworkState], query_x: Tensor) -> Tensor:
         means, statistics = state
         return -squared_distances(self.features(query_x, statistics), means)
 
-    def features(self, x: Tensor, statistics: State) -> Tensor:
+    def features(self, x: Tensor, statistics: NetworkState) -> Tensor:
         """Images [T, N, *shape] -> features [T, N, D]."""
         if normalises_by_task(self.backbone):
             return embed(self.backbone, x, self.task.input_shape, statistics)

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from metabench.address import Value
-from metabench.harness.environment import ALLOCATOR
 from metabench.results.schema import (
     CurvePoint,
     Environment,
@@ -30,6 +29,7 @@ from metabench.results.schema import (
     Training,
 )
 from metabench.results.store import Store, cell_path
+from metabench.supervisor.environment import ALLOCATOR
 
 HONEST = Properties(inductive=True, isolated=True, independent=True, episodes=2)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from metabench.conformance.accuracy import AccuracyGate
+from metabench.gating.accuracy_fixture import AccuracyGate
 from metabench_plugins import metabench_algorithms
 
 EVERY_BUILTIN = sorted(algorithm.name for algorithm in metabench_algorithms())

@@ -12,10 +12,10 @@ from cli.running import PLUGIN
 from sklearn.datasets import load_digits
 
 import metabench
-from metabench.api import Run
-from metabench.harness.request import Request
 from metabench.results.schema import Result
 from metabench.results.store import Store
+from metabench.supervisor.prepared_run import PreparedRun
+from metabench.supervisor.request import Request
 
 
 class NearestCentroid(metabench.Learner):
@@ -91,12 +91,12 @@ class TestRun:
 
     def test_what_is_edited_while_others_run_is_scored_and_told_as_it_was_run(self, here) -> None:
         request = Request(suites=["digits-5w1s"], algorithms=["centroid"], plugins=["my.py"])
-        with Run(request) as prepared:
+        with PreparedRun(request) as prepared:
             (here / "my.py").write_text(PLUGIN.replace("return -torch.cdist", "return torch.cdist"))
             (result,) = prepared.run()
             assert result.job.code != prepared.cells[0].code.digest
         assert result.per_episode().mean() < 0.2  # wrong sign
-        with Run(request) as prepared:
+        with PreparedRun(request) as prepared:
             assert prepared.planned[0].state == "done"
             assert result.job.code == prepared.cells[0].code.digest
 

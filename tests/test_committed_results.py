@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metabench.analysis import numbers
-from metabench.analysis.leaderboard import leaderboard, read
-from metabench.analysis.render import markdown
-from metabench.analysis.stats import mean_ci
-from metabench.analysis.tables import build_tables
 from metabench.results.schema import Result
+from metabench.statistics.intervals import mean_ci
+from metabench.tables import formatting
+from metabench.tables.formats import markdown
+from metabench.tables.leaderboard_frame import leaderboard, read
+from metabench.tables.ranked_tables import build_tables
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
@@ -82,5 +82,5 @@ def test_the_table_of_the_protocols_is_taken_from_the_results() -> None:
     for row in rows:
         found = board.loc[(row["suite"], row["row"])]
         interval = (found["ci95_low"], found["ci95_high"])
-        assert row["here"] == numbers.error(found["score"], interval), row[0]
+        assert row["here"] == formatting.error(found["score"], interval), row[0]
         assert np.isfinite(found["score"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from metabench.conformance.names import NAMES
+from metabench.checks.check_names import NAMES
 
 PLUGIN = """
 import torch

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
-from metabench.data.vision import torchvision_datasets
+from metabench.data.download import torchvision_datasets
 
 torchvision_datasets()  # before easyfsl imports it
 

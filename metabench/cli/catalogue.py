@@ -10,10 +10,10 @@ from typing import Any
 import click
 
 from metabench.address import show as show_value
-from metabench.cli import tables
+from metabench.cli import table_printing
 from metabench.cli.options import Common, common_options, json_option
 from metabench.errors import UsageError, unknown
-from metabench.plugins import Plugins, load_plugins
+from metabench.plugins.registry import Plugins, load_plugins
 
 KINDS = ("algorithms", "suites", "backbones")
 Entry = dict[str, Any]
@@ -38,7 +38,9 @@ def list_(kind: str | None, as_json: bool, common: Common) -> None:
         if i:
             click.echo()
         columns = list(entries[0]) if entries else ["name"]
-        tables.show(name, columns, [[_cell(entry[c]) for c in columns] for entry in entries])
+        table_printing.show(
+            name, columns, [[_cell(entry[c]) for c in columns] for entry in entries]
+        )
 
 
 @click.command()
@@ -67,7 +69,7 @@ def plugins(as_json: bool, common: Common) -> None:
         ]
         for row in loaded.rows
     ]
-    tables.show("plugins", ["name", "version", "status", "hooks", "origin", "error"], rows)
+    table_printing.show("plugins", ["name", "version", "status", "hooks", "origin", "error"], rows)
 
 
 def _untold(loaded: Plugins) -> list[str]:

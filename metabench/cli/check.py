@@ -13,8 +13,8 @@ from metabench.cli.options import Common, common_options, json_option
 from metabench.errors import NothingToRun, UsageError
 
 if TYPE_CHECKING:
-    from metabench.conformance.child import Checked
-    from metabench.conformance.names import Outcome
+    from metabench.checks.check_names import Outcome
+    from metabench.checks.isolated_run import Checked
 
 GOOD, FAILED = 0, 1
 
@@ -32,7 +32,7 @@ def check(name: str, time_limit: float, as_json: bool, common: Common) -> int:
     It runs in a process of its own, on the CPU. Exit code 1: a check failed; each failure says
     what is wrong, where, and what to do.
     """
-    from metabench.conformance.child import check_apart
+    from metabench.checks.isolated_run import check_apart
 
     with closing(check_apart(name, common.doors, time_limit)) as found:
         done = _followed(name, found, show=not as_json, debug=common.debug)
@@ -51,7 +51,7 @@ def _followed(
     name: str, every: Iterable[Checked | Outcome], *, show: bool, debug: bool
 ) -> list[tuple[Checked, list[Outcome]]]:
     """What was found, in groups; shown as it comes."""
-    from metabench.conformance.child import Checked
+    from metabench.checks.isolated_run import Checked
 
     done: list[tuple[Checked, list[Outcome]]] = []
     for found in every:

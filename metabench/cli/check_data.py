@@ -18,9 +18,9 @@ def check_data(suite: str, as_json: bool, common: Common) -> int:
 
     SUITE is a name, or folder:PATH, manifest:FILE, lake:FOLDER. Exit code 1: something was found.
     """
-    from metabench.conformance.leaks import find_leaks
-    from metabench.harness.request import find_suite
-    from metabench.plugins import load_plugins
+    from metabench.checks.leaks import find_leaks
+    from metabench.plugins.registry import load_plugins
+    from metabench.supervisor.request import find_suite
 
     plugins = load_plugins(common.doors)
     common.warn(plugins.warnings)

@@ -9,7 +9,7 @@ import click
 from metabench.cli.options import Common, common_options, json_option, no_results
 
 if TYPE_CHECKING:
-    from metabench.analysis.compare import Comparison
+    from metabench.tables.comparison import Comparison
 
 
 @click.command()
@@ -42,9 +42,9 @@ def compare(
 
     The difference is paired by episode and, with several seeds, covers seeds too.
     """
-    from metabench.analysis.compare import compare as of
-    from metabench.analysis.leaderboard import read
-    from metabench.analysis.margins import Margin
+    from metabench.tables.comparison import compare as of
+    from metabench.tables.leaderboard_frame import read
+    from metabench.tables.margins import Margin
 
     asked = Margin.parse(margin or "0.005")
     cells, problems = read(common.results)
@@ -62,9 +62,9 @@ def compare(
 
 
 def _print(found: Comparison) -> None:
-    from metabench.analysis import numbers
-    from metabench.analysis.flags import note
-    from metabench.cli.tables import plain
+    from metabench.cli.table_printing import plain
+    from metabench.tables import formatting
+    from metabench.tables.flags import note
 
     accuracy = found.metric == "accuracy"
     scale, unit = (100, " points") if accuracy else (1, "")
@@ -73,7 +73,7 @@ def _print(found: Comparison) -> None:
         ("A", found.a, found.score_a, found.seeds_a, found.flags_a),
         ("B", found.b, found.score_b, found.seeds_b, found.flags_b),
     ):
-        shown = numbers.score(score, found.metric)
+        shown = formatting.score(score, found.metric)
         known = [f"{seeds} seed{'s' * (seeds != 1)}", *flags]
         click.echo(f"{name}: {text}, {shown}, {'; '.join(known)}")
     form = "+.3f" if accuracy else "+.3g"
@@ -90,7 +90,7 @@ def _print(found: Comparison) -> None:
             f"A is better {found.better:.1%}, equal within {margin} {found.equivalent:.1%}, "
             f"worse {found.worse:.1%}"
         )
-    show = numbers.percent if accuracy else numbers.significant
+    show = formatting.percent if accuracy else formatting.significant
     rows = [(str(pair.episode), show(pair.a), show(pair.b)) for pair in found.most_different]
     click.echo("the episodes that differ most:")
     for text in plain(("episode", "A", "B"), rows):

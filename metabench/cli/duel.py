@@ -12,7 +12,7 @@ import click
 from metabench.cli.options import Common, common_options, json_option
 
 if TYPE_CHECKING:
-    from metabench.analysis.duel import PhaseRatio
+    from metabench.gating.duel_ratios import PhaseRatio
 
 GOOD, FAILED = 0, 1
 
@@ -46,13 +46,13 @@ def duel(
     Prints how many times as long A takes as B in each phase, with a 95 % confidence interval.
     Nothing is stored.
     """
-    from metabench.analysis.duel import compare
-    from metabench.harness.conditions import Conditions
-    from metabench.harness.duel import SideFailed, duel_cells, run_duel
-    from metabench.harness.environment import ALLOCATOR, cores
-    from metabench.harness.library import Library
-    from metabench.harness.request import Request
-    from metabench.plugins import load_plugins
+    from metabench.gating.duel_ratios import compare
+    from metabench.gating.duel_rounds import SideFailed, duel_cells, run_duel
+    from metabench.plugins.registry import load_plugins
+    from metabench.supervisor.environment import ALLOCATOR, cores
+    from metabench.supervisor.request import Request
+    from metabench.supervisor.run_settings import RunSettings
+    from metabench.supervisor.suite_cache import SuiteCache
 
     def watch(done: int) -> None:
         if not common.quiet:
@@ -63,12 +63,12 @@ def duel(
     common.warn(plugins.warnings)
     cells = duel_cells(a, b, request, plugins)
     allocator = {} if no_allocator else ALLOCATOR
-    library = Library(common.data_root)
+    library = SuiteCache(common.data_root)
     try:
         with tempfile.TemporaryDirectory() as logs:
             threads = request.threads or cores()
             limit = request.time_limit or None
-            conditions = Conditions(common.doors, Path(logs), threads, allocator, limit)
+            conditions = RunSettings(common.doors, Path(logs), threads, allocator, limit)
             both = (conditions, conditions)
             phases = compare(run_duel(cells, library, both, rounds, watch))
     except SideFailed as error:
@@ -88,16 +88,16 @@ def duel(
 
 
 def _print(title: str, names: tuple[str, str], phases: Sequence[PhaseRatio]) -> None:
-    from metabench.analysis import numbers
-    from metabench.cli.tables import show
+    from metabench.cli.table_printing import show
+    from metabench.tables import formatting
 
     rows = [
         (
             phase.phase,
-            numbers.time(phase.a_s),
-            numbers.time(phase.b_s),
-            numbers.significant(phase.ratio),
-            numbers.interval(phase.ci95),
+            formatting.time(phase.a_s),
+            formatting.time(phase.b_s),
+            formatting.significant(phase.ratio),
+            formatting.interval(phase.ci95),
             _verdict(phase),
         )
         for phase in phases

@@ -20,9 +20,9 @@ def export_manifest(suite: str, output: Path | None, episodes: int | None, commo
 
     The file works as a suite itself: metabench run -s manifest:FILE
     """
-    from metabench.data import listed
-    from metabench.harness.request import find_suite
-    from metabench.plugins import load_plugins
+    from metabench.data import manifest_file
+    from metabench.plugins.registry import load_plugins
+    from metabench.supervisor.request import find_suite
 
     plugins = load_plugins(common.doors)
     common.warn(plugins.warnings)
@@ -35,7 +35,7 @@ def export_manifest(suite: str, output: Path | None, episodes: int | None, commo
         raise UsageError(f"{file} exists already: move it away or choose another with -o")
     part = slice(episodes)
     manifest = opened.episodes
-    listed.write(
+    manifest_file.write(
         file,
         found.name,
         opened.dataset,

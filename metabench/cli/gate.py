@@ -14,10 +14,10 @@ from metabench.cli.options import Common, common_options, json_option
 from metabench.errors import UsageError
 
 if TYPE_CHECKING:
-    from metabench.analysis.outcome import Gated
-    from metabench.analysis.speed import SpeedGated
-    from metabench.harness.request import Request
+    from metabench.gating.gate_result import Gated
+    from metabench.gating.speed_verdict import SpeedGated
     from metabench.results.schema import Result
+    from metabench.supervisor.request import Request
 
 PASSED, FAILED, INCONCLUSIVE = 0, 1, 3
 # What `bench.toml` says about these is for `run`; the baseline decides them here.
@@ -63,13 +63,13 @@ def gate(
     episodes of the baseline do not tell. The baseline is left as it is; new results are kept if
     --results is given. Make a baseline with: metabench run --blocks 3 --seeds 3 --results DIR.
     """
-    from metabench.analysis.baseline import select
-    from metabench.analysis.margins import Margins
     from metabench.cli.progress import progress
     from metabench.cli.revisions import code_at
-    from metabench.gate import Gate
-    from metabench.harness.duel import FEWEST_ROUNDS
-    from metabench.speed import SpeedGate
+    from metabench.gating.accuracy_gate import Gate
+    from metabench.gating.baseline import select
+    from metabench.gating.duel_rounds import FEWEST_ROUNDS
+    from metabench.gating.speed_gate import SpeedGate
+    from metabench.tables.margins import Margins
 
     request = _request(common, config, options)
     margins = Margins.parse(margin, request.margins)
@@ -110,7 +110,7 @@ def exit_code(found: Sequence[Gated | SpeedGated]) -> int:
 
 
 def _request(common: Common, config: Path | None, options: dict[str, Any]) -> Request:
-    from metabench.harness.request import CONFIG, Request, read_config
+    from metabench.supervisor.request import CONFIG, Request, read_config
 
     request = Request()
     if config is not None or CONFIG.exists():
@@ -128,17 +128,21 @@ def _request(common: Common, config: Path | None, options: dict[str, Any]) -> Re
 
 
 def _print(found: Sequence[Gated], baseline: Path) -> None:
-    from metabench.analysis import gate_text
-    from metabench.cli.tables import show
+    from metabench.cli.table_printing import show
+    from metabench.gating import gate_report
 
-    show(f"gate: {gate_text.counts(found)}", gate_text.COLUMNS, [gate_text.row(g) for g in found])
+    show(
+        f"gate: {gate_report.counts(found)}",
+        gate_report.COLUMNS,
+        [gate_report.row(g) for g in found],
+    )
     for gated in found:
-        for line in gate_text.explain(gated, baseline):
+        for line in gate_report.explain(gated, baseline):
             click.echo(line)
 
 
 def _speed_margin(text: str) -> float:
-    from metabench.analysis.margins import Margin
+    from metabench.tables.margins import Margin
 
     margin = Margin.parse(text)
     if margin.unit != "relative":
@@ -168,9 +172,9 @@ def _commit(stored: Sequence[Result]) -> str:
 
 
 def _print_speed(timed: Sequence[SpeedGated]) -> None:
-    from metabench.analysis import gate_text
-    from metabench.cli.tables import show
+    from metabench.cli.table_printing import show
+    from metabench.gating import gate_report
 
     if timed:
-        rows = [row for gated in timed for row in gate_text.speed_rows(gated)]
-        show(f"speed: {gate_text.counts(timed)}", gate_text.SPEED_COLUMNS, rows)
+        rows = [row for gated in timed for row in gate_report.speed_rows(gated)]
+        show(f"speed: {gate_report.counts(timed)}", gate_report.SPEED_COLUMNS, rows)

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from metabench.cli import tables as terminal
+from metabench.cli import table_printing as terminal
 from metabench.cli.options import Common, common_options, json_option, no_results
 from metabench.errors import DataError, NothingToRun, UsageError
 
 if TYPE_CHECKING:
-    from metabench.analysis.rows import Cell
-    from metabench.analysis.tables import Table
+    from metabench.tables.ranked_tables import Table
+    from metabench.tables.rows import StoredResult
 
 FORMATS = ("md", "csv", "json", "html")
 DEFAULT_FILE = Path("leaderboard.md")
@@ -64,8 +64,8 @@ def leaderboard(
     common: Common,
 ) -> int:
     """Print the leaderboard, write it to a file, or check that file."""
-    from metabench.analysis.render import FORMATS as RENDER
-    from metabench.analysis.tables import build_tables
+    from metabench.tables.formats import FORMATS as RENDER
+    from metabench.tables.ranked_tables import build_tables
 
     if as_json and format_ not in (None, "json"):
         raise UsageError(f"--json and --format {format_} contradict each other: give one")
@@ -90,7 +90,7 @@ def leaderboard(
         _published(tables, as_json)
         return 0
     if calibration and not as_json:
-        from metabench.analysis.calibration import markdown
+        from metabench.tables.calibration_table import markdown
 
         click.echo(markdown(tables), nl=False)
         return 0
@@ -109,8 +109,8 @@ def leaderboard(
 
 def show(tables: Sequence[Table]) -> None:
     """Print tables: ruled on a terminal, a Markdown document in a pipe."""
-    from metabench.analysis import document
-    from metabench.analysis.render import markdown
+    from metabench.tables import document
+    from metabench.tables.formats import markdown
 
     if not sys.stdout.isatty():
         click.echo(markdown(tables), nl=False)
@@ -153,8 +153,8 @@ def _fitting(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
     return fit
 
 
-def _cells(common: Common, suites: Sequence[str], budget: str | None) -> list[Cell]:
-    from metabench.analysis.leaderboard import read, select
+def _cells(common: Common, suites: Sequence[str], budget: str | None) -> list[StoredResult]:
+    from metabench.tables.leaderboard_frame import read, select
 
     cells, problems = read(common.results)
     common.warn(problems)
@@ -173,8 +173,8 @@ def _cells(common: Common, suites: Sequence[str], budget: str | None) -> list[Ce
 
 def _document(common: Common, file: Path, wanted: str | None, tables: Sequence[Table]) -> str:
     """What stands in a file; Markdown leads to the results."""
-    from metabench.analysis.render import FORMATS as RENDER
-    from metabench.analysis.render import markdown
+    from metabench.tables.formats import FORMATS as RENDER
+    from metabench.tables.formats import markdown
 
     format_ = wanted or _format_of(file)
     if format_ != "md":
@@ -183,10 +183,10 @@ def _document(common: Common, file: Path, wanted: str | None, tables: Sequence[T
     return markdown(tables, Path(results).as_posix())
 
 
-def _stale(common: Common, cells: Sequence[Cell]) -> list[Path | None]:
+def _stale(common: Common, cells: Sequence[StoredResult]) -> list[Path | None]:
     """The files that other code than the present has made."""
-    from metabench.code_digest import stale
-    from metabench.plugins import load_plugins
+    from metabench.plugins.code_digest import stale
+    from metabench.plugins.registry import load_plugins
 
     changed = stale(load_plugins(common.doors), (cell.result for cell in cells))
     return [cell.file for cell, is_stale in zip(cells, changed, strict=True) if is_stale]
@@ -229,21 +229,21 @@ def _diff(
     common: Common, old: str, suites: Sequence[str], budget: str | None, tables: Sequence[Table]
 ) -> None:
     """Print what changed between other results and these."""
-    from metabench.analysis import changes
-    from metabench.analysis.leaderboard import read, select
-    from metabench.analysis.tables import build_tables
     from metabench.cli.revisions import results_at
+    from metabench.tables import leaderboard_diff
+    from metabench.tables.leaderboard_frame import read, select
+    from metabench.tables.ranked_tables import build_tables
 
     with results_at(old, common.results) as folder:
         cells, problems = read(folder)
         common.warn(problems)
         before = build_tables(select(cells, suites, budget))
-    click.echo(changes.markdown(changes.changes(before, tables), old), nl=False)
+    click.echo(leaderboard_diff.markdown(leaderboard_diff.changes(before, tables), old), nl=False)
 
 
 def _published(tables: Sequence[Table], as_json: bool) -> None:
     """Print what the papers say about these suites, beside our rows."""
-    from metabench.analysis import published
+    from metabench.tables import published
 
     pairs = published.compare(tables, published.load_published())
     if not pairs:
@@ -251,9 +251,9 @@ def _published(tables: Sequence[Table], as_json: bool) -> None:
     click.echo(published.to_json(pairs) if as_json else published.markdown(pairs), nl=False)
 
 
-def _report(common: Common, cells: Sequence[Cell], output: Path) -> None:
+def _report(common: Common, cells: Sequence[StoredResult], output: Path) -> None:
     """Let plugins write their own reports beside the file."""
-    from metabench.plugins import load_plugins
+    from metabench.plugins.registry import load_plugins
 
     plugins = load_plugins(common.doors)
     plugins.report([cell.result for cell in cells], output.parent)

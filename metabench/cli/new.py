@@ -11,9 +11,9 @@ from string import Template
 import click
 
 from metabench.cli.options import Common, common_options
-from metabench.doors import is_plugin
 from metabench.errors import UsageError
-from metabench.plugins import load_plugins
+from metabench.plugins.registry import load_plugins
+from metabench.plugins.sources import is_plugin
 
 TEMPLATES = Path(__file__).with_name("templates")
 _NAME = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"

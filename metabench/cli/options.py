@@ -17,8 +17,8 @@ from typing import Any, Literal
 
 import click
 
-from metabench.doors import Doors
 from metabench.errors import NothingToRun
+from metabench.plugins.sources import Doors
 from metabench.results import DEFAULT_FOLDER, TRIAL_FOLDER
 
 Choice = Literal["results", "data_root", "plugins"]

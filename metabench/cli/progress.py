@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from metabench.analysis import numbers
-from metabench.harness.runner import Silent
+from metabench.supervisor.runner import Silent
+from metabench.tables import formatting
 
 if TYPE_CHECKING:
-    from metabench.harness.cell import Cell
-    from metabench.harness.messages import Progress
-    from metabench.harness.runner import Watcher
+    from metabench.cell.cell import Cell
+    from metabench.cell.messages import Progress
     from metabench.results.schema import Result
+    from metabench.supervisor.runner import Watcher
 
 
 @contextmanager
@@ -97,7 +97,7 @@ class Bars(Silent):
 def outcome(cell: Cell, result: Result) -> str:
     """A finished cell in one line."""
     if result.status == "ok":
-        shown = numbers.score(float(result.per_episode().mean()), result.suite.metric)
+        shown = formatting.score(float(result.per_episode().mean()), result.suite.metric)
     else:
         shown = result.status.replace("_", " ")
         if result.failure and result.failure.reason != shown:

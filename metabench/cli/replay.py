@@ -29,11 +29,11 @@ def replay(file: Path, threads: int, time_limit: float, as_json: bool, common: C
     at most 1 % of the queries, errors by 1e-4 of themselves) or "different", with exit code 1,
     and what differs in code and environment. Times are not measured, and nothing is kept.
     """
-    from metabench.analysis.agreement import agreement
-    from metabench.analysis.provenance import differences
     from metabench.cli.progress import progress
-    from metabench.harness.request import Request
-    from metabench.replay import replay as run_again
+    from metabench.gating.provenance import differences
+    from metabench.gating.replay_verdict import agreement
+    from metabench.gating.replaying import replay as run_again
+    from metabench.supervisor.request import Request
 
     old = read_result(file)
     request = Request(
@@ -58,15 +58,15 @@ def replay(file: Path, threads: int, time_limit: float, as_json: bool, common: C
 
 
 def _print(verdict: str, old: Result, new: Result, differs: list[str]) -> None:
-    from metabench.analysis import numbers
+    from metabench.tables import formatting
 
     metric = old.suite.metric
     then, now = _score(old), _score(new)
-    shown = "-" if then is None else numbers.score(then, metric)
+    shown = "-" if then is None else formatting.score(then, metric)
     if now is None:
         click.echo(f"{verdict}: {shown} then, now {new.status}: {new.reason}")
     else:
-        click.echo(f"{verdict}: {shown} then, {numbers.score(now, metric)} now")
+        click.echo(f"{verdict}: {shown} then, {formatting.score(now, metric)} now")
     for line in differs or ["nothing that is recorded"]:
         click.echo(f"  differs: {line}")
 

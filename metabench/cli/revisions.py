@@ -10,23 +10,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from metabench.errors import UsageError
-from metabench.harness.home import Home
+from metabench.supervisor.code_version import CodeVersion
 
 
 @contextmanager
-def code_at(name: str) -> Iterator[Home]:
+def code_at(name: str) -> Iterator[CodeVersion]:
     """The folder `name`, or the repository as a git revision of that name has it.
 
     Raises:
         UsageError: there is no such folder, and no such revision.
     """
     if Path(name).is_dir():
-        yield Home(Path(name).absolute(), Path.cwd())
+        yield CodeVersion(Path(name).absolute(), Path.cwd())
         return
     try:
         top = Path(_git("rev-parse", "--show-toplevel"))
         with _files_of(name, top) as folder:
-            home = Home(folder.resolve(), top.resolve())
+            home = CodeVersion(folder.resolve(), top.resolve())
             home.folder.mkdir(parents=True, exist_ok=True)  # it may be newer than the revision
             yield home
     except GitError as error:

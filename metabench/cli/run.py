@@ -13,9 +13,9 @@ from metabench.cli.options import Common, common_options
 from metabench.errors import NothingToRun
 
 if TYPE_CHECKING:
-    from metabench.api import Run
-    from metabench.harness.estimate import Estimate
     from metabench.results.schema import Result
+    from metabench.supervisor.estimate import TimeEstimate
+    from metabench.supervisor.prepared_run import PreparedRun
 
 GOOD, SOME_FAILED = 0, 1
 
@@ -68,9 +68,9 @@ def run(
     Without -s and -a: what bench.toml says, or every algorithm on the embedded suites, which
     need no network. Results go to results/, those of the smoke budget to results-smoke/.
     """
-    from metabench.api import Run
-    from metabench.harness.plan import Policy
-    from metabench.harness.request import CONFIG, Request, read_config
+    from metabench.supervisor.plan import Policy
+    from metabench.supervisor.prepared_run import PreparedRun
+    from metabench.supervisor.request import CONFIG, Request, read_config
 
     request = Request()
     if config is not None or CONFIG.exists():
@@ -86,7 +86,7 @@ def run(
     given["plugins_dirs"] = (*request.plugins_dirs, *common.doors.plugins_dirs)
     policy = Policy(force=force, retry_failed=retry_failed, keep_stale=keep_stale)
 
-    with Run(request.updated(given), policy) as prepared:
+    with PreparedRun(request.updated(given), policy) as prepared:
         common.warn(prepared.plugins.warnings)
         if dry_run:
             _print_plan(prepared)
@@ -96,7 +96,7 @@ def run(
         return _run(prepared, common)
 
 
-def _run(prepared: Run, common: Common) -> int:
+def _run(prepared: PreparedRun, common: Common) -> int:
     from metabench.cli.progress import progress
 
     todo = sum(p.todo for p in prepared.planned)
@@ -115,12 +115,12 @@ def _run(prepared: Run, common: Common) -> int:
     return _show(prepared, common, todo, ran)
 
 
-def _show(prepared: Run, common: Common, todo: int, ran: Sequence[Result]) -> int:
+def _show(prepared: PreparedRun, common: Common, todo: int, ran: Sequence[Result]) -> int:
     # Imported late: scipy, above all, is there by now if a learner was started.
-    from metabench.analysis.rows import Cell
-    from metabench.analysis.tables import build_tables
     from metabench.cli.leaderboard import show
     from metabench.results.schema import FAILED
+    from metabench.tables.ranked_tables import build_tables
+    from metabench.tables.rows import StoredResult
 
     folder = prepared.store.root
     loaded = [(cell.path, prepared.store.load(cell.path)) for cell in prepared.cells]
@@ -132,7 +132,7 @@ def _show(prepared: Run, common: Common, todo: int, ran: Sequence[Result]) -> in
         cell, result = prepared.cells[0], found[0][1]
         raise NothingToRun(f"no algorithm applies to these suites; {cell}: {result.reason}")
     stale = [p.cell.path for p in prepared.planned if p.state == "stale" and not p.todo]
-    show(build_tables([Cell(path, result) for path, result in found], stale))
+    show(build_tables([StoredResult(path, result) for path, result in found], stale))
     for path, result in failed:
         click.echo(
             f"metabench: failed: {result.reason}; see metabench why {folder / path}", err=True
@@ -155,15 +155,15 @@ def _show(prepared: Run, common: Common, todo: int, ran: Sequence[Result]) -> in
     return SOME_FAILED if failed or kept_older else GOOD
 
 
-def _run_inside(prepared: Run) -> int:
+def _run_inside(prepared: PreparedRun) -> int:
     """Every cell in this process; exceptions are the user's to catch."""
     import torch
 
-    from metabench.analysis import numbers
-    from metabench.harness.cell import other_kind
-    from metabench.harness.environment import cores
-    from metabench.harness.inside import score_inside
+    from metabench.cell.cell import other_kind
     from metabench.learner import load
+    from metabench.supervisor.environment import cores
+    from metabench.supervisor.in_process import score_inside
+    from metabench.tables import formatting
 
     torch.set_num_threads(prepared.request.threads or cores())
     for cell in prepared.cells:
@@ -179,13 +179,13 @@ def _run_inside(prepared: Run) -> int:
             prepared.plugins,
         )
         scores = scored.per_episode()
-        shown = numbers.score(scores.mean(), cell.suite.metric)
+        shown = formatting.score(scores.mean(), cell.suite.metric)
         click.echo(f"{cell}: {shown} on {len(scores)} episodes (not stored)")
     return GOOD
 
 
-def _print_plan(prepared: Run) -> None:
-    from metabench.cli.tables import show
+def _print_plan(prepared: PreparedRun) -> None:
+    from metabench.cli.table_printing import show
 
     rows = [
         (
@@ -202,7 +202,7 @@ def _print_plan(prepared: Run) -> None:
     show(f"{_todo(prepared, prepared.estimate())}, into {prepared.store.root}/", columns, rows)
 
 
-def _todo(prepared: Run, expected: Estimate) -> str:
+def _todo(prepared: PreparedRun, expected: TimeEstimate) -> str:
     """How much there is to do, and how long that may take."""
     from metabench.cli.progress import duration
 

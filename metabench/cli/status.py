@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from metabench.cli.options import Common, common_options, json_option, no_results
-from metabench.cli.tables import show
+from metabench.cli.table_printing import show
 
 
 @click.command()
@@ -22,8 +22,8 @@ def status(failed: bool, as_json: bool, common: Common) -> None:
     has yet to do, `run --dry-run` shows; -v names the definitions that have changed.
     """
     from metabench.cli.why import changed_code
-    from metabench.code_digest import with_code
-    from metabench.plugins import load_plugins
+    from metabench.plugins.code_digest import with_code
+    from metabench.plugins.registry import load_plugins
     from metabench.results.schema import FAILED
     from metabench.results.store import Store
 

@@ -11,7 +11,7 @@ from metabench.cli.options import Common, common_options, json_option
 from metabench.errors import UsageError
 
 if TYPE_CHECKING:
-    from metabench.code_digest import Code
+    from metabench.plugins.code_digest import Code
     from metabench.results.schema import Result
     from metabench.results.store import Store
 
@@ -38,8 +38,8 @@ def why(file: Path, as_json: bool, common: Common) -> None:
     """Show what a result FILE knows: the job, the outcome, the environment, the traceback."""
     import msgspec
 
-    from metabench.code_digest import with_code
-    from metabench.plugins import load_plugins
+    from metabench.plugins.code_digest import with_code
+    from metabench.plugins.registry import load_plugins
     from metabench.results.store import Store
 
     result = read_result(file)
@@ -83,7 +83,7 @@ def changed_code(store: Store, result: Result, code: Code | None) -> list[str]:
         result: the result.
         code: of its cell, as it is now; None if there is no such algorithm.
     """
-    from metabench.code_digest import changes
+    from metabench.plugins.code_digest import changes
 
     if code is None or code.digest == result.job.code:
         return []
@@ -125,13 +125,13 @@ def _spread(samples: list[float]) -> str:
     """Raw samples in one line; "" of what are none. `--json` has them all."""
     from statistics import median
 
-    from metabench.analysis import numbers
-    from metabench.results.spread import relative_spread
+    from metabench.statistics.spread import relative_spread
+    from metabench.tables import formatting
 
     if not samples or not all(isinstance(sample, float) for sample in samples):
         return ""
     return (
-        f"{len(samples)} samples, median {numbers.time(median(samples))}, "
+        f"{len(samples)} samples, median {formatting.time(median(samples))}, "
         f"IQR / median {relative_spread(samples):.1%}"
     )
 

@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 
 from metabench.data.dataset import Dataset
-from metabench.data.listed import Episode, Episodes, Listing, read_episodes
+from metabench.data.manifest_file import ListedEpisode, ListedEpisodes, Listing, read_episodes
 from metabench.errors import DataError
 
 NAME = "omniglot-lake"
@@ -36,11 +36,11 @@ def load(folder: Path, root: Path) -> tuple[Dataset, Listing]:
         )
     listed = [_episode(run / _LABELS) for run in runs]
     name = _name(listed)
-    episodes = Episodes(name, ".", SIZE, listed)
+    episodes = ListedEpisodes(name, ".", SIZE, listed)
     return read_episodes(episodes, folder, folder, name, root, invert=True)
 
 
-def _name(listed: list[Episode]) -> str:
+def _name(listed: list[ListedEpisode]) -> str:
     """That of the published runs, 20 of 20 ways; others must not pass for them."""
     if len(listed) == _RUNS and all(len(episode.support) == _WAY for episode in listed):
         return NAME
@@ -48,7 +48,7 @@ def _name(listed: list[Episode]) -> str:
     return f"{NAME}-{hashlib.sha256(json.dumps(pairs).encode()).hexdigest()[:6]}"
 
 
-def _episode(file: Path) -> Episode:
+def _episode(file: Path) -> ListedEpisode:
     try:
         lines = file.read_text(encoding="utf-8").split("\n")
     except OSError as error:
@@ -63,7 +63,7 @@ def _episode(file: Path) -> Episode:
         if words:
             pairs.append((words[0], words[1]))
     training = sorted({image for _, image in pairs})
-    return Episode(
+    return ListedEpisode(
         support=[(image, label) for label, image in enumerate(training)],
         query=[(image, training.index(of)) for image, of in pairs],
     )

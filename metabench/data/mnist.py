@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from metabench.data import vision
+from metabench.data import download
 from metabench.data.cache import cached, files_key
 from metabench.data.dataset import Dataset
 from metabench.errors import DataError
@@ -33,7 +33,7 @@ def load(root: Path) -> Dataset:
     """
     folder = root / "MNIST" / "raw"
     if not all((folder / name).is_file() for name in _FILES):
-        vision.download_mnist(root, _ADVICE.format(names=", ".join(_FILES), folder=folder))
+        download.download_mnist(root, _ADVICE.format(names=", ".join(_FILES), folder=folder))
     files = [folder / name for name in _FILES]
     return cached(root, "mnist", files_key(files, root), lambda: _read(root, folder))
 
@@ -42,7 +42,7 @@ def _read(root: Path, folder: Path) -> Dataset:
     x, y = [], []
     for train in (True, False):
         try:
-            part = vision.torchvision_datasets().MNIST(str(root), train=train)
+            part = download.torchvision_datasets().MNIST(str(root), train=train)
             images, labels = part.data.numpy(), part.targets.numpy()
         except Exception as error:  # torchvision checks with assertions, among others
             raise _damaged(folder, str(error).partition("\n")[0] or type(error).__name__) from error

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from metabench.data import vision
+from metabench.data import download
 from metabench.data.cache import cached, files_key
 from metabench.data.dataset import Dataset
 from metabench.data.images import RESAMPLE, read_grey
@@ -67,7 +67,7 @@ def _sources(root: Path) -> dict[str, Path]:
     folder = root / _FOLDER
     for name in CHARACTERS:
         if _source(folder, name) is None:
-            vision.download_omniglot(folder, name, _HELP.format(folder=folder))
+            download.download_omniglot(folder, name, _HELP.format(folder=folder))
     found = {name: _source(folder, name) for name in CHARACTERS}
     return {name: path for name, path in found.items() if path is not None}
 

@@ -15,14 +15,14 @@ from torch.nn import functional as F
 
 from metabench.errors import UsageError, unknown
 from metabench.learner import Support
-from metabench.nets.mapping import State
 from metabench.nets.per_task import outputs_on, support_statistics
+from metabench.nets.vmap import NetworkState
 
 
 @torch.enable_grad()
 def sgd_steps(
     network: nn.Module,
-    params: State,
+    params: NetworkState,
     support: Support,
     lr: float | Tensor | Mapping[str, Tensor],
     steps: int,
@@ -108,7 +108,9 @@ def task_losses(outputs: Tensor, y: Tensor) -> Tensor:
     return F.cross_entropy(outputs.transpose(1, 2), y, reduction="none").mean(1)
 
 
-def answering_state(network: nn.Module, params: State, support: Support) -> dict[str, Tensor]:
+def answering_state(
+    network: nn.Module, params: NetworkState, support: Support
+) -> dict[str, Tensor]:
     """What the queries of T adapted tasks are answered with, by `per_task`.
 
     That is the adapted parameters, and under them the support sets' statistics where the
@@ -117,7 +119,7 @@ def answering_state(network: nn.Module, params: State, support: Support) -> dict
     return {**params, **support_statistics(network, params, support.x)}
 
 
-def _one_each(network: nn.Module, params: State, tasks: int) -> dict[str, Tensor]:
+def _one_each(network: nn.Module, params: NetworkState, tasks: int) -> dict[str, Tensor]:
     """Parameters [T, ...]: those that tasks share are expanded, not copied."""
     own = dict(network.named_parameters())
     for name in params:

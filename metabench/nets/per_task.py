@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from metabench.nets.grouped.network import Grouped, grouped
-from metabench.nets.mapping import State, call, over_tasks
 from metabench.nets.norms import SupportNorm, has_running_statistics, normalises_by_task
+from metabench.nets.vmap import NetworkState, call, over_tasks
 
 
-def per_task(network: nn.Module, state: State, x: Tensor) -> Tensor:
+def per_task(network: nn.Module, state: NetworkState, x: Tensor) -> Tensor:
     """Apply a network to every task's examples; no task sees another's.
 
     Args:
@@ -34,7 +34,9 @@ def per_task(network: nn.Module, state: State, x: Tensor) -> Tensor:
     return outputs_on(network, state, x)(state)
 
 
-def outputs_on(network: nn.Module, state: State, x: Tensor) -> Callable[[State], Tensor]:
+def outputs_on(
+    network: nn.Module, state: NetworkState, x: Tensor
+) -> Callable[[NetworkState], Tensor]:
     """`per_task` for examples that several states in turn are applied to.
 
     Args:
@@ -45,13 +47,13 @@ def outputs_on(network: nn.Module, state: State, x: Tensor) -> Callable[[State],
     if form is not None:
         return form.outputs
 
-    def of_task(state: State, x: Tensor) -> Tensor:
+    def of_task(state: NetworkState, x: Tensor) -> Tensor:
         return call(network, state, x)
 
     return lambda state: over_tasks(network, of_task, state, x)
 
 
-def support_statistics(network: nn.Module, state: State, x: Tensor) -> dict[str, Tensor]:
+def support_statistics(network: nn.Module, state: NetworkState, x: Tensor) -> dict[str, Tensor]:
     """The statistics that each `SupportNorm` of a network takes from T support sets.
 
     Args:
@@ -72,7 +74,7 @@ def support_statistics(network: nn.Module, state: State, x: Tensor) -> dict[str,
         form.outputs(state, found)
         return found
 
-    def of_task(state: State, x: Tensor) -> dict[str, Tensor]:
+    def of_task(state: NetworkState, x: Tensor) -> dict[str, Tensor]:
         try:
             for norm in norms.values():
                 norm.collecting = True
@@ -92,7 +94,7 @@ def support_statistics(network: nn.Module, state: State, x: Tensor) -> dict[str,
 
 
 def embed(
-    module: nn.Module, x: Tensor, input_shape: Sequence[int], statistics: State | None = None
+    module: nn.Module, x: Tensor, input_shape: Sequence[int], statistics: NetworkState | None = None
 ) -> Tensor:
     """Features of examples behind any leading dimensions.
 
@@ -124,7 +126,7 @@ def _one_batch(module: nn.Module, x: Tensor) -> Tensor:
     return features
 
 
-def _grouped(network: nn.Module, state: State, x: Tensor) -> Grouped | None:
+def _grouped(network: nn.Module, state: NetworkState, x: Tensor) -> Grouped | None:
     """The network as groups, unless one of torch's own transforms is to see inside it."""
     if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
         return None

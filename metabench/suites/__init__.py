@@ -1,0 +1,1 @@
+"""Suites: which test episodes are drawn from a dataset."""

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from metabench.data.dataset import Dataset
-from metabench.data.listed import Listing
+from metabench.data.manifest_file import Listing
 from metabench.suites import draw
 from metabench.suites.manifest import Manifest
 from metabench.suites.pool import Pool

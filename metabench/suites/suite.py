@@ -17,8 +17,8 @@ from metabench.suites.protocol import BySplit, EpisodeProtocol
 
 if TYPE_CHECKING:
     from metabench.data.dataset import Dataset
-    from metabench.data.listed import Listing
-    from metabench.suites.opened import OpenSuite
+    from metabench.data.manifest_file import Listing
+    from metabench.suites.open_suite import OpenSuite
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Suite:
         """
         from metabench.data.cache import data_root as chosen_root
         from metabench.data.dataset import Dataset
-        from metabench.suites.opened import OpenSuite
+        from metabench.suites.open_suite import OpenSuite
 
         dataset = self.dataset
         if not isinstance(dataset, Dataset):
@@ -201,9 +201,9 @@ class Suite:
         Raises:
             DataError: the file or an image cannot be read, or an episode is malformed.
         """
-        from metabench.data import cache, listed
+        from metabench.data import cache, manifest_file
 
-        return cls._listed(*listed.load(Path(file), cache.data_root(data_root)))
+        return cls._listed(*manifest_file.load(Path(file), cache.data_root(data_root)))
 
     @classmethod
     def _listed(cls, dataset: Dataset, listing: Listing) -> Suite:

@@ -12,7 +12,7 @@ from benchmarks.contender import Spec, start, surroundings, timed
 from benchmarks.options import Refused
 from benchmarks.peers import PLAIN
 from benchmarks.setting import Setting
-from metabench.harness.environment import ALLOCATOR
+from metabench.supervisor.environment import ALLOCATOR
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is Linux's")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cli.running import PLUGIN
 
-from metabench.conformance.names import NAMES
+from metabench.checks.check_names import NAMES
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metabench.suites.catalogue import SUITES
+from metabench.suites.builtin_suites import SUITES
 
 
 @pytest.fixture

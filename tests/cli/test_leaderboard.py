@@ -14,11 +14,11 @@ from click import unstyle
 from results_factory import make_result, make_suite, store_results
 
 import metabench
-from metabench.analysis import render
-from metabench.analysis.leaderboard import read
-from metabench.analysis.tables import build_tables
-from metabench.code_digest import stale
-from metabench.plugins import load_plugins
+from metabench.plugins.code_digest import stale
+from metabench.plugins.registry import load_plugins
+from metabench.tables import formats
+from metabench.tables.leaderboard_frame import read
+from metabench.tables.ranked_tables import build_tables
 
 REPORTER = """
 import metabench
@@ -59,7 +59,7 @@ def rendered(name, folder="results", links=""):
     changed = stale(plugins, [cell.result for cell in cells])
     old = [cell.file for cell, is_stale in zip(cells, changed, strict=True) if is_stale]
     tables = build_tables(cells, () if links else old)
-    return render.markdown(tables, links) if name == "md" else render.FORMATS[name](tables)
+    return formats.markdown(tables, links) if name == "md" else formats.FORMATS[name](tables)
 
 
 @pytest.mark.usefixtures("stored")

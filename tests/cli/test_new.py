@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from metabench.doors import Doors
-from metabench.plugins import load_plugins
+from metabench.plugins.registry import load_plugins
+from metabench.plugins.sources import Doors
 
 
 def test_it_writes_a_plugin_and_a_test_and_says_how_to_run_them(cli, tmp_path):

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from results_factory import make_result, make_suite
 
+from metabench.cell.budget import Budget
+from metabench.cell.cell import Cell, configure
+from metabench.cell.messages import Progress
 from metabench.cli.progress import Bars, Lines, outcome, progress
-from metabench.harness.budget import Budget
-from metabench.harness.cell import Cell, configure
-from metabench.harness.messages import Progress
-from metabench.harness.runner import Silent
 from metabench.learner import Algorithm
-from metabench.suites.catalogue import SUITES
+from metabench.suites.builtin_suites import SUITES
+from metabench.supervisor.runner import Silent
 
 # Applies to no suite of classes, so its cells are over before a learner process starts.
 CURVES_ONLY = """

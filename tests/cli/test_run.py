@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from cli.running import PLUGIN, Outcome, digests, results, run_in
 
-from metabench import UsageError, api
-from metabench.harness.conditions import Conditions
+from metabench import UsageError
+from metabench.supervisor import prepared_run
+from metabench.supervisor.run_settings import RunSettings
 
 RUN = ("run", "-p", "my.py", "-s", "digits-5w1s", "--threads", "1")
 CENTROID = "digits-5w1s/centroid/default-s0-smoke-cpu.json"
@@ -209,7 +210,7 @@ def test_a_learner_that_ignores_signals_is_stopped_in_time(cli, tmp_path, monkey
         "def metabench_algorithms():\n"
         "    return [metabench.Algorithm('stubborn', build=Stubborn)]\n"
     )
-    monkeypatch.setattr(api, "Conditions", functools.partial(Conditions, grace=0.3))
+    monkeypatch.setattr(prepared_run, "RunSettings", functools.partial(RunSettings, grace=0.3))
     args = ("-p", "stubborn.py", "-a", "stubborn", "-s", "digits-5w1s", "--time-limit", "4")
     outcome = cli("run", *args)
     assert outcome.code == 1

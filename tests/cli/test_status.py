@@ -9,11 +9,11 @@ import msgspec
 import pytest
 from results_factory import make_result, make_suite, store_results
 
-from metabench.doors import Doors
-from metabench.harness.request import Request, request_cells
-from metabench.plugins import load_plugins
+from metabench.plugins.registry import load_plugins
+from metabench.plugins.sources import Doors
 from metabench.results.schema import Result
 from metabench.results.store import Store
+from metabench.supervisor.request import Request, request_cells
 
 CHANCE = "digits-5w1s/chance/default-s0-smoke-cpu.json"
 STALE = "digits-5w1s/chance/default-s1-smoke-cpu.json"

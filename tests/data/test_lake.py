@@ -15,7 +15,7 @@ import metabench
 from metabench import Suite
 from metabench.data import lake, omniglot
 from metabench.errors import DataError
-from metabench.suites.addressed import addressed_suite
+from metabench.suites.from_address import addressed_suite
 
 
 def drawing(file: Path, number: int) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from serving import cut_off, served
 
-from metabench.data import mnist, vision
+from metabench.data import download, mnist
 from metabench.errors import DataError
 
 COUNTS = {"train": 60, "t10k": 20}
@@ -48,7 +48,7 @@ def write(root: Path, content: dict[str, bytes]) -> Path:
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch) -> None:
     """Nobody listens where torchvision would look, and it expects the files of this test."""
-    known = vision.torchvision_datasets().MNIST
+    known = download.torchvision_datasets().MNIST
     monkeypatch.setattr(known, "mirrors", ["http://127.0.0.1:9/"])
     sums = {name: hashlib.md5(content).hexdigest() for name, content in packed().items()}
     monkeypatch.setattr(known, "resources", list(sums.items()))
@@ -115,7 +115,7 @@ def server(tmp_path, monkeypatch) -> Iterator[Path]:
     for name, content in packed().items():
         (folder / name).write_bytes(content)
     with served(folder) as address:
-        monkeypatch.setattr(vision.torchvision_datasets().MNIST, "mirrors", [f"{address}/"])
+        monkeypatch.setattr(download.torchvision_datasets().MNIST, "mirrors", [f"{address}/"])
         yield folder
 
 
@@ -138,6 +138,6 @@ def test_a_spoilt_download_is_one_line_and_is_tried_again(tmp_path, server) -> N
 
 def test_an_answer_that_breaks_off_is_one_line(tmp_path, monkeypatch) -> None:
     with cut_off() as address:
-        monkeypatch.setattr(vision.torchvision_datasets().MNIST, "mirrors", [f"{address}/"])
+        monkeypatch.setattr(download.torchvision_datasets().MNIST, "mirrors", [f"{address}/"])
         with pytest.raises(DataError, match=r"cannot get MNIST \(.+[^:]\): put train-images"):
             mnist.load(tmp_path)

@@ -18,7 +18,7 @@ from omniglot_data import ROOT, needs_omniglot
 from PIL import Image
 from serving import cut_off, served
 
-from metabench.data import omniglot, splits, vision
+from metabench.data import download, omniglot, splits
 from metabench.data.dataset import Dataset
 from metabench.errors import DataError
 
@@ -212,7 +212,7 @@ def server(tmp_path, monkeypatch) -> Iterator[Path]:
     """What torchvision downloads from, on this machine; yields the folder that is served."""
     folder = tmp_path / "served"
     write_archives(folder)
-    known = vision.torchvision_datasets().Omniglot
+    known = download.torchvision_datasets().Omniglot
     sums = {name: hashlib.md5((folder / f"{name}.zip").read_bytes()).hexdigest() for name in SETS}
     monkeypatch.setattr(known, "zips_md5", sums)
     with served(folder) as address:
@@ -247,7 +247,9 @@ def test_a_spoilt_download_leaves_nothing_and_says_what_to_do(tmp_path, server, 
 
 def test_an_answer_that_breaks_off_is_one_line(tmp_path, monkeypatch) -> None:
     with cut_off() as address:
-        monkeypatch.setattr(vision.torchvision_datasets().Omniglot, "download_url_prefix", address)
+        monkeypatch.setattr(
+            download.torchvision_datasets().Omniglot, "download_url_prefix", address
+        )
         with pytest.raises(DataError, match=r"cannot download images_background\.zip \(.+\): put"):
             omniglot.load(tmp_path / "root")
     assert not (tmp_path / "root").exists()

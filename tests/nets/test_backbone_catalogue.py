@@ -9,7 +9,7 @@ import torch
 
 from metabench import Backbone, TaskSpec
 from metabench.learner import load
-from metabench.nets.catalogue import BACKBONES
+from metabench.nets.backbones import BACKBONES
 from metabench.nets.shapes import out_features
 
 NAMES = [backbone.name for backbone in BACKBONES]
@@ -45,5 +45,5 @@ def test_the_same_seed_builds_the_same_network() -> None:
 
 
 def test_the_catalogue_imports_no_torch() -> None:
-    code = "import sys, metabench.nets.catalogue; sys.exit('torch' in sys.modules)"
+    code = "import sys, metabench.nets.backbones; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 import metabench
 from metabench import Algorithm, BatchedLearner, Learner, Support, class_means, sgd_steps
-from metabench.conformance import material
+from metabench.checks import synthetic_tasks
 from metabench.nets.inner_loop import task_losses
 from metabench.nets.per_task import per_task
 
@@ -282,7 +282,7 @@ class Peeks(Honest):
 
     def __init__(self, task):
         super().__init__(task)
-        query = material.draw("classification", 100, task.way, task.shot).query
+        query = synthetic_tasks.draw("classification", 100, task.way, task.shot).query
         pairs = zip(query.x.flatten(0, 1), query.y.flatten(), strict=True)
         self.truth = {x.numpy().tobytes(): int(y) for x, y in pairs}
 

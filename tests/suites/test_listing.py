@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from metabench.data.dataset import Dataset
-from metabench.data.listed import Listing
+from metabench.data.manifest_file import Listing
 from metabench.suites.listing import Listed
 
 

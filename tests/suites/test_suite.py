@@ -11,13 +11,13 @@ from omniglot_data import ROOT, needs_omniglot
 from PIL import Image
 
 from metabench import DataError, Suite, UsageError
-from metabench.data import listed
+from metabench.data import manifest_file
 from metabench.data.dataset import SPLITS, Dataset
 from metabench.data.functions import FUNCTIONS
-from metabench.suites.catalogue import EMBEDDED, SUITES
-from metabench.suites.material import Material
-from metabench.suites.opened import OpenSuite
+from metabench.suites.builtin_suites import EMBEDDED, SUITES
+from metabench.suites.open_suite import OpenSuite
 from metabench.suites.protocol import BySplit, Chunks
+from metabench.suites.training_data import Material
 
 DIGESTS = json.loads((Path(__file__).parent / "digests.json").read_text())
 
@@ -182,7 +182,7 @@ def test_a_manifest_gives_back_the_episodes_it_was_written_from(tmp_path: Path) 
     opened = dataclasses.replace(SUITES[0], episodes=20).open()
     m, images = opened.episodes, opened.dataset.images
     file = tmp_path / "some.json"
-    listed.write(file, "some", opened.dataset, m.support, m.support_y, m.query, m.query_y)
+    manifest_file.write(file, "some", opened.dataset, m.support, m.support_y, m.query, m.query_y)
     again = Suite.from_manifest(file, data_root=tmp_path / "data").open()
     n, same = again.episodes, again.dataset.images
     assert (again.suite.name, again.suite.way, again.suite.shot) == ("some", 5, 1)
@@ -201,7 +201,9 @@ def test_a_manifest_with_sorted_queries_is_shuffled(tmp_path: Path) -> None:
     m = opened.episodes
     order = np.argsort(m.query_y, axis=1, kind="stable")
     query, labels = (np.take_along_axis(a, order, axis=1) for a in (m.query, m.query_y))
-    listed.write(tmp_path / "s.json", "s", opened.dataset, m.support, m.support_y, query, labels)
+    manifest_file.write(
+        tmp_path / "s.json", "s", opened.dataset, m.support, m.support_y, query, labels
+    )
     shuffled = Suite.from_manifest(tmp_path / "s.json", data_root=tmp_path / "data").open()
     assert (np.diff(shuffled.episodes.query_y, axis=1) < 0).any(axis=1).all()
 

@@ -9,16 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from metabench.nets.grouped.convolution import Geometry, convolve
-from metabench.nets.grouped.images import first_block
+from metabench.nets.grouped.first_block import first_block
 from metabench.nets.grouped.layers import Convolution, Dense, Layer, read
 from metabench.nets.grouped.normalisation import move, normalise, rescale, signs, statistics
 from metabench.nets.grouped.patches import Patches, columns, convolve_columns
 from metabench.nets.grouped.pooling import max_pool
-from metabench.nets.mapping import State
 from metabench.nets.norms import SupportNorm
+from metabench.nets.vmap import NetworkState
 
 
-def grouped(network: nn.Module, state: State, x: Tensor) -> Grouped | None:
+def grouped(network: nn.Module, state: NetworkState, x: Tensor) -> Grouped | None:
     """A network made ready for T tasks' examples; None if it cannot be, or it is not worth it.
 
     Args:
@@ -39,7 +39,7 @@ def grouped(network: nn.Module, state: State, x: Tensor) -> Grouped | None:
     return Grouped.of(layers, x)
 
 
-def _of_one_type(network: nn.Module, state: State, x: Tensor) -> bool:
+def _of_one_type(network: nn.Module, state: NetworkState, x: Tensor) -> bool:
     """Whether nothing has to be converted on the way."""
     values = (*network.parameters(), *network.buffers(), *state.values())
     return not torch.is_autocast_enabled(x.device.type) and all(
@@ -47,7 +47,7 @@ def _of_one_type(network: nn.Module, state: State, x: Tensor) -> bool:
     )
 
 
-def _may_move(layer: Convolution, state: State, x: Tensor) -> bool:
+def _may_move(layer: Convolution, state: NetworkState, x: Tensor) -> bool:
     """Whether the network's own statistics, if a batch moves any, are moved by all of `x` at once.
 
     Tasks would move them one after another, or their own; one example may have no variance.
@@ -103,7 +103,7 @@ class Grouped:
             return None
         return columns(self.examples, first)
 
-    def outputs(self, state: State, found: dict[str, Tensor] | None = None) -> Tensor:
+    def outputs(self, state: NetworkState, found: dict[str, Tensor] | None = None) -> Tensor:
         """The network's outputs for every task, [T, N, D].
 
         Args:
@@ -120,7 +120,7 @@ class Grouped:
         return self._by_task(h)
 
     def _convolution(
-        self, layer: Convolution, state: State, h: Tensor, found: dict[str, Tensor] | None
+        self, layer: Convolution, state: NetworkState, h: Tensor, found: dict[str, Tensor] | None
     ) -> Tensor:
         weight = self._own(layer.name, layer.conv, "weight", state)  # [T, O, C, h, w]
         bias = None
@@ -181,7 +181,7 @@ class Grouped:
     def _geometry(self, layer: Convolution) -> Geometry:
         return Geometry(layer.stride, layer.padding, self.tasks)
 
-    def _dense(self, layer: Dense, state: State, h: Tensor) -> Tensor:
+    def _dense(self, layer: Dense, state: NetworkState, h: Tensor) -> Tensor:
         weight = self._own(layer.name, layer.linear, "weight", state)  # [T, O, D]
         h = self._by_task(h)
         if layer.linear.bias is None:
@@ -192,7 +192,7 @@ class Grouped:
         return y.relu() if layer.relu else y
 
     def _known(
-        self, layer: Convolution, state: State, weight: Tensor, bias: Tensor | None
+        self, layer: Convolution, state: NetworkState, weight: Tensor, bias: Tensor | None
     ) -> tuple[Tensor, Tensor] | None:
         """Mean and variance [T, C] of a convolution's outputs, if they need not be computed."""
         norm, name = layer.norm, layer.norm_name
@@ -213,7 +213,7 @@ class Grouped:
         mean, var = (value.view(self.tasks, -1) for value in statistics(y))
         return mean if bias is None else mean + bias, var
 
-    def _own(self, name: str, module: nn.Module, part: str, state: State) -> Tensor:
+    def _own(self, name: str, module: nn.Module, part: str, state: NetworkState) -> Tensor:
         """A parameter or buffer [T, ...]: the tasks' own, or that which they share."""
         value = state.get(f"{name}.{part}")
         if value is not None:

@@ -137,10 +137,10 @@ class _Normalise(Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        return (*_Derivatives.apply(grads[0], *ctx.saved_tensors, ctx.eps), None, None)  # type: ignore[no-untyped-call]
+        return (*_NormDerivatives.apply(grads[0], *ctx.saved_tensors, ctx.eps), None, None)  # type: ignore[no-untyped-call]
 
 
-class _Derivatives(Function):
+class _NormDerivatives(Function):
     """By y, weight and bias: U(k h) - k (sum h + x sum h x) / n, sum h x, sum h.
 
     Here h is the cotangent of the output where that is positive, and x under a sum is taken at

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import functional as F
 
-from metabench.nets.grouped import images
+from metabench.nets.grouped import first_block
 from metabench.nets.grouped.convolution import Geometry, convolve
 from metabench.nets.grouped.normalisation import normalise, rescale, statistics
 from metabench.nets.grouped.pooling import max_pool
@@ -71,13 +71,13 @@ def test_pooling_and_its_derivatives(shape: tuple[int, ...]) -> None:
 def test_the_first_block_a_few_images_at_a_time(
     at_a_time: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(images, "_BYTES", at_a_time)
+    monkeypatch.setattr(first_block, "_BYTES", at_a_time)
     geometry = Geometry((1, 1), (1, 0), 2)
     x = tensor(5, 4, 5, 9).detach()
     w, shift = tensor(4, 2, 3, 3, seed=1), tensor(4, seed=2)
 
     def ours(w: Tensor, shift: Tensor) -> Tensor:
-        return images.first_block(x, w, shift, geometry)
+        return first_block.first_block(x, w, shift, geometry)
 
     def expected(w: Tensor, shift: Tensor) -> Tensor:
         return F.max_pool2d(F.conv2d(x, w, shift, 1, (1, 0), 1, 2), 2).relu()
@@ -99,12 +99,12 @@ def test_the_first_block_a_few_images_at_a_time(
 def test_the_first_block_a_few_groups_at_a_time(
     at_a_time: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(images, "_GROUPS", at_a_time)
+    monkeypatch.setattr(first_block, "_GROUPS", at_a_time)
     geometry = Geometry((1, 1), (1, 0), 4)
     x, w, shift = tensor(3, 8, 5, 6).detach(), tensor(8, 2, 3, 3, seed=1), tensor(8, seed=2)
 
     def ours(w: Tensor, shift: Tensor) -> Tensor:
-        return images.first_block(x, w, shift, geometry)
+        return first_block.first_block(x, w, shift, geometry)
 
     found = ours(w, shift)
     expected = F.max_pool2d(F.conv2d(x, w, shift, 1, (1, 0), 1, 4), 2).relu()

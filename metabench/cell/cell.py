@@ -1,0 +1,229 @@
+"""A cell: one algorithm with its parameters, on one suite, with one seed and budget."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from metabench import address
+from metabench.address import Value
+from metabench.cell.budget import Budget
+from metabench.errors import DataError, UsageError
+from metabench.learner import Algorithm, Kind, TrainingEpisodes
+from metabench.results import schema
+from metabench.results.store import cell_path
+from metabench.suites.pool import Pool
+from metabench.suites.suite import Suite
+from metabench.suites.training_data import Material
+
+if TYPE_CHECKING:
+    from metabench.plugins.code_digest import Code
+
+# Parameters that every episodic learner takes, because the harness draws the episodes.
+_TRAINING = {
+    "train_way": "way",
+    "train_shot": "shot",
+    "train_query": "query",
+    "tasks_per_step": "tasks_per_step",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Configured:
+    """An algorithm with every parameter resolved.
+
+    Attributes:
+        algorithm: the catalogue entry.
+        provider: the plugin that provides it.
+        params: what `build` is called with.
+        chosen: parameters that differ from their defaults, training episodes included.
+        training: the training episodes it asks for.
+    """
+
+    algorithm: Algorithm
+    provider: str
+    params: Mapping[str, Value]
+    chosen: Mapping[str, Value]
+    training: TrainingEpisodes
+
+    @property
+    def address(self) -> str:
+        """The algorithm as users write it."""
+        return address.write(self.algorithm.name, self.chosen)
+
+    @property
+    def transductive(self) -> bool:
+        """Whether it says that its answer to a query depends on the others."""
+        normalised = any("bn=episode" in str(value) for value in self.params.values())
+        return normalised or "transductive" in self.algorithm.tags
+
+
+def configure(algorithm: Algorithm, given: Mapping[str, str], provider: str) -> Configured:
+    """Resolve the parameters a user gave.
+
+    Raises:
+        UsageError: a parameter is unknown or has a wrong value.
+    """
+    declared = algorithm.training
+    own = {key: getattr(declared, field) or 0 for key, field in _TRAINING.items()}
+    defaults = {**algorithm.params, **own}
+    given = _completed(given, algorithm)
+    resolved = address.resolve(algorithm.name, given, defaults)
+    for key in _TRAINING:
+        if key in given and int(resolved[key]) < 1:
+            raise UsageError(f"{algorithm.name}[{key}={given[key]}]: must be at least 1")
+    for key, value in resolved.items():
+        if isinstance(value, float) and not math.isfinite(value):  # JSON has no such number
+            raise UsageError(f"{algorithm.name}[{key}={value}]: must be a finite number")
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:  # nor can messages hold it
+            raise UsageError(f"{algorithm.name}[{key}={value}]: must fit in 64 bits")
+    return Configured(
+        algorithm=algorithm,
+        provider=provider,
+        params={key: resolved[key] for key in algorithm.params},
+        chosen={key: value for key, value in resolved.items() if value != defaults[key]},
+        training=TrainingEpisodes(
+            **{field: int(resolved[key]) or None for key, field in _TRAINING.items()}  # type: ignore[arg-type]
+        ),
+    )
+
+
+def _completed(given: Mapping[str, str], algorithm: Algorithm) -> Mapping[str, str]:
+    """What was given, with what the algorithm asks of its own backbone.
+
+    `maml[backbone=conv4[pool=false]]` changes the pooling of maml's `conv4[bn=support]` and
+    nothing else.
+    """
+    default = algorithm.params.get("backbone")
+    if "backbone" not in given or not isinstance(default, str):
+        return given
+    name, asked = address.parse(given["backbone"])
+    own_name, own = address.parse(default)
+    if name != own_name:
+        return given
+    return {**given, "backbone": address.write(name, {**own, **asked})}
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """What one learner process runs and one result file describes.
+
+    Attributes:
+        suite: the test episodes.
+        configured: the algorithm.
+        seed: seeds the learner and its training episodes.
+        budget: how much meta-training.
+        device: "cpu", "cuda", "cuda:1", ...
+        train_on: the suite whose base data is used in place of the suite's own.
+        tasks_at_once: of an outer update, where a stored result is to be repeated; 0: as the
+            learner chooses.
+        code: what it runs on; None where nothing is stored.
+    """
+
+    suite: Suite
+    configured: Configured
+    seed: int
+    budget: Budget
+    device: str = "cpu"
+    train_on: Suite | None = None
+    tasks_at_once: int = 0
+    code: Code | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of task the suite poses."""
+        return self.suite.kind
+
+    @property
+    def base(self) -> Suite:
+        """The suite whose base data is used."""
+        return self.train_on or self.suite
+
+    @property
+    def suite_code(self) -> tuple[str, ...]:
+        """ "module:attr" of what its data and episodes are made by."""
+        return tuple(dict.fromkeys((*self.suite.code, *self.base.code)))
+
+    @property
+    def device_type(self) -> str:
+        """The device without its number."""
+        return self.device.partition(":")[0]
+
+    @property
+    def path(self) -> Path:
+        """The result file, relative to the results folder."""
+        chosen = dict(self.configured.chosen)
+        if self.train_on is not None:
+            chosen["train_on"] = self.train_on.name
+        return cell_path(
+            self.suite.name,
+            self.configured.algorithm.name,
+            chosen,
+            self.seed,
+            self.budget.name,
+            self.device_type,
+        )
+
+    def __str__(self) -> str:
+        return f"{self.suite.name} {self.configured.address} seed {self.seed}"
+
+
+def other_kind(cell: Cell) -> str:
+    """The reason of a cell whose algorithm is for another kind of suite."""
+    return f"it does not do {cell.kind}"
+
+
+def training_shape(cell: Cell, material: Material) -> schema.Training:
+    """The training episodes of a cell.
+
+    Way and queries that the algorithm or the suite suggests are cut to what the base data
+    has; those that the user asked for are not.
+
+    Raises:
+        DataError: a base class has too few images, or there are too few classes.
+        UsageError: more than one function in a regression task.
+    """
+    asked, base, chosen = cell.configured.training, material.base, cell.configured.chosen
+    shot = asked.shot or cell.suite.shot
+    way, query = asked.way or cell.suite.way, asked.query or cell.suite.query
+    fewest_classes, spare_images = _available(base, shot)
+    if "train_way" not in chosen:
+        way = min(way, fewest_classes)
+    if "train_query" not in chosen:
+        query = min(query, max(spare_images, 1))
+    if cell.kind == "regression" and "train_way" not in chosen:
+        way = 1
+    if cell.kind == "regression" and way != 1:
+        raise UsageError(f"train_way={way}: a regression task is one function, train_way=1")
+    try:
+        base.check(way, shot, query, "training episodes")
+    except DataError as error:
+        raise DataError(
+            f"{error}; ask for others with train_way, train_shot, train_query"
+        ) from None
+    return schema.Training(way=way, shot=shot, query=query, tasks_per_step=asked.tasks_per_step)
+
+
+def validation_shape(cell: Cell, material: Material) -> tuple[int, int, int] | None:
+    """Way, shot and queries of validation episodes: the suite's, with the queries there are.
+
+    None if the validation classes or their images are too few for the suite's way and shot,
+    which the learner is built for: then the last state is kept.
+    """
+    pool, suite = material.validation, cell.suite
+    if pool is None:
+        return None
+    classes, spare = _available(pool, suite.shot)
+    if classes < suite.way or spare < 1:
+        return None
+    return suite.way, suite.shot, min(suite.query, spare)
+
+
+def _available(pool: Pool, shot: int) -> tuple[int, int]:
+    """Classes in the smallest group, and images that the smallest class has for queries."""
+    classes = min(len(group) for group in pool.groups)
+    fewest = min(len(images) for images in (pool.query or pool.support))
+    return classes, fewest if pool.query is not None else fewest - shot

@@ -1,0 +1,125 @@
+"""What a cell asks of its learner process: how to train, what to answer, what to time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from metabench.cell.cell import Cell, training_shape, validation_shape
+from metabench.cell.messages import Array, Batch, Checkpoint, Measure, Plan, Start, Task
+from metabench.errors import DataError
+from metabench.plugins.sources import Doors
+from metabench.suites.open_suite import OpenSuite
+from metabench.suites.training_data import Material
+
+# Per class, in the task that images of learners with `fit` are counted in: suites of functions
+# ask far more queries than anyone trains with.
+_QUERIES = 15
+_IMAGES_AT_ONCE = 1024  # in one batch of test episodes
+_STAGED_BYTES = 2**26  # of the episodes that are timed, as floats
+_BLOCKS = 4  # of them in throughput mode: one block again and again would measure the cache
+
+
+def task(cell: Cell, opened: OpenSuite) -> Task:
+    """What the learner of a cell is built for."""
+    return Task(
+        input_shape=opened.dataset.shape,
+        way=cell.suite.way,
+        shot=cell.suite.shot,
+        kind=cell.kind,
+        device=cell.device,
+        seed=cell.seed,
+        tasks_at_once=cell.tasks_at_once,
+    )
+
+
+def start(
+    cell: Cell,
+    opened: OpenSuite,
+    material: tuple[Material, Path] | None,
+    doors: Doors,
+    threads: int,
+    memory_limit: int | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> Start:
+    """The order to build and meta-train the learner of a cell.
+
+    Args:
+        cell: the cell.
+        opened: its suite.
+        material: what it may train on and the folder that is in; None: nothing.
+        doors: where the learner process loads plugins from.
+        threads: it computes with.
+        memory_limit: bytes it may use.
+        checkpoint: where its training is kept.
+    """
+    return Start(
+        doors=asdict(doors),
+        algorithm=cell.configured.algorithm.name,
+        params=dict(cell.configured.params),
+        task=task(cell, opened),
+        plan=None if material is None else plan(cell, material[0]),
+        material=None if material is None else str(material[1]),
+        threads=threads,
+        memory_limit=memory_limit,
+        checkpoint=checkpoint,
+        suite_code=cell.suite_code,
+    )
+
+
+def plan(cell: Cell, material: Material) -> Plan:
+    """How a cell's learner is to be meta-trained, in whichever way it trains."""
+    suite, configured = cell.suite, cell.configured
+    training, why_not = None, ""
+    try:
+        training = training_shape(cell, material)
+    except DataError as error:  # no matter to learners that use no training episodes
+        why_not = str(error)
+    return Plan(
+        training=training,
+        why_not=why_not,
+        updates=cell.budget.updates(configured.algorithm, configured.training.tasks_per_step),
+        tasks=cell.budget.tasks,
+        seconds=cell.budget.seconds,
+        training_seed=cell.seed,
+        images_per_task=suite.way * (suite.shot + min(suite.query, _QUERIES)),
+        validation_episodes=cell.budget.validation_episodes,
+        validation_shape=validation_shape(cell, material),
+    )
+
+
+def tasks_per_batch(opened: OpenSuite) -> int:
+    """How many test episodes are answered at once: the same for every algorithm."""
+    return max(1, _IMAGES_AT_ONCE // _examples(opened))
+
+
+def batch(opened: OpenSuite, part: slice) -> Batch:
+    """Test episodes as a learner gets them: images and support labels, nothing else."""
+    images, manifest = opened.dataset.images, opened.episodes
+    return Batch(
+        support_x=Array.of(images[manifest.support[part]]),
+        support_y=Array.of(np.ascontiguousarray(opened.support_truth(part))),
+        query_x=Array.of(images[manifest.query[part]]),
+    )
+
+
+def measure(opened: OpenSuite, episodes: int, seconds: float) -> Measure:
+    """The order to time a learner, on the first of the episodes that it is scored on.
+
+    Args:
+        opened: the suite.
+        episodes: how many are scored.
+        seconds: that warm-up and sampling of each mode may take.
+    """
+    tasks = min(tasks_per_batch(opened), episodes)
+    block_bytes = 4 * tasks * _examples(opened) * math.prod(opened.dataset.shape)
+    blocks = max(1, min(_BLOCKS, _STAGED_BYTES // block_bytes, episodes // tasks))
+    return Measure(batch(opened, slice(0, blocks * tasks)), seconds, tasks)
+
+
+def _examples(opened: OpenSuite) -> int:
+    """Of one test episode."""
+    return int(opened.episodes.support.shape[1] + opened.episodes.query.shape[1])

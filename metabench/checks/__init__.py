@@ -1,0 +1,1 @@
+"""The checks of `metabench check`; importing this package imports no torch."""

@@ -1,0 +1,259 @@
+"""Checks of what answers depend on: the support set, and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from metabench.checks import synthetic_tasks
+from metabench.checks.checked_algorithm import (
+    CheckFailed,
+    NotChecked,
+    Noted,
+    Subject,
+    answers,
+    ask,
+)
+from metabench.checks.equal_outputs import difference
+from metabench.checks.synthetic_tasks import Tasks
+from metabench.learner import BatchedLearner, Support
+
+_EPISODES = 100  # for comparisons of accuracies
+_AT_ONCE = 32  # tasks
+_STANDARD_ERRORS = 3
+_LEARNT = ((5, 1), (5, 5), (20, 1))  # way and shot
+_LOOK_AT = "look at signs (logits: larger is likelier), step sizes, and that training trains"
+
+
+def deterministic(subject: Subject) -> None:
+    """Two learners of one seed, trained alike, answer alike."""
+    tasks = subject.tasks(2)
+    seeds = (0, 0, 1) if subject.algorithm.deterministic else (0, 0)
+    found = []
+    for seed in seeds:
+        learner = subject.train(subject.build(seed=seed), updates=2)
+        found.append(ask(learner, tasks.support, tasks.query.x))
+    rounded = _only_rounded(
+        found[0],
+        found[1],
+        "two learners of the same seed answer differently",
+        "draw every random number from self.task.generator()",
+    )
+    if len(found) > 2 and difference(found[0], found[2]):
+        raise CheckFailed(
+            "another seed gives other answers, and deterministic=True says that none does",
+            "leave deterministic out: several seeds are then run",
+        )
+    _note(rounded)
+
+
+def repeatable(subject: Subject) -> None:
+    """A task is answered the same after others, also after one that is broken."""
+    tasks = subject.tasks(4)
+    # Two that have answered nothing yet: what the first task leaves behind may stay for ever.
+    one, other = (subject.train(subject.build(), updates=2) for _ in range(2))
+    first = answers(one, tasks)
+    backwards = torch.arange(len(tasks) - 1, -1, -1)
+    turned = answers(other, tasks.some(backwards))[backwards]
+    rounded = _only_rounded(first, turned, "answers depend on the order of tasks", _NO_STATE)
+    rounded += _only_rounded(
+        first,
+        answers(one, tasks),
+        "the same task is answered differently when it comes again",
+        _NO_STATE,
+    )
+    broken = Support(tasks.support.x * float("nan"), tasks.support.y)
+    with contextlib.suppress(Exception):  # it may well refuse
+        ask(one, broken, tasks.query.x)
+    rounded += _only_rounded(
+        first, answers(one, tasks), "answers differ after a task with NaN in it", _NO_STATE
+    )
+    _note(rounded)
+
+
+def _only_rounded(one: Tensor, other: Tensor, what: str, advice: str) -> list[str]:
+    """What to note of two answers that should be equal; [] if they are.
+
+    Some operators of torch round differently from call to call: that is no fault.
+
+    Raises:
+        CheckFailed: they differ by more.
+    """
+    if torch.equal(one, other):
+        return []
+    moved = difference(one, other)
+    if moved:
+        raise CheckFailed(f"{what}: {moved}", advice)
+    return [what]
+
+
+def _note(rounded: list[str]) -> None:
+    """Note the first of these; only when every comparison is made, since one may yet fail."""
+    if rounded:
+        raise Noted(f"{rounded[0]}, by rounding only")
+
+
+_NO_STATE = "adapt and predict must not write to self: return what a task needs as its state"
+
+
+def query_order(subject: Subject) -> None:
+    """The order of queries changes nothing but the order of answers."""
+    learner, tasks = subject.trained(), subject.tasks(4)
+    order = torch.randperm(tasks.query.x.shape[1], generator=torch.Generator().manual_seed(1))
+    straight = answers(learner, tasks)
+    turned = answers(learner, replace(tasks, query=Support(tasks.query.x[:, order], tasks.query.y)))
+    moved = difference(straight[:, order], turned)
+    if moved:
+        raise CheckFailed(
+            f"answers depend on the order of queries: {moved}",
+            "answer each query by itself; test queries come in random order",
+        )
+
+
+def one_query(subject: Subject) -> None:
+    """A query is answered the same alone as beside others, unless it is declared transductive."""
+    tasks = subject.tasks(3)
+    # Two learners that have answered nothing yet: they may remember what they have answered.
+    one, other = (subject.train(subject.build(), updates=2) for _ in range(2))
+    together = answers(one, tasks)
+    alone = torch.cat(
+        [
+            answers(other, replace(tasks, query=Support(tasks.query.x[:, [q]], tasks.query.y)))
+            for q in range(tasks.query.x.shape[1])
+        ],
+        dim=1,
+    )
+    moved = difference(together, alone)
+    if moved and subject.configured.transductive:
+        raise Noted("transductive, as declared")
+    if moved:
+        raise CheckFailed(
+            f"the answer to a query depends on the others (transductive): {moved}",
+            "use statistics of the support set or running ones, as conv4[bn=support|running] does, "
+            'or declare it: Algorithm(tags={"transductive"})',
+        )
+
+
+def one_task(subject: Subject) -> None:
+    """Many tasks at once are answered as one at a time."""
+    learner, tasks = subject.trained(), subject.tasks(_AT_ONCE)
+    if not isinstance(learner, BatchedLearner):
+        raise NotChecked("it takes one task at a time")
+    moved = difference(answers(learner, tasks), ask(learner, tasks.support, tasks.query.x))
+    if moved:
+        raise CheckFailed(
+            f"answers to a task depend on the others in its batch: {moved}",
+            "keep the task dimension apart in every mean, norm and matrix product",
+        )
+
+
+def label_order(subject: Subject) -> None:
+    """Labels in the order of their classes help no more than labels drawn at random."""
+    if subject.kind == "regression":
+        raise NotChecked("values have no labels")
+    learner, tasks = subject.trained(updates=None), subject.tasks(_EPISODES)
+    ordered = subject.ordered_tasks(_EPISODES)
+    gain = synthetic_tasks.accuracy(answers(learner, ordered), ordered) - synthetic_tasks.accuracy(
+        answers(learner, tasks), tasks
+    )
+    if _positive(gain):
+        raise CheckFailed(
+            "with labels and queries in the order of classes it has "
+            f"{100 * float(gain.mean()):.1f} points more than with random labels",
+            "let neither the number of a label nor the place of a query tell its class",
+        )
+
+
+def learns(subject: Subject) -> None:
+    """It does better than guessing after the smallest budget, also with more classes and shots."""
+    if subject.is_floor:
+        raise NotChecked("it is a floor")
+    if subject.kind == "regression":
+        _check_errors(subject)
+        return
+    right: dict[tuple[int, int], Tensor] = {}
+    for way, shot in _LEARNT:
+        learner = subject.trained(way, shot, updates=None)
+        tasks = subject.tasks(_EPISODES, way, shot)
+        right[way, shot] = synthetic_tasks.accuracy(answers(learner, tasks), tasks)
+        if not _positive(right[way, shot] - 1 / way):
+            raise CheckFailed(
+                f"{way}-way {shot}-shot: it has learned nothing, with an accuracy of "
+                f"{float(right[way, shot].mean()):.1%}; guessing has {1 / way:.0%}",
+                _LOOK_AT,
+            )
+    one, five = right[5, 1], right[5, 5]
+    if _positive(one - five):
+        raise Noted(
+            f"five shots help less than one: accuracy {float(five.mean()):.1%}, and "
+            f"{float(one.mean()):.1%}"
+        )
+
+
+def _check_errors(subject: Subject) -> None:
+    learner, tasks = subject.trained(updates=None), subject.tasks(_EPISODES)
+    values = answers(learner, tasks)
+    error = synthetic_tasks.squared_error(values, tasks)
+    of_zero = synthetic_tasks.squared_error(torch.zeros_like(values), tasks)
+    if not _positive(of_zero - error):
+        raise CheckFailed(
+            f"it has learned nothing: squared error {float(error.mean()):.3g}, always answering 0 "
+            f"has {float(of_zero.mean()):.3g}",
+            _LOOK_AT,
+        )
+
+
+def _positive(values: Tensor) -> bool:
+    """Whether the mean of these is above 0 by more than chance: values [T], one of each task."""
+    return float(values.mean()) > _STANDARD_ERRORS * float(values.std()) / math.sqrt(len(values))
+
+
+def support_matters(subject: Subject) -> None:
+    """With a support set that tells nothing it does no better than guessing, or at least worse."""
+    learner, tasks = subject.trained(updates=None), subject.tasks(_EPISODES)
+    if subject.kind == "regression":
+        _check_other_support(subject, answers(learner, tasks), tasks)
+        return
+    generator = torch.Generator().manual_seed(2)
+    labels = torch.stack([y[torch.randperm(len(y), generator=generator)] for y in tasks.support.y])
+    shuffled = replace(tasks, support=synthetic_tasks.by_label(tasks.support.x, labels))
+    above = synthetic_tasks.accuracy(answers(learner, shuffled), tasks) - 1 / 5
+    if _positive(above):
+        raise CheckFailed(
+            f"with shuffled support labels it still has {float(above.mean()) + 0.2:.1%}, guessing "
+            "20 %: it knows classes by other means",
+            "let adapt use the labels it is given, and nothing that tells classes besides",
+        )
+
+
+def _check_other_support(subject: Subject, own: Tensor, tasks: Tasks) -> None:
+    """The support set of another task makes errors larger."""
+    if subject.is_floor:
+        raise NotChecked("it is a floor")
+    learner = subject.trained(updates=None)
+    others = Support(tasks.support.x.roll(1, dims=0), tasks.support.y.roll(1, dims=0))
+    misled = answers(learner, replace(tasks, support=others))
+    loss = synthetic_tasks.squared_error(misled, tasks) - synthetic_tasks.squared_error(own, tasks)
+    if not _positive(loss):
+        raise CheckFailed(
+            "with the support set of another task its errors are no larger",
+            "let adapt learn from the support set it is given",
+        )
+
+
+def relabelling(subject: Subject) -> None:
+    """Whether other numbers for the classes give the same answers under these numbers."""
+    if subject.kind == "regression":
+        raise NotChecked("values have no labels")
+    learner, tasks = subject.trained(), subject.tasks(4)
+    renamed = torch.tensor([3, 1, 4, 0, 2])
+    straight = answers(learner, tasks)
+    support = synthetic_tasks.by_label(tasks.support.x, renamed[tasks.support.y])
+    other = answers(learner, replace(tasks, support=support))
+    moved = difference(straight, other[..., renamed])
+    if moved:
+        raise Noted(f"classes are not treated alike, which is allowed: {moved}")

@@ -1,0 +1,191 @@
+"""What is checked: an algorithm, built and trained as the harness would do it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from msgspec.structs import replace
+from torch import Tensor
+
+from metabench.address import Value
+from metabench.cell import commands
+from metabench.cell.budget import Budget
+from metabench.cell.cell import Cell, Configured
+from metabench.checks import synthetic_tasks
+from metabench.checks.synthetic_tasks import Tasks
+from metabench.errors import UsageError
+from metabench.learner import Algorithm, Kind, Learner, Support, TaskSpec, load
+from metabench.plugins.registry import Plugins
+from metabench.worker.answering import as_batched
+from metabench.worker.meta_training import meta_train, meta_trained
+from metabench.worker.session import seed_everything, task_spec
+
+SHORT = 3  # updates, where only some training is wanted
+
+
+class CheckFailed(Exception):
+    """The learner is not as it has to be.
+
+    Attributes:
+        advice: what its author can do.
+    """
+
+    def __init__(self, what: str, advice: str) -> None:
+        super().__init__(what)
+        self.advice = advice
+
+
+class NotChecked(Exception):
+    """A check that does not apply, with the reason."""
+
+
+class Noted(Exception):
+    """Something worth knowing that is no fault."""
+
+
+@dataclass
+class Subject:
+    """An algorithm under test.
+
+    Attributes:
+        configured: the algorithm with its parameters.
+        kind: of the tasks it is checked on.
+        plugins: where backbones come from.
+        origin: the plugin's file, if it is known.
+    """
+
+    configured: Configured
+    kind: Kind
+    plugins: Plugins
+    origin: Path | None
+    _trained: dict[Any, Learner] = field(default_factory=dict)
+    _class: type[Learner] | None = None  # of the learners it has built
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """Its catalogue entry, as it stands for this kind of task."""
+        return self.configured.algorithm
+
+    @property
+    def params(self) -> Mapping[str, Value]:
+        """Every parameter of `build`."""
+        return self.configured.params
+
+    @property
+    def file(self) -> Path | None:
+        """The file its learner is built in, or else that of its plugin."""
+        return _source(self._builder) or self.origin
+
+    @property
+    def place(self) -> str:
+        """Where its author can look if no line is known: its class, or what builds it."""
+        made = self._class or self._builder
+        name = getattr(made, "__name__", f"the entry of {self.algorithm.name}")
+        what = f"class {name}" if inspect.isclass(made) else name
+        file = _source(made) or self.origin
+        return f"{file}, {what}" if file else what
+
+    @property
+    def _builder(self) -> Callable[..., Any] | None:
+        """What builds it; None if that cannot be imported, which the checks will tell."""
+        try:
+            return load(self.algorithm.build)
+        except (Exception, SystemExit):
+            return None
+
+    @property
+    def is_floor(self) -> bool:
+        """It need not learn."""
+        return "floor" in self.algorithm.tags
+
+    def build(self, way: int = 5, shot: int = 1, device: str = "cpu", seed: int = 0) -> Learner:
+        """A new learner, not trained."""
+        opened = synthetic_tasks.suite(self.kind, way, shot)
+        cell = self._cell(opened.suite, device, seed)
+        task = task_spec(commands.task(cell, opened), self.plugins)
+        seed_everything(task.seed)
+        learner = load(self.algorithm.build)(task, **self.params)
+        if not isinstance(learner, Learner):
+            given = type(learner).__name__  # what it says of itself may fill pages
+            raise CheckFailed(
+                f"build gave {given}", "make it return an instance of metabench.Learner"
+            )
+        self._class = type(learner)
+        if not isinstance(getattr(learner, "task", None), TaskSpec):
+            name = self._class.__name__
+            raise CheckFailed(
+                f"{name} has no task", f"call super().__init__(task) first, in {name}.__init__"
+            )
+        return learner
+
+    def train(self, learner: Learner, updates: int | None = None) -> Learner:
+        """Meta-train a learner in place, if it has a way to be.
+
+        Args:
+            learner: as `build` gives it.
+            updates: outer updates; None: the smoke budget.
+        """
+        if not meta_trained(learner):
+            return learner
+        opened = synthetic_tasks.suite(self.kind, learner.task.way, learner.task.shot)
+        cell = self._cell(opened.suite, learner.task.device, learner.task.seed)
+        found = opened.material
+        assert found is not None
+        plan = commands.plan(cell, found)
+        if updates is not None:
+            plan = replace(plan, updates=updates, validation_episodes=2)
+        meta_train(learner, found, plan, lambda fraction, values: None)
+        return learner
+
+    def trained(self, way: int = 5, shot: int = 1, updates: int | None = SHORT) -> Learner:
+        """A trained learner that checks share; none may train it further."""
+        key = (way, shot, updates)
+        if key not in self._trained:
+            self._trained[key] = self.train(self.build(way, shot), updates)
+        return self._trained[key]
+
+    def tasks(self, count: int, way: int = 5, shot: int = 1, query: int = 5) -> Tasks:
+        """Test tasks."""
+        return synthetic_tasks.draw(self.kind, count, way, shot, query)
+
+    def ordered_tasks(self, count: int) -> Tasks:
+        """Tasks with labels, and queries, in the order of their classes."""
+        return synthetic_tasks.draw_in_order(count)
+
+    def _cell(self, suite: Any, device: str, seed: int) -> Cell:
+        return Cell(suite, self.configured, seed, Budget.parse("smoke"), device)
+
+
+def _source(found: Callable[..., Any] | None) -> Path | None:
+    """The file that something is written in, where that can be told."""
+    try:
+        file = inspect.getsourcefile(found)  # type: ignore[arg-type]
+    except (TypeError, OSError):  # of None or a partial; typed into a prompt
+        return None
+    return None if file is None else Path(file)
+
+
+def ask(learner: Learner, support: Support, query_x: Tensor) -> Tensor:
+    """Outputs [T, Q, way] on copies, generators seeded as before every batch of a cell.
+
+    Raises:
+        UsageError: they are no tensor.
+    """
+    seed_everything(learner.task.seed)
+    batched, device = as_batched(learner), learner.task.device
+    copies = Support(*(tensor.clone().to(device) for tensor in support))
+    outputs: object = batched.predict(batched.adapt(copies), query_x.clone().to(device))
+    if not isinstance(outputs, Tensor):  # of a batched learner; others are asked in a loop
+        raise UsageError(f"predict returned {type(outputs).__name__}, expected a torch.Tensor")
+    return outputs.detach().cpu()
+
+
+def answers(learner: Learner, tasks: Tasks) -> Tensor:
+    """Outputs [T, Q, way] for tasks, one after the other."""
+    singles = [tasks.one(t) for t in range(len(tasks))]
+    return torch.cat([ask(learner, one.support, one.query.x) for one in singles])

@@ -1,0 +1,203 @@
+"""Whether what is tested on has been seen in training, or is given away with the question."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from metabench.data.dataset import SPLITS, Dataset, Examples, Indices
+from metabench.suites.open_suite import OpenSuite
+
+_SHOWN = 3  # examples of each leak
+_ROTATIONS = {90: 1, 180: 2, 270: 3}
+# Correlation of two images from which on they are the same picture, saved twice: other noise,
+# another brightness. Simple characters of two alphabets reach 0.97.
+_NEAR = 0.995
+_AT_ONCE = 4096  # images compared with all others
+
+
+class Leak(NamedTuple):
+    """What one check found.
+
+    Attributes:
+        check: its name.
+        found: how many; 0 is good.
+        examples: a few of them, in words.
+        advice: what to do.
+    """
+
+    check: str
+    found: int
+    examples: list[str]
+    advice: str
+
+
+OF_EPISODES = ("queries that are in the support set", "test examples in the training data")
+
+
+def find_leaks(opened: OpenSuite, only: Collection[str] = ()) -> Iterator[Leak]:
+    """Look for every kind of leak there is, one after the other.
+
+    Args:
+        opened: a suite, its dataset read.
+        only: the names of some checks; none: all of them.
+    """
+    dataset = opened.dataset
+    for name, find, advice in _CHECKS:
+        if (dataset.targets is not None and name not in _ALSO_FUNCTIONS) or (
+            only and name not in only
+        ):
+            continue
+        found = list(find(opened))
+        yield Leak(name, len(found), found[:_SHOWN], advice if found else "")
+
+
+def _classes(opened: OpenSuite) -> Iterator[str]:
+    """Classes of one name in two splits."""
+    split_of: dict[str, str] = {}
+    for split, c in _with_split(opened.dataset):
+        name = opened.dataset.classes[c]
+        first = split_of.setdefault(name, split)
+        if first != split:
+            yield f"class '{name}' is in {first} and {split}"
+
+
+def _images(opened: OpenSuite) -> Iterator[str]:
+    """Equal images in two splits."""
+    yield from _shared(opened.dataset, lambda images: images, "equals")
+
+
+def _rotations(opened: OpenSuite) -> Iterator[str]:
+    """Images that are another split's, turned."""
+    if opened.dataset.images.ndim != 4 or len(set(opened.dataset.shape[1:])) > 1:
+        return
+    for degrees, turns in _ROTATIONS.items():
+
+        def turn(images: Examples, turns: int = turns) -> Examples:
+            return np.rot90(images, turns, axes=(2, 3))
+
+        yield from _shared(opened.dataset, turn, f"turned by {degrees} degrees is")
+
+
+def _near(opened: OpenSuite) -> Iterator[str]:
+    """Images that correlate with one of another split so closely that they are the same."""
+    dataset = opened.dataset
+    parts = [(split, _members(dataset, split)) for split in SPLITS]
+    flat = [(split, members, _standardised(dataset.images[members])) for split, members in parts]
+    for i, (one, one_members, a) in enumerate(flat):
+        for other, other_members, b in flat[i + 1 :]:
+            for start in range(0, len(a), _AT_ONCE) if len(b) else ():
+                alike = a[start : start + _AT_ONCE] @ b.T
+                for x, y in np.argwhere(alike >= _NEAR):
+                    m, n = one_members[start + x], other_members[y]
+                    if not np.array_equal(dataset.images[m], dataset.images[n]):
+                        yield (
+                            f"{_shown(dataset, one, m)} is nearly {_shown(dataset, other, n)} "
+                            f"(correlation {alike[x, y]:.4f})"
+                        )
+
+
+def _labels(opened: OpenSuite) -> Iterator[str]:
+    """Equal images in two classes of one split: no learner can tell them apart."""
+    dataset = opened.dataset
+    for split in SPLITS:
+        first: dict[bytes, int] = {}
+        for m in _members(dataset, split):
+            n = first.setdefault(dataset.images[m].tobytes(), m)
+            if dataset.labels[m] != dataset.labels[n]:
+                yield f"{_shown(dataset, split, n)} equals {_shown(dataset, split, m)}"
+
+
+def _overlap(opened: OpenSuite) -> Iterator[str]:
+    """Test episodes that ask about what they have shown."""
+    manifest, images = opened.episodes, opened.dataset.images
+    for k, (support, query) in enumerate(zip(manifest.support, manifest.query, strict=True)):
+        shown = {images[m].tobytes(): m for m in support}
+        for q in query:
+            if images[q].tobytes() in shown:
+                m = shown[images[q].tobytes()]
+                same = f"example {q}" if q == m else f"example {q}, equal to {m},"
+                yield f"episode {k} gives {same} and asks about it"
+
+
+def _trained(opened: OpenSuite) -> Iterator[str]:
+    """Test episodes with images that learners are trained or selected on."""
+    material = opened.material
+    if material is None:
+        return
+    seen = _keys(material.images, material.targets)
+    manifest, dataset = opened.episodes, opened.dataset
+    members = np.unique(np.concatenate([manifest.support.ravel(), manifest.query.ravel()]))
+    targets = None if dataset.targets is None else dataset.targets[members]
+    for m, key in zip(members, _ordered_keys(dataset.images[members], targets), strict=True):
+        if key in seen:
+            yield f"example {m}, of class '{dataset.classes[dataset.labels[m]]}'"
+
+
+_Find = Callable[[OpenSuite], Iterator[str]]
+_CHECKS: tuple[tuple[str, _Find, str], ...] = (
+    ("classes in two splits", _classes, "put each class into one split"),
+    ("equal images in two splits", _images, "remove them from all splits but one"),
+    ("rotated twins in two splits", _rotations, "keep all rotations of an image in one split"),
+    ("near-identical images in two splits", _near, "look at them, and remove copies"),
+    ("equal images in two classes", _labels, "remove them, or mend their labels"),
+    ("queries that are in the support set", _overlap, "draw queries from what support leaves"),
+    ("test examples in the training data", _trained, "train on other data"),
+)
+_ALSO_FUNCTIONS = frozenset({"classes in two splits", "test examples in the training data"})
+
+
+def _with_split(dataset: Dataset) -> Iterator[tuple[str, int]]:
+    for split in SPLITS:
+        for c in dataset.split(split):
+            yield split, int(c)
+
+
+def _members(dataset: Dataset, split: str) -> Indices:
+    """The images of a split."""
+    return np.flatnonzero(np.isin(dataset.labels, dataset.split(split)))
+
+
+def _shared(dataset: Dataset, change: Callable[[Examples], Examples], what: str) -> Iterator[str]:
+    """Images of one split that are, changed, those of another."""
+    owners: dict[bytes, list[tuple[str, int]]] = defaultdict(list)
+    for split in SPLITS:
+        for m in _members(dataset, split):
+            owners[dataset.images[m].tobytes()].append((split, int(m)))
+    for split in SPLITS:
+        members = _members(dataset, split)
+        for start in range(0, len(members), _AT_ONCE):
+            some = members[start : start + _AT_ONCE]
+            changed = np.ascontiguousarray(change(dataset.images[some]))
+            for m, image in zip(some, changed, strict=True):
+                for other, n in owners.get(image.tobytes(), ()):
+                    if SPLITS.index(other) > SPLITS.index(split):  # each pair once
+                        yield f"{_shown(dataset, split, m)} {what} {_shown(dataset, other, n)}"
+
+
+def _standardised(images: Examples) -> npt.NDArray[np.float32]:
+    """[N, D] with mean 0 and length 1 each; images of one colour become 0."""
+    flat = images.reshape(len(images), int(np.prod(images.shape[1:]))).astype(np.float32)
+    flat -= flat.mean(axis=1, keepdims=True)
+    lengths = np.linalg.norm(flat, axis=1, keepdims=True)
+    flat /= np.maximum(lengths, 1e-6)
+    return flat
+
+
+def _keys(examples: Examples, targets: npt.NDArray[np.float32] | None) -> set[bytes]:
+    return set(_ordered_keys(examples, targets))
+
+
+def _ordered_keys(examples: Examples, targets: npt.NDArray[np.float32] | None) -> Sequence[bytes]:
+    """Each example, with its target if it has one, as bytes."""
+    if targets is None:
+        return [example.tobytes() for example in examples]
+    return [x.tobytes() + y.tobytes() for x, y in zip(examples, targets, strict=True)]
+
+
+def _shown(dataset: Dataset, split: str, member: int) -> str:
+    return f"{split} {member} ('{dataset.classes[dataset.labels[member]]}')"

@@ -1,0 +1,141 @@
+"""Small synthetic tasks that any learner should be able to do: 12x12 images, or lines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metabench.data.dataset import Dataset
+from metabench.learner import Kind, Support
+from metabench.suites.open_suite import OpenSuite
+from metabench.suites.suite import Suite
+
+SIZE = 12
+_COARSE = 4  # prototypes are drawn at this size, then enlarged: neighbouring pixels agree
+_IMAGES = 20  # of each class
+_CLASSES = {"base": 40, "validation": 25, "novel": 40}
+_NOISE = 0.1
+_SEED = 12
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """T tasks with the truth about their queries.
+
+    Attributes:
+        support: x [T, S, *shape] float32, y [T, S] int64 or [T, S, 1] float32.
+        query: likewise; learners get its x only.
+    """
+
+    support: Support
+    query: Support
+
+    def __len__(self) -> int:
+        return len(self.support.x)
+
+    def one(self, t: int) -> Tasks:
+        """A single task, still with its dimension."""
+        return self.some(slice(t, t + 1))
+
+    def some(self, part: slice | Tensor) -> Tasks:
+        """Some of the tasks."""
+        return Tasks(*(Support(x[part], y[part]) for x, y in (self.support, self.query)))
+
+
+@cache
+def images() -> Dataset:
+    """Classes that are well apart: a coarse random pattern each, with noise.
+
+    Later classes are brighter, so that whoever takes labels to follow the order of classes has
+    something to go by.
+    """
+    rng = np.random.default_rng(_SEED)
+    classes = sum(_CLASSES.values())
+    coarse = rng.random((classes, 1, 1, _COARSE, _COARSE))
+    place = np.concatenate([np.linspace(0, 1, count) for count in _CLASSES.values()])
+    coarse = 0.5 * coarse + 0.5 * place[:, None, None, None, None]
+    patterns = coarse.repeat(SIZE // _COARSE, axis=3).repeat(SIZE // _COARSE, axis=4)
+    noisy = patterns + _NOISE * rng.standard_normal((classes, _IMAGES, 1, SIZE, SIZE))
+    pixels = np.rint(255 * noisy.clip(0, 1)).astype(np.uint8).reshape(-1, 1, SIZE, SIZE)
+    ends = np.cumsum(list(_CLASSES.values()))[:-1]
+    return Dataset(
+        name="synthetic",
+        images=pixels,
+        labels=np.arange(classes).repeat(_IMAGES),
+        classes=tuple(f"class {c}" for c in range(classes)),
+        splits=dict(zip(_CLASSES, np.split(np.arange(classes), ends), strict=True)),
+    )
+
+
+@cache
+def lines() -> Dataset:
+    """Straight lines over [-1, 1], around the line y = 1."""
+    rng = np.random.default_rng(_SEED)
+    counts = {"base": 400, "validation": 50, "novel": 200}
+    lines, points = sum(counts.values()), 40
+    slope, offset = rng.uniform(-1, 1, (2, lines, 1))
+    x = rng.uniform(-1, 1, (lines, points))
+    ends = np.cumsum(list(counts.values()))[:-1]
+    return Dataset(
+        name="lines",
+        images=x.astype(np.float32).reshape(-1, 1),
+        labels=np.arange(lines).repeat(points),
+        classes=tuple(f"line {c}" for c in range(lines)),
+        splits=dict(zip(counts, np.split(np.arange(lines), ends), strict=True)),
+        targets=(slope * x + 1 + offset).astype(np.float32).reshape(-1, 1),
+    )
+
+
+def suite(kind: Kind, way: int = 5, shot: int = 1, query: int = 5) -> OpenSuite:
+    """A suite over them; for lines 10 points are given and 20 asked for."""
+    if kind == "regression":
+        return Suite("lines", lines(), 1, 10, 20, 100, metric="mse").open()
+    return Suite("synthetic", images(), way, shot, query, episodes=100).open()
+
+
+def draw(kind: Kind, count: int, way: int = 5, shot: int = 1, query: int = 5) -> Tasks:
+    """The first test tasks of such a suite, labels and queries in random order."""
+    opened, part = suite(kind, way, shot, query), slice(0, count)
+    manifest, pixels = opened.episodes, opened.dataset.images
+
+    def side(members: np.ndarray, truth: np.ndarray) -> Support:
+        x = torch.from_numpy(np.ascontiguousarray(pixels[members[part]]))
+        x = x.float() / 255 if x.dtype == torch.uint8 else x
+        return Support(x, torch.from_numpy(np.ascontiguousarray(truth)))
+
+    return Tasks(
+        side(manifest.support, opened.support_truth(part)),
+        side(manifest.query, opened.query_truth(part)),
+    )
+
+
+def draw_in_order(count: int) -> Tasks:
+    """The tasks of `draw`, labels given in the order of classes and queries in that of labels."""
+    tasks, classes = draw("classification", count), suite("classification").episodes.classes
+    rank = torch.from_numpy(classes[:count].argsort(axis=1).argsort(axis=1))  # of each label
+
+    def turn(side: Support) -> Support:
+        return by_label(side.x, rank.gather(1, side.y))
+
+    return Tasks(turn(tasks.support), turn(tasks.query))
+
+
+def by_label(x: Tensor, y: Tensor) -> Support:
+    """Examples [T, S, *shape] label by label, as learners always get support sets."""
+    order = y.argsort(dim=1, stable=True)
+    rows = torch.arange(len(y))[:, None]
+    return Support(x[rows, order], y[rows, order])
+
+
+def accuracy(logits: Tensor, tasks: Tasks) -> Tensor:
+    """The share of right answers in each task: [T]."""
+    return (logits.argmax(dim=-1) == tasks.query.y).double().mean(dim=1)
+
+
+def squared_error(values: Tensor, tasks: Tasks) -> Tensor:
+    """The mean squared error of each task: [T]."""
+    return (values - tasks.query.y).double().square().mean(dim=(1, 2))

@@ -1,1 +1,0 @@
-"""What any plugin can be held against; importing it imports no torch."""

@@ -1,0 +1,1 @@
+"""The accuracy and speed regression tests against stored results, and repeated runs."""

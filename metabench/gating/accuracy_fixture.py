@@ -1,0 +1,183 @@
+"""What the fixture `accuracy_gate` does: run a baseline, or hold an algorithm against it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from metabench.address import parse
+from metabench.errors import MetabenchError, NothingToRun, UsageError
+from metabench.files import write_atomically
+from metabench.gating import gate_report, plugin_paths
+from metabench.gating.accuracy_gate import Gate
+from metabench.gating.baseline import Stored, select
+from metabench.gating.gate_result import Gated
+from metabench.plugins.registry import load_plugins
+from metabench.plugins.sources import Doors
+from metabench.results.schema import Result, encode, scored_blocks
+from metabench.results.store import Store
+from metabench.supervisor.prepared_run import PreparedRun
+from metabench.supervisor.request import Request
+from metabench.tables.margins import Margins
+
+_UPDATE = "make it with: pytest --update-baselines"
+
+
+class AccuracyGate:
+    """One test's gate.
+
+    Args:
+        folder: where baselines are; one result file for each seed.
+        scratch: an empty folder of this test's own.
+        test_folder: where the test is.
+        update: make the baseline in place of testing against it.
+    """
+
+    def __init__(self, folder: Path, scratch: Path, test_folder: Path, update: bool) -> None:
+        self._folder, self._scratch, self._update = folder, scratch, update
+        self._test_folder = test_folder
+        self._calls = 0
+
+    def __call__(
+        self,
+        algorithm: str,
+        suite: str,
+        *,
+        margin: str | float = "",
+        seeds: int = 3,
+        budget: str = "smoke",
+        blocks: int = 3,
+        plugins: plugin_paths.PluginPaths = (),
+        train_on: str = "",
+        device: str = "cpu",
+        data_root: str | Path = "",
+    ) -> Gated | None:
+        """Fail the test if the algorithm is not as good as its baseline says.
+
+        Args:
+            algorithm: its address, such as "my-algo" or "my-algo[lr=0.1]".
+            suite: the name of a suite.
+            margin: the loss to put up with: "0.5pp" of accuracy, or "5%" of the score. The
+                default, 0.5pp, takes 300 episodes to be passed, unless outputs are equal.
+            seeds: of the baseline; at least three for what is meta-trained.
+            budget: of meta-training: smoke scores 100 episodes a block, the others all.
+            blocks: of episodes in the baseline; each is one more look.
+            plugins: modules or files that provide the algorithm, if it is not installed; a
+                relative path is looked for beside the test, then in the working folder.
+            train_on: meta-train on this suite's base data in place of the suite's own.
+            device: cpu, cuda, ...
+            data_root: where datasets are kept.
+
+        Returns:
+            What was found; None when a baseline was made.
+        """
+        self._calls += 1
+        request = Request(
+            suites=[suite],
+            algorithms=[algorithm],
+            seeds=seeds,
+            budget=budget,
+            blocks=blocks,
+            plugins=plugin_paths.find(plugins, self._test_folder),
+            train_on=train_on,
+            device=device,
+            data_root=str(data_root),
+            results=str(self._scratch / str(self._calls)),
+        )
+        found, said = None, ""
+        try:
+            if self._update:
+                self._make(request)
+            else:
+                found = self._test(request, str(margin))
+                said = "\n".join(gate_report.explain(found, self._folder))
+        except MetabenchError as error:
+            said = f"accuracy_gate: {error}"
+        if said:  # here, where no other exception is being handled that pytest would show
+            pytest.fail(said, pytrace=False)
+        return found
+
+    def _make(self, request: Request) -> None:
+        """Run the cells aside, then put their files in place."""
+        with PreparedRun(request) as prepared:
+            names = {(cell.suite.name, cell.configured.address) for cell in prepared.cells}
+            if len(names) > 1:
+                raise UsageError(
+                    f"{request.algorithms[0]} on {request.suites[0]} names {len(names)} cases: "
+                    "name one algorithm and one suite"
+                )
+            prepared.run(timed=False)
+            made = [(cell.path, prepared.store.load(cell.path)) for cell in prepared.cells]
+        for path, result in made:
+            if result is None or result.status != "ok":
+                failure = None if result is None else result.failure
+                why = "it has no result" if failure is None else failure.reason
+                raise NothingToRun(f"no baseline for {path}: {why}")
+        store = Store(self._folder)
+        for path, result in made:
+            if result is not None and not _same(store, path, result):
+                write_atomically(self._folder / path, encode(result))
+        # Other seeds are of older code: a baseline is of one.
+        for path, _ in self._stored(request):
+            if path not in dict(made):
+                (self._folder / path).unlink(missing_ok=True)
+
+    def _test(self, request: Request, margin: str) -> Gated:
+        stored = self._stored(request)
+        self._check_size(stored, request)
+        margins = Margins.parse(margin or None, {})
+        found = Gate(self._folder, stored, margins, request=replace(request, blocks=1)).run()
+        if len(found) > 1:
+            raise UsageError(
+                f"{request.algorithms[0]} on {request.suites[0]} names {len(found)} baselines"
+            )
+        return found[0]
+
+    def _check_size(self, stored: Sequence[Stored], request: Request) -> None:
+        """Refuse a baseline that is smaller, or larger, than the test asks for."""
+        plugins = load_plugins(Doors.from_env((), request.plugins))
+        alone = plugins.algorithm(parse(request.algorithms[0]).name).spec.deterministic
+        for what, has, asked in (
+            ("seeds", len(stored), 1 if alone else request.seeds),
+            ("blocks", 1 + min(len(r.blocks) for _, r in stored), request.blocks),
+        ):
+            if has != asked:
+                raise UsageError(
+                    f"the baseline has {has} {what}, the test asks for {asked}; {_UPDATE}"
+                )
+
+    def _stored(self, request: Request) -> list[Stored]:
+        """The baseline of just this test: others may share the folder."""
+        (suite,), (algorithm,) = request.suites, request.algorithms
+        try:
+            found, _ = select(self._folder, [str(suite)], [algorithm])
+        except NothingToRun:
+            found = []
+        own = [
+            (path, result)
+            for path, result in found
+            if (result.job.budget, result.job.device, result.suite.train_on or "")
+            == (request.budget, request.device.partition(":")[0], request.train_on)
+        ]
+        if not own:
+            raise NothingToRun(
+                f"{self._folder} has no baseline for {algorithm} on {suite} with budget "
+                f"{request.budget}; {_UPDATE}"
+            )
+        return own
+
+
+def _same(store: Store, path: Path, result: Result) -> bool:
+    """Whether there is a baseline with the same outputs already; it is left as it is."""
+    try:
+        old = store.load(path)
+    except MetabenchError:
+        return False
+    if old is None or old.scores is None or result.scores is None:
+        return False
+    outputs = [[s.outputs_digest for s in scored_blocks(r)] for r in (old, result)]
+    facts = [(r.suite, r.job.params, r.job.training) for r in (old, result)]
+    return outputs[0] == outputs[1] and facts[0] == facts[1]

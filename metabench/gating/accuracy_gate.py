@@ -1,0 +1,160 @@
+"""The gate: a baseline's cells run again, and what came out held against it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from metabench.cell.cell import Cell
+from metabench.errors import MetabenchError, UsageError
+from metabench.gating.baseline import Case, Stored, grouped
+from metabench.gating.gate_result import Gated, failed, outcome
+from metabench.plugins.registry import Plugins, load_plugins
+from metabench.plugins.sources import Doors
+from metabench.results.store import CHECKPOINTS, Store
+from metabench.statistics.non_inferiority import LOOKS
+from metabench.supervisor.cell_from_result import cell_of, check_same_data, with_seed_of
+from metabench.supervisor.plan import Policy
+from metabench.supervisor.prepared_run import PreparedRun
+from metabench.supervisor.request import Request, check_numbers
+from metabench.supervisor.runner import Watcher
+from metabench.supervisor.suite_cache import SuiteCache
+from metabench.tables.margins import Margins
+
+Watching = Callable[[int], AbstractContextManager[Watcher | None]]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What to gate, and how.
+
+    Attributes:
+        baseline: a results folder; it is only read.
+        stored: those of its results that are gated, as `analysis.baseline.select` gives them.
+        margins: how much worse each may be.
+        frozen: learners come from the baseline's checkpoints, and only their evaluation is gated.
+        request: how to run; its suites, algorithms, seeds and budget are the baseline's.
+    """
+
+    baseline: Path
+    stored: Sequence[Stored]
+    margins: Margins = field(default_factory=Margins)
+    frozen: bool = False
+    request: Request = field(default_factory=Request)
+
+    def run(
+        self,
+        watching: Watching = lambda cells: nullcontext(),
+        warn: Callable[[Sequence[str]], None] = lambda lines: None,
+    ) -> list[Gated]:
+        """Run the baseline's cells again, as many blocks of episodes as the verdicts need.
+
+        Args:
+            watching: given the number of cells of a look, who is told about them.
+            warn: given warnings about plugins.
+
+        Raises:
+            DataError: results cannot be written.
+            UsageError: a number is wrong, or results would go into the baseline.
+        """
+        check_numbers(self.request)
+        plugins = load_plugins(Doors.from_env(self.request.plugins_dirs, self.request.plugins))
+        warn(plugins.warnings)
+        self.margins.check([*plugins.algorithms, *(r.job.algorithm for _, r in self.stored)])
+        for _, result in self.stored:  # before anything runs: a wrong margin should cost no time
+            self.margins.of_result(result)
+        cases = self._cases(grouped(self.stored), plugins)
+        found = {id(case): failed(case, case.error) for case in cases if case.error}
+        with self._scratch() as scratch:
+            for look in range(LOOKS):
+                pending = [case for case in cases if id(case) not in found]
+                if not pending:
+                    break
+                self._run(pending, scratch, look, watching)
+                for case in pending:
+                    new = [Store(scratch).load(cell.path) for cell in case.cells]
+                    seen = outcome(case, new, look, self.margins, self.frozen)
+                    if seen.final:
+                        found[id(case)] = seen
+        return [found[id(case)] for case in cases]
+
+    @contextmanager
+    def _scratch(self) -> Iterator[Path]:
+        """Where the new results go: never into the baseline."""
+        if not self.request.results:
+            with TemporaryDirectory(prefix="metabench-gate-") as temporary:
+                yield Path(temporary)
+            return
+        folder = Path(self.request.results)
+        if folder.resolve().is_relative_to(self.baseline.resolve()):
+            raise UsageError(f"--results {folder}: that is the baseline; choose another folder")
+        if self.frozen:  # they would look as if the present code had trained them
+            raise UsageError("--results with --frozen: what is not trained is not kept")
+        yield folder
+
+    def _cases(self, grouped: Sequence[Sequence[Stored]], plugins: Plugins) -> list[Case]:
+        data_root = self.request.data_root or None
+        library = SuiteCache(data_root)
+        try:
+            return [self._case(stored, plugins, library, data_root) for stored in grouped]
+        finally:
+            library.close()
+
+    def _case(
+        self, stored: Sequence[Stored], plugins: Plugins, library: SuiteCache, data_root: str | None
+    ) -> Case:
+        cells: list[Cell] = []
+        for path, result in stored:
+            try:
+                # Seeds differ in nothing else: the suite is read and the code hashed once.
+                first = cells[0] if cells else cell_of(result, plugins, data_root, pinned=False)
+                cells.append(with_seed_of(first, result))
+                check_same_data(result, first, library)
+            except MetabenchError as error:
+                return Case(stored, error=f"{self.baseline / path}: {error}")
+            checkpoint = self.baseline / CHECKPOINTS / path.with_suffix(".pt")
+            if self.frozen and result.training is not None and not checkpoint.exists():
+                return Case(stored, error=f"no {checkpoint}; run with --keep-checkpoints keeps it")
+        return Case(stored, cells)
+
+    def _run(
+        self,
+        cases: Sequence[Case],
+        scratch: Path,
+        look: int,
+        watching: Watching,
+    ) -> None:
+        cells = [cell for case in cases for cell in case.cells]
+        if self.frozen and look == 0:
+            for case in cases:
+                self._copy_checkpoints(case, scratch)
+        request = replace(
+            self.request,
+            results=str(scratch),
+            threads=self.request.threads or _shared_threads(cases),
+            blocks=look + 1,
+            keep_checkpoints=True,  # further looks train nothing anew
+        )
+        # What is in a folder of the user's may be of another machine or another torch.
+        anew = Policy(force=look == 0 and bool(self.request.results))
+        with PreparedRun(request, anew, cells) as prepared:
+            todo = sum(planned.todo for planned in prepared.planned)
+            with watching(todo) as watcher:
+                prepared.run(watcher, timed=False, frozen=self.frozen)
+
+    def _copy_checkpoints(self, case: Case, scratch: Path) -> None:
+        for (path, result), cell in zip(case.stored, case.cells, strict=True):
+            if result.training is not None:
+                target = scratch / CHECKPOINTS / cell.path.with_suffix(".pt")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(self.baseline / CHECKPOINTS / path.with_suffix(".pt"), target)
+
+
+def _shared_threads(cases: Sequence[Case]) -> int:
+    """The number of threads behind all of the baseline; 0, for as many as there are cores."""
+    found = {r.environment.threads for case in cases for r in case.old if r.environment}
+    return found.pop() if len(found) == 1 else 0

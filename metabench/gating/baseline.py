@@ -1,0 +1,123 @@
+"""What the gate holds new results against: stored ones, the seeds of one case together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from metabench import address
+from metabench.cell.cell import Cell
+from metabench.errors import DataError, NothingToRun
+from metabench.results.schema import Result
+from metabench.results.store import Store
+from metabench.statistics.non_inferiority import LOOKS
+
+Stored = tuple[Path, Result]
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One algorithm on one suite: what the baseline has of it.
+
+    Attributes:
+        stored: its results by seed, and their files in the baseline.
+        cells: the same cells as the code is now.
+        error: why there are none.
+    """
+
+    stored: Sequence[Stored]
+    cells: Sequence[Cell] = ()
+    error: str = ""
+
+    @property
+    def old(self) -> list[Result]:
+        """The baseline's results, by seed."""
+        return [result for _, result in self.stored]
+
+    @property
+    def looks(self) -> int:
+        """How many there can be: one for each block that all seeds have."""
+        return min(LOOKS, 1 + min(len(result.blocks) for result in self.old))
+
+
+def select(
+    baseline: Path, suites: Sequence[str], algorithms: Sequence[str]
+) -> tuple[list[Stored], list[Path]]:
+    """The baseline's results of these suites and algorithms.
+
+    Returns:
+        Those that have scores, and the files of those that failed.
+
+    Raises:
+        NothingToRun: there are none.
+        DataError: a file cannot be read: a cell would go untested without a word.
+    """
+    stored, problems = Store(baseline).read(lambda path: _may_match(path, suites, algorithms))
+    if problems:
+        raise DataError(f"{problems[0].partition(';')[0]}; make this baseline again")
+    found = [
+        (path, result)
+        for path, result in stored
+        if (not suites or any(_is_on(result, name) for name in suites))
+        and (not algorithms or any(_is_named(result, name) for name in algorithms))
+    ]
+    missing = [f"-s {name}" for name in suites if not any(_is_on(r, name) for _, r in stored)]
+    missing += [f"-a {n}" for n in algorithms if not any(_is_named(r, n) for _, r in found)]
+    if found and missing:
+        raise NothingToRun(f"nothing in baseline '{baseline}' for {' '.join(missing)}")
+    scored = [(path, result) for path, result in found if result.status == "ok"]
+    if not scored:
+        asked = " ".join([*(f"-s {name}" for name in suites), *(f"-a {n}" for n in algorithms)])
+        raise NothingToRun(
+            f"no scores in baseline '{baseline}'"
+            + (
+                f" for {asked}"
+                if asked
+                else f"; make some with: metabench run --blocks 3 --seeds 3 --results {baseline}"
+            )
+        )
+    without = [path for path, r in found if r.status not in ("ok", "not_applicable")]
+    return scored, without
+
+
+def _may_match(path: Path, suites: Sequence[str], algorithms: Sequence[str]) -> bool:
+    """Whether a file can be of these, by its folders: others may be damaged without harm."""
+    suite, algorithm, _ = path.parts
+    by_name = [name for name in suites if ":" not in name]  # of an address it cannot be told
+    names = [address.parse(name).name for name in algorithms]
+    return (len(by_name) < len(suites) or not suites or _any_fits(suite, by_name)) and (
+        not names or _any_fits(algorithm, names)
+    )
+
+
+def _any_fits(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _is_on(result: Result, name: str) -> bool:
+    return fnmatchcase(result.suite.name, name) or result.suite.address == name
+
+
+def _is_named(result: Result, name: str) -> bool:
+    """A name means the default parameters, as it does for `run`; a glob sees the whole address."""
+    if any(char in name for char in "*?"):
+        return fnmatchcase(address_of(result), name.replace("[", "[[]"))
+    job = result.job
+    return address.means(name, job.algorithm, job.params, job.chosen)
+
+
+def address_of(result: Result) -> str:
+    """A result's algorithm as users write it."""
+    return address.write(result.job.algorithm, result.job.chosen)
+
+
+def grouped(stored: Sequence[Stored]) -> list[list[Stored]]:
+    """The seeds of one case together, in order; of several results of one seed the newest."""
+    groups: dict[tuple[object, ...], dict[int, Stored]] = {}
+    for path, result in sorted(stored, key=lambda one: one[1].created):
+        suite, job = result.suite, result.job
+        key = (suite.name, suite.episodes_digest, suite.train_on, address_of(result))
+        groups.setdefault((*key, job.budget, job.device), {})[job.seed] = path, result
+    return [[seeds[seed] for seed in sorted(seeds)] for seeds in groups.values()]

@@ -1,0 +1,207 @@
+"""Two learners timed against each other: alternately, on one machine, in fresh processes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from metabench.cell import commands
+from metabench.cell.budget import Budget
+from metabench.cell.cell import Cell
+from metabench.cell.messages import Measured
+from metabench.errors import MetabenchError, UsageError
+from metabench.plugins.registry import Plugins
+from metabench.supervisor.learner_process import LearnerFailed, LearnerProcess
+from metabench.supervisor.request import (
+    Request,
+    check_numbers,
+    find_algorithms,
+    find_device,
+    find_suite,
+    with_code,
+)
+from metabench.supervisor.run_settings import RunSettings
+from metabench.supervisor.suite_cache import SuiteCache
+
+_TURNS = 4  # of each side in one round
+FEWEST_ROUNDS = 2  # for an interval
+_SECONDS = 0.25  # of warm-up, and of sampling, of each mode in one turn
+
+
+class SideFailed(MetabenchError):
+    """One of the two has no times.
+
+    Attributes:
+        traceback: of what the learner raised; "" if it raised nothing.
+    """
+
+    def __init__(self, message: str, traceback: str) -> None:
+        super().__init__(message)
+        self.traceback = traceback
+
+
+@dataclass
+class Side:
+    """What one learner took in one round.
+
+    Attributes:
+        training_s: seconds of meta-training; None: it has none.
+        measured: what it took, turn by turn.
+    """
+
+    training_s: float | None = None
+    measured: list[Measured] = field(default_factory=list)
+
+    def samples(self, phase: str) -> list[float]:
+        """Seconds of "meta-training", "adapt", "predict", or one of many episodes at a time."""
+        if phase == "meta-training":
+            return [] if self.training_s is None else [self.training_s]
+        timings = [measured.timing for measured in self.measured]
+        if phase == "adapt":
+            return [s for timing in timings for s in timing.adapt_s]
+        if phase == "predict":
+            return [s for timing in timings for s in timing.predict_s]
+        return [s / timing.throughput_episodes for timing in timings for s in timing.throughput_s]
+
+
+PHASES = ("meta-training", "adapt", "predict", "episode, many at a time")
+
+Round = tuple[Side, Side]
+
+
+def duel_cells(a: str, b: str, request: Request, plugins: Plugins) -> tuple[Cell, Cell]:
+    """The two cells of a duel; they may be the same.
+
+    Args:
+        a: the address of an algorithm.
+        b: likewise.
+        request: names one suite, the budget and the device.
+        plugins: where suites and algorithms come from.
+
+    Raises:
+        UsageError: a name, parameter or number is wrong, or names more than one.
+    """
+    (name,) = request.suites
+    check_numbers(request)
+    if isinstance(name, str):
+        name = find_suite(name, plugins, request.data_root or None)
+    cells = []
+    for address in (a, b):
+        found = find_algorithms([address], plugins, name.kind)
+        if len(found) > 1:
+            raise UsageError(f"'{address}' names {len(found)} algorithms: name one")
+        budget, device = Budget.parse(request.budget), find_device(request.device)
+        cell = Cell(name, found[0], seed=0, budget=budget, device=device)
+        cells.append(with_code(cell, plugins))
+    return cells[0], cells[1]
+
+
+def run_duel(
+    cells: tuple[Cell, Cell],
+    library: SuiteCache,
+    conditions: tuple[RunSettings, RunSettings],
+    rounds: int,
+    watch: Callable[[int], None] = lambda done: None,
+) -> list[Round]:
+    """Run two cells of one suite against each other.
+
+    In each round both are started anew and trained one after the other; then they take turns
+    at the test episodes, the other one idle. Who goes first changes from round to round and
+    from turn to turn, so that what changes slowly on the machine meets both alike.
+
+    Args:
+        cells: as `duel_cells` gives them.
+        library: where their suite comes from.
+        conditions: how to run each.
+        rounds: how many fresh pairs of processes.
+        watch: told how many rounds are done.
+
+    Raises:
+        SideFailed: one of them raised, or its process died.
+        UsageError: fewer than two rounds have no interval.
+        DataError: the suite's data is missing.
+    """
+    if rounds < FEWEST_ROUNDS:
+        raise UsageError(f"rounds={rounds}: ask for at least {FEWEST_ROUNDS}, for an interval")
+    found: list[Round] = []
+    for number in range(rounds):
+        found.append(_round(cells, library, conditions, first=number % 2))
+        watch(number + 1)
+    return found
+
+
+def _round(
+    cells: Sequence[Cell], library: SuiteCache, conditions: Sequence[RunSettings], first: int
+) -> Round:
+    sides = Side(), Side()
+    order = (first, 1 - first)
+    overdue = threading.Event()
+    with ExitStack() as stack:
+        processes: dict[int, LearnerProcess] = {}
+        for side in order:  # the second starts when the first is trained, not to disturb it
+            processes[side] = _start(side, conditions[side], stack, overdue)
+            try:
+                sides[side].training_s = _train(
+                    cells[side], library, conditions[side], processes[side]
+                )
+            except LearnerFailed as error:
+                raise _failed(cells[side], error, overdue) from None
+        for turn in range(_TURNS):
+            for side in order if turn % 2 == 0 else order[::-1]:
+                opened = library.open(cells[side].suite)
+                asked = commands.measure(opened, opened.suite.episodes, _SECONDS)
+                try:
+                    sides[side].measured.append(processes[side].measure(asked))
+                except LearnerFailed as error:
+                    raise _failed(cells[side], error, overdue) from None
+    return sides
+
+
+def _time_out(process: LearnerProcess, overdue: threading.Event) -> None:
+    overdue.set()
+    process.stop()
+
+
+def _start(
+    side: int, conditions: RunSettings, stack: ExitStack, overdue: threading.Event
+) -> LearnerProcess:
+    log = conditions.results / f"{'ab'[side]}.log"
+    process = LearnerProcess(
+        log,
+        conditions.threads,
+        conditions.allocator,
+        conditions.grace,
+        lambda progress: None,
+        conditions.home,
+    )
+    stack.callback(process.close)
+    stack.callback(process.finish)  # runs before close
+    if conditions.time_limit is not None:
+        seconds = min(conditions.time_limit, threading.TIMEOUT_MAX)
+        timer = threading.Timer(seconds, _time_out, (process, overdue))
+        timer.start()
+        stack.callback(timer.cancel)
+    return process
+
+
+def _train(
+    cell: Cell, library: SuiteCache, conditions: RunSettings, process: LearnerProcess
+) -> float | None:
+    trained = process.train(
+        commands.start(
+            cell,
+            library.open(cell.suite),
+            library.material(cell.base),
+            conditions.doors,
+            conditions.threads,
+        )
+    )
+    return None if trained.training is None else trained.training.seconds
+
+
+def _failed(cell: Cell, error: LearnerFailed, overdue: threading.Event) -> SideFailed:
+    if overdue.is_set():
+        return SideFailed(f"{cell}: over the time limit", "")
+    return SideFailed(f"{cell}: {error.failed.reason}", error.failed.traceback)

@@ -1,0 +1,56 @@
+"""One stored cell, run again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from tempfile import TemporaryDirectory
+
+from metabench.errors import DataError, NothingToRun
+from metabench.plugins.registry import load_plugins
+from metabench.plugins.sources import Doors
+from metabench.results.schema import Result
+from metabench.supervisor.cell_from_result import cell_of, check_same_data
+from metabench.supervisor.prepared_run import PreparedRun
+from metabench.supervisor.request import Request
+from metabench.supervisor.runner import Watcher
+from metabench.supervisor.suite_cache import SuiteCache
+
+
+def replay(result: Result, request: Request, watcher: Watcher | None = None) -> Result:
+    """Run the cell of a result again, with the code as it is now; nothing is kept.
+
+    Args:
+        result: has scores.
+        request: how to run it; 0 threads: as many as then.
+        watcher: told what happens.
+
+    Raises:
+        NothingToRun: the result has no scores to compare with.
+        UsageError: suite, algorithm, a parameter or the device does not exist now.
+        DataError: the suite's examples are others now, or cannot be read.
+    """
+    if result.scores is None:
+        raise NothingToRun(
+            f"the result has no scores ({result.status}); metabench run --retry-failed tries again"
+        )
+    plugins = load_plugins(Doors.from_env(request.plugins_dirs, request.plugins))
+    cell = cell_of(result, plugins, request.data_root or None)
+    library = SuiteCache(request.data_root or None)
+    try:
+        check_same_data(result, cell, library)
+    finally:
+        library.close()
+    threads = 0 if result.environment is None else result.environment.threads
+    with TemporaryDirectory(prefix="metabench-replay-") as folder:
+        asked = replace(
+            request,
+            results=folder,
+            threads=request.threads or threads,
+            blocks=1 + len(result.blocks),
+        )
+        with PreparedRun(asked, cells=[cell]) as prepared:
+            prepared.run(watcher, timed=False)
+            found = prepared.store.load(cell.path)
+    if found is None:
+        raise DataError(f"{cell}: no result was stored")
+    return found

@@ -1,0 +1,143 @@
+"""Any network for T tasks: mapped over them by torch, or, where that goes wrong, one by one."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.utils._pytree import tree_map
+
+NetworkState = Mapping[str, Tensor]  # [T, *shape of the parameter or buffer]
+Found = TypeVar("Found", Tensor, dict[str, Tensor])
+
+_EXAMPLES = (3, 1)  # that `is_right` tries: torch has gone wrong with one alone
+_STEP = 0.1
+_TOLERANCE = 1e-8  # in float64
+
+# What `is_right` has found, so that a network is tried only once in each of its modes.
+_known: WeakKeyDictionary[nn.Module, dict[tuple[bool, ...], bool]] = WeakKeyDictionary()
+
+
+def call(network: nn.Module, state: NetworkState, x: Tensor) -> Tensor:
+    """A network's output with parameters and buffers of one task in place of its own."""
+    # Where a module occurs twice, torch's own way to tie weights would put a plain tensor back for
+    # its parameters.
+    everywhere = _under_every_name(network, state)
+    output: Tensor = functional_call(network, everywhere, (x,), tie_weights=False)
+    return output
+
+
+def _under_every_name(network: nn.Module, state: NetworkState) -> dict[str, Tensor]:
+    """A state with what several modules share under the names that it has in each of them."""
+    found, first = dict(state), dict[int, str]()
+    for prefix, module in network.named_modules():  # each once
+        for own, value in (*module._parameters.items(), *module._buffers.items()):
+            name = f"{prefix}.{own}" if prefix else own
+            shared = first.setdefault(id(value), name)
+            if value is not None and shared in state:
+                found.setdefault(name, state[shared])
+    return found
+
+
+def over_tasks(
+    network: nn.Module,
+    of_task: Callable[[NetworkState, Tensor], Found],
+    state: NetworkState,
+    x: Tensor,
+) -> Found:
+    """What a function of one task's state and examples gives for each of T tasks, stacked.
+
+    Args:
+        network: what the function applies.
+        of_task: (state, x [N, *shape]) -> a tensor, or tensors by name.
+        state: of T tasks.
+        x: [T, N, *shape].
+    """
+    known = _known.setdefault(network, {})
+    modes = tuple(part.training for part in network.modules())
+    if modes not in known and not torch._C._are_functorch_transforms_active():
+        known[modes] = is_right(network, x)
+    if known.get(modes, True):
+        try:
+            found: Found = vmap(of_task)(dict(state), x)
+            return found
+        except RuntimeError:  # such examples take another way through the network
+            known[modes] = False
+    return _one_by_one(of_task, state, x)
+
+
+def is_right(network: nn.Module, x: Tensor) -> bool:
+    """Whether a network that is mapped over tasks gives what it gives one after another.
+
+    Outputs and second-order gradients of a copy in float64 are compared, on two tasks of random
+    examples. A network may branch on its inputs, or use an operator that torch cannot map, or
+    maps wrongly.
+    """
+    generator = torch.Generator().manual_seed(0)
+    with torch.inference_mode(False), torch.random.fork_rng(devices=[]), torch.enable_grad():
+        try:
+            tried = copy.deepcopy(network).to("cpu", torch.float64).requires_grad_()
+            for count in _EXAMPLES:
+                shape = (2, count, *x.shape[2:])
+                examples = torch.rand(shape, generator=generator, dtype=torch.float64)
+                if not _agrees(tried, examples):
+                    return False
+        except Exception:  # whatever it is, this network is not to be mapped
+            return False
+    return True
+
+
+def _agrees(network: nn.Module, examples: Tensor) -> bool:
+    try:
+        plain = _adapted_gradient(network, lambda f, state: _one_by_one(f, state, examples))
+    except Exception:
+        if examples.shape[1] == 1:  # too few to normalise by their own statistics, say
+            return True
+        raise
+    mapped = _adapted_gradient(network, lambda f, state: vmap(f)(state, examples))
+    return all(
+        torch.allclose(one, other, rtol=_TOLERANCE, atol=_TOLERANCE)
+        for one, other in zip(mapped, plain, strict=True)
+    )
+
+
+def _adapted_gradient(
+    network: nn.Module,
+    apply: Callable[[Callable[[NetworkState, Tensor], Tensor], NetworkState], Tensor],
+) -> list[Tensor]:
+    """Outputs after a gradient step of each task's own, and their gradient by where it began."""
+
+    def of_task(state: NetworkState, x: Tensor) -> Tensor:
+        return call(network, state, x)
+
+    start = dict(network.named_parameters())
+    state = {name: value.expand(2, *value.shape) for name, value in start.items()}
+    outputs = apply(of_task, state)
+    if not start:
+        return [outputs]
+    grads = torch.autograd.grad(
+        outputs.square().mean(), list(state.values()), create_graph=True, materialize_grads=True
+    )
+    moved = {
+        name: value - _STEP * grad for (name, value), grad in zip(state.items(), grads, strict=True)
+    }
+    outputs = apply(of_task, moved)
+    by_start = torch.autograd.grad(
+        outputs.square().mean(), list(start.values()), materialize_grads=True
+    )
+    return [outputs, *by_start]
+
+
+def _one_by_one(
+    of_task: Callable[[NetworkState, Tensor], Found], state: NetworkState, x: Tensor
+) -> Found:
+    found = [
+        of_task({name: value[t] for name, value in state.items()}, x[t]) for t in range(len(x))
+    ]
+    stacked: Found = tree_map(lambda *values: torch.stack(values), *found)
+    return stacked

@@ -1,0 +1,292 @@
+"""The code that a cell runs on; where it has changed, the cell's result is stale.
+
+Counted are the definitions that are reached from an algorithm's catalogue entry, from the dataset
+and protocol of its suite, and from what metabench itself runs in a learner process and does with
+its answers. See "Code identity" in docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from metabench.address import Value
+from metabench.errors import UsageError
+from metabench.learner import Algorithm, Backbone, Kind
+from metabench.plugins.code_reader import CodeReader, digests
+from metabench.plugins.definitions import Reference
+from metabench.plugins.modules import OURS, Module
+
+if TYPE_CHECKING:
+    from metabench.plugins.registry import Plugins
+    from metabench.results.schema import Result
+
+# Where a cell begins: in the learner's process, and in what the supervisor asks of it and makes of
+# its answers. Everything that these use counts.
+ROOTS = (
+    "metabench.worker.main:main",
+    "metabench.cell.commands:start",
+    "metabench.cell.commands:measure",
+    "metabench.cell.scoring:score",
+    "metabench.cell.probe:probe",
+    "metabench.cell.budget:Budget",
+    "metabench.suites.open_suite:OpenSuite",
+)
+# What these use, loading plugins and writing files, decides no number.
+OUTSIDE = ("metabench.plugins", "metabench.results")
+
+
+_SHORT = 12  # characters of a digest that tell one version of a definition from another
+
+
+@dataclass(frozen=True)
+class Code:
+    """The code of a cell.
+
+    Attributes:
+        digest: SHA-256 of all of it, in hex.
+        definitions: "module:name" of every definition -> the beginning of the SHA-256 of its own
+            text; "catalogue:name" and "file:name" of what the catalogue declares likewise.
+        files: of each file that the catalogue declares, the SHA-256 in hex.
+        packages: names of other packages that the code uses.
+    """
+
+    digest: str
+    definitions: Mapping[str, str]
+    files: Mapping[str, str]
+    packages: frozenset[str]
+
+
+def cell_code(
+    plugins: Plugins,
+    name: str,
+    params: Mapping[str, Value],
+    kind: Kind = "classification",
+    suite_code: Sequence[str] = (),
+) -> Code:
+    """Find the code of an algorithm of the catalogue, its parameters resolved.
+
+    Args:
+        plugins: the catalogue.
+        name: of the algorithm.
+        params: all of its parameters.
+        kind: of the suite.
+        suite_code: "module:attr" of what the suite is made by, as `Suite.code` names it.
+
+    Raises:
+        UsageError: the algorithm, the backbone it is to be built on, or a file that one of them
+            declares does not exist.
+    """
+    provided = plugins.algorithm(name)
+    asked = params.get("backbone")
+    if isinstance(asked, str):
+        plugins.backbone(_named_by(asked))
+    parts = _Parts(plugins.code_readers)
+    algorithm = provided.spec.on(kind)
+    parts.add_entry(algorithm, provided.origin, params)
+    parts.declare(
+        name,
+        {
+            "params": dict(algorithm.params),
+            "budgets": dict(algorithm.budgets),
+            "training": asdict(algorithm.training),
+        },
+    )
+    given = {_named_by(value): value for value in params.values() if isinstance(value, str)}
+    # A learner may also ask its task for a backbone by a name of its own.
+    own = {_named_by(text): "" for text in parts.strings()}
+    for backbone, found in plugins.backbones.items():
+        if backbone in given or (found.origin and backbone in own):
+            parts.add_entry(found.spec, found.origin, found.spec.params)
+            parts.declare(backbone, dict(found.spec.params))
+    for target in (*ROOTS, *suite_code):
+        parts.add_target(target, None)
+    return parts.code()
+
+
+def stale(plugins: Plugins, results: Iterable[Result]) -> list[bool]:
+    """For each result whether its code has changed; what is not there now cannot have."""
+    return [
+        code is not None and code.digest != result.job.code
+        for result, code in with_code(plugins, results)
+    ]
+
+
+def with_code(plugins: Plugins, results: Iterable[Result]) -> Iterator[tuple[Result, Code | None]]:
+    """Each result with the code that its cell has now; None where it cannot be found."""
+    codes: dict[tuple[object, ...], Code | None] = {}  # seeds share one
+    for result in results:
+        job, kind = result.job, result.suite.kind
+        suites = (result.suite.name, result.suite.train_on)
+        suite_code = tuple(
+            target
+            for name in suites
+            if name in plugins.suites
+            for target in plugins.suites[name].spec.code
+        )
+        key = (job.algorithm, tuple(sorted(job.params.items())), kind, suite_code)
+        if key not in codes:
+            try:
+                codes[key] = cell_code(plugins, job.algorithm, job.params, kind, suite_code)
+            except UsageError:
+                codes[key] = None
+        yield result, codes[key]
+
+
+def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Name what has changed between the `definitions` of two versions of a cell's code.
+
+    Returns:
+        Names, of what is only in one of them as "name (new)" or "name (gone)". What was moved or
+        renamed is left out.
+    """
+    kept = {*before.values()} & {*now.values()}
+    names = sorted({*before, *now})
+    return [
+        *(name for name in names if name in before and name in now and before[name] != now[name]),
+        *(f"{name} (new)" for name in names if name not in before and now[name] not in kept),
+        *(f"{name} (gone)" for name in names if name not in now and before[name] not in kept),
+    ]
+
+
+class _Parts:
+    """What a cell's code is put together from."""
+
+    def __init__(self, readers: dict[frozenset[str], CodeReader]) -> None:
+        self._readers = readers
+        self._targets: list[tuple[str, Path | None]] = []
+        self._declared: list[tuple[str, str]] = []
+        self._files: dict[str, str] = {}
+
+    def declare(self, name: str, value: object) -> None:
+        """Count what a catalogue entry says, or what its functions are given."""
+        text = json.dumps(value, sort_keys=True, default=_shown)
+        self._declared.append((f"catalogue:{name}", hashlib.sha256(text.encode()).hexdigest()))
+
+    def add_entry(
+        self, entry: Algorithm | Backbone, origin: Path | None, params: Mapping[str, Value]
+    ) -> None:
+        """Count what a catalogue entry builds with, and the files that it declares."""
+        self.add_built(entry.build, origin)
+        for name in entry.files:
+            given = str(params.get(name, name))
+            if given:
+                self._files[name] = _file_digest(entry, name, given, origin)
+
+    def add_built(self, build: str | Callable[..., Any], origin: Path | None) -> None:
+        """Count a function or class, or what "module:attr" names."""
+        while isinstance(build, functools.partial):
+            self.declare("partial", [build.args, build.keywords])
+            for value in (*build.args, *build.keywords.values()):
+                if callable(value):
+                    self.add_built(value, None)
+            build = build.func
+        if isinstance(build, str):
+            self.add_target(build, origin)
+            return
+        module, name = target_of(build)
+        self.add_target(f"{module}:{name}", origin)
+        if module == "__main__" or not hasattr(sys.modules.get(module), "__file__"):
+            self.declare(name, _text(build))
+
+    def add_target(self, target: str, origin: Path | None) -> None:
+        """Count what "module:attr" names, or all of the plugin's file where it is not found."""
+        self._targets.append((target, origin))
+
+    def strings(self) -> set[str]:
+        """The text constants in what was added so far."""
+        reached = self._reader.reach(self._roots(self._reader))
+        return {text for definition in reached.values() for text in definition.strings}
+
+    def code(self) -> Code:
+        reader = self._reader
+        roots = self._roots(reader)
+        reached = reader.reach(roots)
+        each = digests(reached)
+        whole = [digest for _, digest in self._declared]
+        whole += [*sorted(self._files.values()), "", *(each[root] for root in roots)]
+        whole += ["", *sorted(each.values())]
+        packages = {name for found in reached.values() for name in found.packages}
+        return Code(
+            digest=hashlib.sha256("\n".join(whole).encode()).hexdigest(),
+            definitions={
+                **{name: digest[:_SHORT] for name, digest in self._declared},
+                **{f"file:{name}": digest[:_SHORT] for name, digest in self._files.items()},
+                **{
+                    reader.name(reference): definition.digest[:_SHORT]
+                    for reference, definition in reached.items()
+                    if reference.name != "*"
+                },
+            },
+            files=self._files,
+            packages=frozenset(packages - {*OURS, *sys.stdlib_module_names}),
+        )
+
+    @property
+    def _reader(self) -> CodeReader:
+        packages = frozenset(
+            target.partition(".")[0].partition(":")[0] for target, _ in self._targets
+        )
+        if packages not in self._readers:
+            self._readers[packages] = CodeReader(sorted(packages), OUTSIDE)
+        return self._readers[packages]
+
+    def _roots(self, reader: CodeReader) -> list[Reference]:
+        return [root for target, origin in self._targets for root in _root(reader, target, origin)]
+
+
+def target_of(function: Callable[..., Any]) -> tuple[str, str]:
+    """The module and the top-level definition that a function or class is in."""
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return named.__module__, named.__qualname__.partition(".")[0]
+
+
+def _root(reader: CodeReader, target: str, origin: Path | None) -> list[Reference]:
+    module_name, _, name = target.partition(":")
+    module: Module | None = reader.module(module_name)
+    if module is None and origin is not None:
+        module = reader.file(origin)
+    if module is None:
+        return []
+    found = reader.look_up(module, name.partition(".")[0])
+    return [Reference(module.key, "*") if found is None else found]
+
+
+def _file_digest(entry: Algorithm | Backbone, name: str, given: str, origin: Path | None) -> str:
+    path = Path(given).expanduser()
+    if not path.is_absolute() and origin is not None and name not in entry.params:
+        path = origin.parent / path
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UsageError(
+            f"{entry.name} declares that it reads {path}: {error.strerror or error}"
+        ) from None
+
+
+def _named_by(text: str) -> str:
+    """The name at the beginning of an address, or of any other text."""
+    return text.partition("[")[0].strip()
+
+
+def _shown(value: object) -> str:
+    """Something that JSON cannot say, by a name that is the same in every process."""
+    if isinstance(value, Path):
+        return str(value)
+    return str(getattr(value, "__qualname__", type(value).__qualname__))
+
+
+def _text(build: Callable[..., Any]) -> str:
+    """The source of something typed into a notebook or a prompt, or at least its name."""
+    try:
+        return inspect.getsource(build)
+    except (OSError, TypeError):
+        return getattr(build, "__qualname__", type(build).__qualname__)

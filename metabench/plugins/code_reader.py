@@ -1,0 +1,237 @@
+"""The definitions that others use, directly or not, and a digest of each."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from metabench.plugins.definitions import Definition, Meaning, Reference, normal_form
+from metabench.plugins.modules import Import, Module, ModuleFinder
+
+_DEEPEST = 30  # re-exports of re-exports; circular ones have no end
+
+
+class CodeReader:
+    """Reads definitions as they are used; each file is read once.
+
+    Args:
+        packages: of plugins; metabench's own are always read.
+        outside: modules of metabench that are not: what they do is no part of a cell.
+    """
+
+    def __init__(self, packages: Sequence[str] = (), outside: Sequence[str] = ()) -> None:
+        self._finder = ModuleFinder(packages)
+        self._outside = tuple(outside)
+        self._modules: dict[str, Module] = {}
+        self._read: dict[Reference, Definition] = {}
+        self._effects: dict[str, list[Reference]] = {}
+
+    def module(self, name: str) -> Module | None:
+        """The module of a dotted name."""
+        found = self._finder.find(name)
+        return None if found is None else self._known(found)
+
+    def file(self, file: Path) -> Module:
+        """The module in a file."""
+        return self._known(self._finder.file(file))
+
+    def look_up(self, module: Module, name: str) -> Reference | None:
+        """The definition that a name stands for, wherever it is; None if there is none."""
+        meaning = self._attribute(module, name, [])
+        return meaning.found if isinstance(meaning.found, Reference) else None
+
+    def reach(self, roots: Iterable[Reference]) -> dict[Reference, Definition]:
+        """The definitions behind `roots`, and all that they use.
+
+        What a module does when it is imported counts wherever a definition of it is used, or of
+        one that imports it.
+        """
+        found: dict[Reference, Definition] = {}
+        loaded: set[str] = set()
+        todo = list(roots)
+        while todo:
+            reference = todo.pop()
+            if reference in found:
+                continue
+            definition = found[reference] = self._definition(reference)
+            todo += definition.references
+            module = self._modules[reference.module]
+            names = [module.name, *definition.loaded]
+            todo += self._loading(names, module, loaded)
+        return found
+
+    def name(self, reference: Reference) -> str:
+        """A definition as people read it: "package.module:name"."""
+        return f"{self._modules[reference.module].name}:{reference.name}"
+
+    def of_global(self, module: Module, path: Sequence[str]) -> Meaning | None:
+        """What a global name of a module means, and the attributes that follow it."""
+        name, *rest = path
+        if name in module.bindings.definitions:
+            return Meaning(Reference(module.key, name), rest)
+        if name in module.bindings.imports:
+            return self.of_import(module, module.bindings.imports[name], rest)
+        return self._starred(module, name, rest, 0)
+
+    def of_import(
+        self, module: Module, source: Import, rest: Sequence[str], depth: int = 0
+    ) -> Meaning:
+        """What something that a module imports means, and the attributes that follow it."""
+        path = [source.attr, *rest] if source.attr else rest
+        target = self._finder.find(source.module, module)
+        if target is None or depth > _DEEPEST:
+            return Meaning(".".join([source.module, *path]))
+        return self._inside(self._known(target), path, depth)
+
+    def _inside(self, module: Module, path: Sequence[str], depth: int) -> Meaning:
+        if self._is_outside(module.name):
+            below = module.name
+            while path and self._finder.find(f"{below}.{path[0]}") is not None:
+                below, path = f"{below}.{path[0]}", path[1:]
+            return Meaning(".".join(["metabench", *path]))  # by name: its place does not count
+        if not path:
+            return Meaning(Reference(module.key, "*"))
+        return self._attribute(module, path[0], path[1:], depth)
+
+    def _attribute(self, module: Module, name: str, rest: Sequence[str], depth: int = 0) -> Meaning:
+        """What a name of a module means, seen from outside of it."""
+        bindings = module.bindings
+        if name in bindings.definitions:
+            return Meaning(Reference(module.key, name), rest)
+        for imports in (bindings.imports, bindings.for_annotations):
+            if name in imports:
+                return self.of_import(module, imports[name], rest, depth + 1)
+        below = self._finder.find(f"{module.name}.{name}", module)
+        if below is not None:
+            return self._inside(self._known(below), rest, depth + 1)
+        starred = self._starred(module, name, rest, depth)
+        if starred is not None:
+            return starred
+        if "__getattr__" in bindings.definitions:
+            return Meaning(Reference(module.key, "__getattr__"), [name, *rest])
+        return Meaning(".".join([module.name, name, *rest]))
+
+    def _starred(
+        self, module: Module, name: str, rest: Sequence[str], depth: int
+    ) -> Meaning | None:
+        for star in module.bindings.stars:
+            target = self._finder.find(star, module)
+            if target is not None and depth <= _DEEPEST:
+                meaning = self._attribute(self._known(target), name, rest, depth + 1)
+                if isinstance(meaning.found, Reference):
+                    return meaning
+        return None
+
+    def _definition(self, reference: Reference) -> Definition:
+        if reference not in self._read:
+            module = self._modules[reference.module]
+            self._read[reference] = (
+                self._whole(module)
+                if reference.name == "*"
+                else normal_form(
+                    reference.name, self._statements(module, reference.name), module, self
+                )
+            )
+        return self._read[reference]
+
+    def _whole(self, module: Module) -> Definition:
+        """All of a module, whose names count: whoever takes it as a whole may ask for any."""
+        names = sorted(module.bindings.definitions)
+        return Definition(",".join(names), [Reference(module.key, name) for name in names])
+
+    def _statements(self, module: Module, name: str) -> Sequence[ast.stmt]:
+        return module.bindings.definitions[name] if name else module.bindings.effects
+
+    def _loading(
+        self, names: Sequence[str], importer: Module, loaded: set[str]
+    ) -> Iterator[Reference]:
+        """What importing modules runs, in those that they import and the packages around too."""
+        todo = [(name, importer) for name in names]
+        while todo:
+            name, by = todo.pop()
+            # A single file's own name says nothing of where it lies.
+            module = by if name == by.name else self._finder.find(name, by)
+            if module is None or module.key in loaded or self._is_outside(module.name):
+                continue
+            loaded.add(self._known(module).key)
+            yield from self._effects_of(module)
+            around = name.rpartition(".")[0]
+            todo += [(other, module) for other in (*module.bindings.loaded, around) if other]
+
+    def _effects_of(self, module: Module) -> list[Reference]:
+        if module.key not in self._effects:
+            effects = [Reference(module.key, "")] if module.bindings.effects else []
+            for name, statements in module.bindings.definitions.items():
+                if any(self._registers(module, node) for node in statements):
+                    effects.append(Reference(module.key, name))
+            self._effects[module.key] = effects
+        return self._effects[module.key]
+
+    def _registers(self, module: Module, node: ast.stmt) -> bool:
+        """Whether a decorator or a base class of the plugin's own runs when this is defined."""
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            return False
+        for decorator in node.decorator_list:
+            called = decorator.func if isinstance(decorator, ast.Call) else decorator
+            if self._defined_by(module, called) is not None:
+                return True
+        return isinstance(node, ast.ClassDef) and self._notes_subclasses(module, node, 0)
+
+    def _notes_subclasses(self, module: Module, node: ast.ClassDef, depth: int) -> bool:
+        if any(keyword.arg == "metaclass" for keyword in node.keywords) or depth > _DEEPEST:
+            return True
+        for base in node.bases:
+            found = self._defined_by(module, base)
+            if found is None or not isinstance(found[1], ast.ClassDef):
+                continue
+            home, parent = found[0], found[1]
+            names = {getattr(inner, "name", "") for inner in parent.body}
+            if "__init_subclass__" in names or self._notes_subclasses(home, parent, depth + 1):
+                return True
+        return False
+
+    def _defined_by(
+        self, module: Module, node: ast.expr
+    ) -> tuple[Module, ast.FunctionDef | ast.ClassDef] | None:
+        """The function or class that a decorator or base names, if it is one that is read."""
+        path: list[str] = []
+        while isinstance(node, ast.Attribute):
+            path.insert(0, node.attr)
+            node = node.value
+        meaning = self.of_global(module, [node.id, *path]) if isinstance(node, ast.Name) else None
+        if meaning is None or not isinstance(meaning.found, Reference):
+            return None
+        home = self._modules[meaning.found.module]
+        for statement in home.bindings.definitions.get(meaning.found.name, ()):
+            if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+                return home, statement
+        return None
+
+    def _known(self, module: Module) -> Module:
+        return self._modules.setdefault(module.key, module)
+
+    def _is_outside(self, name: str) -> bool:
+        return any(name == out or name.startswith(f"{out}.") for out in self._outside)
+
+
+def digests(reached: dict[Reference, Definition]) -> dict[Reference, str]:
+    """A digest of each definition and of what it uses.
+
+    Definitions use each other in circles, so that no order computes them one after the other:
+    each round takes those of the round before, until no two are told apart that were not before.
+    """
+    found = {reference: definition.digest for reference, definition in reached.items()}
+    different = 0
+    while different < len(set(found.values())):
+        different = len(set(found.values()))
+        found = {
+            reference: _sha(definition.text, *(found[used] for used in definition.references))
+            for reference, definition in reached.items()
+        }
+    return found
+
+
+def _sha(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()

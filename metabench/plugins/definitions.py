@@ -1,0 +1,311 @@
+"""The normal form of one definition, in which only what runs is left.
+
+Docstrings, comments, formatting, and annotations of arguments, returns and variables are left out;
+annotations in class bodies stay, because they define fields. A name that belongs to another
+definition that is read stands as a reference to it, so that neither the name nor the file counts.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol
+
+from metabench.plugins.modules import Import, Module, imported, loads
+
+
+class Reference(NamedTuple):
+    """A definition that is read, or with the name "*" all of a module."""
+
+    module: str
+    name: str
+
+
+class Meaning(NamedTuple):
+    """What a dotted name stands for.
+
+    Attributes:
+        found: a definition that is read; or the full dotted name of something that is not.
+        rest: the attributes that are taken of a definition.
+    """
+
+    found: Reference | str
+    rest: Sequence[str] = ()
+
+
+class Resolver(Protocol):
+    """Says what names mean; None of one that is neither defined nor imported: a builtin."""
+
+    def of_global(self, module: Module, path: Sequence[str]) -> Meaning | None: ...
+    def of_import(self, module: Module, source: Import, rest: Sequence[str]) -> Meaning: ...
+
+
+# Whoever calls one of these may mean any definition of the module.
+_ANY = frozenset({"globals", "eval", "exec", "__subclasses__"})
+_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_SELF = "\N{SECTION SIGN}"
+
+
+@dataclass
+class Definition:
+    """What was found in the statements that define one name.
+
+    Attributes:
+        text: the normal form; references stand in it by their place in `references`.
+        references: definitions that it uses, in order of appearance.
+        packages: top-level names of the packages that it uses and that are not read.
+        strings: text constants.
+        loaded: modules that it imports when it runs.
+    """
+
+    text: str = ""
+    references: list[Reference] = field(default_factory=list)
+    packages: set[str] = field(default_factory=set)
+    strings: set[str] = field(default_factory=set)
+    loaded: list[str] = field(default_factory=list)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of its own text, which what it uses does not change."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+def normal_form(
+    name: str, statements: Sequence[ast.stmt], module: Module, resolver: Resolver
+) -> Definition:
+    """Read the statements that define a name.
+
+    Args:
+        name: the name; "" for statements that are read for their effects.
+        statements: all top-level statements of a module that bind it.
+        module: the module.
+        resolver: says what names in it mean.
+    """
+    writer = _Writer(name, module, resolver)
+    for node in statements:
+        writer.write(node)
+    writer.found.text = " ".join(writer.words)
+    return writer.found
+
+
+class _Writer:
+    """Writes syntax trees as words that are the same in every version of Python."""
+
+    def __init__(self, name: str, module: Module, resolver: Resolver) -> None:
+        self.found = Definition()
+        self.words: list[str] = []
+        self._own = Reference(module.key, name)
+        self._module, self._resolver = module, resolver
+        self._scopes: list[dict[str, Import | None]] = []  # of functions; imports by their source
+        self._in_class = False
+        self._special: dict[type[ast.AST], Callable[[Any], None]] = {
+            ast.FunctionDef: self._function,
+            ast.AsyncFunctionDef: self._function,
+            ast.Lambda: self._lambda,
+            ast.ClassDef: self._class,
+            ast.AnnAssign: self._annotated,
+            ast.Name: self._name,
+            ast.Attribute: self._attribute,
+            ast.Import: self._import,
+            ast.ImportFrom: self._import,
+            ast.Constant: self._constant,
+        }
+
+    def write(self, node: object) -> None:
+        """Write a node, a list of nodes, or what is in a field."""
+        if isinstance(node, list):
+            self.words.append("[")
+            for item in node:
+                self.write(item)
+            self.words.append("]")
+        elif isinstance(node, ast.AST):
+            self._special.get(type(node), self._plain)(node)
+        else:
+            self.words.append(repr(node))
+
+    def _plain(self, node: ast.AST) -> None:
+        self.words.append(f"{type(node).__name__}(")
+        for field_name in node._fields:
+            value = getattr(node, field_name, None)
+            if value is None or value == [] or field_name in ("ctx", "type_comment"):
+                continue  # empty fields come and go between versions of Python
+            self.words.append(f"{field_name}=")
+            self.write(value)
+        self.words.append(")")
+
+    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        self.words += [type(node).__name__, self._defined(node.name)]
+        self.write(node.decorator_list)
+        self._scoped(node.args, node.body, _code(node.body))
+
+    def _lambda(self, node: ast.Lambda) -> None:
+        self.words.append("Lambda")
+        self._scoped(node.args, [node.body], node.body)
+
+    def _scoped(self, args: ast.arguments, body: Sequence[ast.AST], code: object) -> None:
+        """Write the arguments and the body of a function, in which it has names of its own."""
+        self.write([*args.defaults, *args.kw_defaults])  # these belong to the scope around
+        scope: dict[str, Import | None] = dict.fromkeys(_arguments(args))
+        names, imports = _bound_in(body)
+        scope.update(dict.fromkeys(names))
+        for node in imports:
+            self.found.loaded += loads(node, self._module)
+            scope.update(pair for pair in imported(node, self._module) if pair[0])
+        within, self._in_class = self._in_class, False
+        self._scopes.append(scope)
+        self.words.append(f"args:{','.join(_arguments(args))}")
+        self.write(code)
+        self._scopes.pop()
+        self._in_class = within
+
+    def _class(self, node: ast.ClassDef) -> None:
+        self.words += ["ClassDef", self._defined(node.name)]
+        self.write(node.decorator_list)
+        self.write(node.bases)
+        self.write(node.keywords)
+        within, self._in_class = self._in_class, True
+        self.write(_code(node.body))
+        self._in_class = within
+
+    def _annotated(self, node: ast.AnnAssign) -> None:
+        if self._in_class:
+            self._plain(node)
+        elif node.value is not None:
+            self.write(ast.Assign([node.target], node.value))
+
+    def _defined(self, name: str) -> str:
+        """A definition's own name, which does not count unless it is an inner one."""
+        return _SELF if name == self._own.name and not self._scopes and not self._in_class else name
+
+    def _name(self, node: ast.Name) -> None:
+        self._dotted([node.id])
+
+    def _dotted(self, path: Sequence[str]) -> None:
+        """Write a name, or several joined by dots."""
+        name, *rest = path
+        for scope in reversed(self._scopes):
+            source = scope.get(name)
+            if source is not None:
+                self._mean(self._resolver.of_import(self._module, source, rest))
+                return
+            if name in scope:
+                self.words.append(".".join(path))
+                return
+        if name in _ANY:
+            self._refer(Reference(self._module.key, "*"))
+        meaning = self._resolver.of_global(self._module, path)
+        if meaning is None:
+            self.words.append(".".join(path))
+        else:
+            self._mean(meaning)
+
+    def _mean(self, meaning: Meaning) -> None:
+        if isinstance(meaning.found, Reference):
+            self.words.append(".".join([self._refer(meaning.found), *meaning.rest]))
+        else:
+            self.found.packages.add(meaning.found.partition(".")[0])
+            self.words.append(meaning.found)
+
+    def _refer(self, reference: Reference) -> str:
+        if reference == self._own:
+            return _SELF
+        if reference not in self.found.references:
+            self.found.references.append(reference)
+        return f"@{self.found.references.index(reference)}"
+
+    def _attribute(self, node: ast.Attribute) -> None:
+        """Write a dotted name as far as it is one; the rest are attributes of what it means."""
+        if node.attr in _ANY:
+            self._refer(Reference(self._module.key, "*"))
+        path: list[str] = []
+        value: ast.expr = node
+        while isinstance(value, ast.Attribute):
+            path.insert(0, value.attr)
+            value = value.value
+        if isinstance(value, ast.Name):
+            self._dotted([value.id, *path])
+        else:
+            self.write(value)
+            self.words.append(f".{'.'.join(path)}")
+
+    def _import(self, node: ast.Import | ast.ImportFrom) -> None:
+        if self._scopes:
+            return  # what a function imports counts where it is used
+        self.found.loaded += loads(node, self._module)
+        for name, source in imported(node, self._module):
+            self.words.append(f"import:{name}")
+            self._mean(self._resolver.of_import(self._module, source, []))
+
+    def _constant(self, node: ast.Constant) -> None:
+        value = node.value
+        if isinstance(value, str):
+            self.found.strings.add(value)
+            if _TARGET.fullmatch(value):  # "module:attr", as catalogues name what they load
+                module, _, name = value.partition(":")
+                meaning = self._resolver.of_import(self._module, Import(module, name), [])
+                if isinstance(meaning.found, Reference):
+                    self._mean(meaning)
+                    return
+        self.words.append(repr(value))
+
+
+def _code(body: Sequence[ast.stmt]) -> list[ast.stmt]:
+    """The statements of a block that do anything: no docstring, no bare texts, no `pass`."""
+    return [node for node in body if not _is_idle(node)]
+
+
+def _is_idle(node: ast.stmt) -> bool:
+    match node:
+        case ast.Expr(value=ast.Constant()) | ast.Pass():
+            return True
+    return False
+
+
+def _arguments(node: ast.arguments) -> list[str]:
+    """The names of arguments, marked by their kind where that makes a difference to callers."""
+    return [
+        *(each.arg for each in node.posonlyargs),
+        *(["/"] if node.posonlyargs else []),
+        *(each.arg for each in node.args),
+        *([] if node.vararg is None else ["*", node.vararg.arg]),
+        *(["*"] if node.kwonlyargs and node.vararg is None else []),
+        *(each.arg for each in node.kwonlyargs),
+        *([] if node.kwarg is None else ["**", node.kwarg.arg]),
+    ]
+
+
+def _bound_in(
+    body: Sequence[ast.AST],
+) -> tuple[set[str], list[ast.Import | ast.ImportFrom]]:
+    """The names that the statements of a function bind in it, and its import statements."""
+    found: set[str] = set()
+    elsewhere: set[str] = set()
+    imports: list[ast.Import | ast.ImportFrom] = []
+    todo: list[ast.AST] = list(body)
+    while todo:
+        node = todo.pop()
+        match node:
+            case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
+                found.add(name)
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                found.add(name)
+                continue  # what is in it is bound there
+            case ast.ClassDef(name=name):
+                found.add(name)
+                continue
+            case ast.Lambda() | ast.Constant() | ast.Name():
+                continue
+            case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)):
+                found.add(name)
+            case ast.MatchStar(name=str(name)) | ast.MatchMapping(rest=str(name)):
+                found.add(name)
+            case ast.Global(names=names):
+                elsewhere.update(names)
+            case ast.Import() | ast.ImportFrom():
+                imports.append(node)
+        todo += ast.iter_child_nodes(node)
+    return found - elsewhere, imports

@@ -1,0 +1,276 @@
+"""Loading plugins, and the catalogue of what they provide.
+
+A plugin that cannot be imported, or whose hook raises, is a failed row and a warning; the
+others stay.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
+
+import pluggy
+
+from metabench.errors import UsageError, unknown
+from metabench.learner import Algorithm, Backbone
+from metabench.plugins import hookspecs
+from metabench.plugins.importing import unchanged
+from metabench.plugins.sources import RESTRICT, Candidate, Doors, candidates, origin_of
+
+if TYPE_CHECKING:
+    from metabench.cell.cell import Cell
+    from metabench.plugins.code_reader import CodeReader
+    from metabench.results.schema import Result
+    from metabench.suites.suite import Suite
+
+BUILTIN = "metabench"  # the provider of suites and backbones that need no plugin
+
+log = logging.getLogger(__name__)
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+T = TypeVar("T", bound=_Named)
+
+
+@dataclass(frozen=True)
+class Provided(Generic[T]):
+    """An entry of the catalogue: the spec, the plugin it came from, and that plugin's file."""
+
+    spec: T
+    provider: str
+    origin: Path | None
+
+
+@dataclass
+class PluginRow:
+    """What `metabench plugins` tells about one plugin.
+
+    A plugin that failed while it was loaded provides nothing. One whose hook failed
+    later keeps what its other hooks gave.
+    """
+
+    name: str
+    version: str = ""
+    origin: str = ""
+    hooks: tuple[str, ...] = ()
+    status: Literal["active", "blocked", "failed"] = "active"
+    error: str = ""  # one line: why it failed, or what blocks it
+
+
+class Plugins:
+    """Everything that came through the doors; built by `load_plugins`.
+
+    Attributes:
+        rows: one for each plugin, in the order of the doors.
+        warnings: one line for each thing the user should know.
+        code_readers: keep what was read of the plugins' code, by the packages that are read.
+    """
+
+    def __init__(self, doors: Doors) -> None:
+        self.rows: list[PluginRow] = []
+        self.warnings: list[str] = []
+        self.code_readers: dict[frozenset[str], CodeReader] = {}
+        self._registered: dict[str, PluginRow] = {}
+        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+        for name in doors.blocked:
+            self._manager.set_blocked(name)
+        for candidate in candidates(doors):
+            self._admit(candidate, doors)
+        self._check_pending()
+        self._check_names("-p no:", doors.blocked)
+        self._check_names(f"{RESTRICT}=", doors.restrict or ())
+
+    @cached_property
+    def algorithms(self) -> dict[str, Provided[Algorithm]]:
+        """The catalogue of algorithms by name.
+
+        Raises:
+            UsageError: two plugins provide the same name; likewise for suites and backbones.
+        """
+        return self._collect("metabench_algorithms", "algorithm", Algorithm, ())
+
+    @cached_property
+    def suites(self) -> dict[str, Provided[Suite]]:
+        """The catalogue of suites by name."""
+        from metabench.suites.builtin_suites import SUITES
+        from metabench.suites.suite import Suite
+
+        return self._collect("metabench_suites", "suite", Suite, SUITES)
+
+    @cached_property
+    def backbones(self) -> dict[str, Provided[Backbone]]:
+        """The catalogue of backbones by name."""
+        from metabench.nets.backbones import BACKBONES
+
+        return self._collect("metabench_backbones", "backbone", Backbone, BACKBONES)
+
+    def algorithm(self, name: str) -> Provided[Algorithm]:
+        """Look one algorithm up.
+
+        Raises:
+            UsageError: nobody provides it; likewise for `suite` and `backbone`.
+        """
+        return self._find("algorithm", name, self.algorithms)
+
+    def suite(self, name: str) -> Provided[Suite]:
+        """Look one suite up."""
+        return self._find("suite", name, self.suites)
+
+    def backbone(self, name: str) -> Provided[Backbone]:
+        """Look one backbone up."""
+        return self._find("backbone", name, self.backbones)
+
+    def cell_finished(self, cell: Cell, result: Result) -> None:
+        """Tell the plugins that watch cells; what they raise is logged as a warning."""
+        self._tell("metabench_cell_finished", {"cell": cell, "result": result})
+
+    def report(self, results: list[Result], out: Path) -> None:
+        """Let plugins write reports into the folder `out`; what they raise is logged."""
+        self._tell("metabench_report", {"results": results, "out": out})
+
+    def _admit(self, candidate: Candidate, doors: Doors) -> None:
+        """Import and register one candidate, unless it is here already or kept out."""
+        if candidate.origin and any(row.origin == candidate.origin for row in self.rows):
+            return
+        row = PluginRow(candidate.name, candidate.version, candidate.origin)
+        self.rows.append(row)
+        left_out = doors.restrict is not None and row.name not in doors.restrict
+        if self._manager.is_blocked(row.name):
+            row.status, row.error = "blocked", f"by -p no:{row.name}"
+        elif candidate.entry_point and left_out:
+            row.status, row.error = "blocked", f"not in {RESTRICT}"
+        elif row.name in self._registered:
+            self._fail(row, "another plugin has the same name")
+        else:
+            self._register(row, candidate)
+        log.info("plugin '%s' is %s (%s)", row.name, row.status, row.origin or "no file")
+
+    def _register(self, row: PluginRow, candidate: Candidate) -> None:
+        plugin = None
+        try:
+            with unchanged() as changed:
+                plugin = candidate.load()
+            for what in changed:
+                self.warnings.append(
+                    f"plugin '{row.name}' changes {what} when it is imported (put back)"
+                )
+            self._manager.register(plugin, name=row.name)
+            self._registered[row.name] = row
+        except (Exception, SystemExit) as error:  # a script may well call sys.exit
+            if self._manager.has_plugin(row.name):
+                self._manager.unregister(name=row.name)
+            self._fail(row, _line(error))
+        row.origin = row.origin or origin_of(candidate.module)
+        row.version = row.version or str(getattr(plugin, "__version__", ""))
+        row.hooks = tuple(sorted(caller.name for caller in self._callers(row)))
+        if row.status == "active" and not row.hooks:
+            self.warnings.append(
+                f"plugin '{row.name}' has no hooks: mark metabench_algorithms "
+                "or another with @metabench.hookimpl"
+            )
+
+    def _check_pending(self) -> None:
+        """Put out every plugin with a hook that does not exist, or that cannot be called."""
+        known = [caller.name for caller in vars(self._manager.hook).values() if caller.has_spec()]
+        for row in list(self._registered.values()):
+            plugin = self._manager.get_plugin(row.name)
+            for caller in self._callers(row):
+                mine = [impl for impl in caller.get_hookimpls() if impl.plugin is plugin]
+                if not caller.has_spec() and not all(impl.optionalhook for impl in mine):
+                    self._fail(row, str(unknown("hook", caller.name, known)))
+                elif any(impl.wrapper or impl.hookwrapper for impl in mine):
+                    self._fail(row, f"{caller.name} is a wrapper, which metabench does not call")
+            if row.status == "failed":
+                self._manager.unregister(plugin)
+                del self._registered[row.name]
+        self._manager.check_pending()
+
+    def _callers(self, row: PluginRow) -> list[pluggy.HookCaller]:
+        """The hooks that a plugin implements."""
+        plugin = self._manager.get_plugin(row.name)
+        return (self._manager.get_hookcallers(plugin) if plugin is not None else None) or []
+
+    def _check_names(self, where: str, names: Iterable[str]) -> None:
+        known = [row.name for row in self.rows]
+        for name in names:
+            if name not in known:
+                self.warnings.append(f"{where}{name}: {unknown('plugin', name, known)}")
+
+    def _collect(
+        self, hook: str, kind: str, spec_type: type[T], builtin: Iterable[T]
+    ) -> dict[str, Provided[T]]:
+        found = {spec.name: Provided(spec, BUILTIN, None) for spec in builtin}
+        for impl in getattr(self._manager.hook, hook).get_hookimpls():
+            row = self._registered[impl.plugin_name]
+            try:
+                specs = _exhaust(impl.function, spec_type)
+            except (Exception, SystemExit) as error:
+                self._fail(row, f"{hook}: {_line(error)}")
+                continue
+            for spec in specs:
+                if spec.name in found:
+                    raise UsageError(
+                        f"two plugins provide the {kind} '{spec.name}': "
+                        f"{found[spec.name].provider} and {row.name}; "
+                        f"rename one or leave it out with -p no:{row.name}"
+                    )
+                origin = Path(row.origin) if row.origin else None
+                found[spec.name] = Provided(spec, row.name, origin)
+        return found
+
+    def _find(self, kind: str, name: str, known: dict[str, Provided[T]]) -> Provided[T]:
+        if name in known:
+            return known[name]
+        failed = "; ".join(f"{r.name}: {r.error}" for r in self.rows if r.status == "failed")
+        raise unknown(kind, name, known, f"(plugins that failed: {failed})" if failed else "")
+
+    def _tell(self, hook: str, values: dict[str, Any]) -> None:
+        for impl in getattr(self._manager.hook, hook).get_hookimpls():
+            try:
+                impl.function(*[values[name] for name in impl.argnames])
+            except (Exception, SystemExit) as error:
+                log.warning("plugin '%s' failed in %s: %s", impl.plugin_name, hook, _line(error))
+
+    def _fail(self, row: PluginRow, error: str) -> None:
+        if row.status != "failed":
+            row.status, row.error = "failed", error
+            self.warnings.append(f"plugin '{row.name}' failed: {error}")
+
+
+def load_plugins(doors: Doors | None = None) -> Plugins:
+    """Load every plugin that comes through the doors; without them, those the environment opens.
+
+    Raises:
+        UsageError: a folder, module or file that was asked for does not exist.
+    """
+    return Plugins(doors if doors is not None else Doors.from_env())
+
+
+def _exhaust(hook: Callable[[], Any], spec_type: type[T]) -> list[T]:
+    """Every spec that a hook returns or yields."""
+    given = hook()
+    if given is None or isinstance(given, spec_type):
+        shown = "nothing" if given is None else f"a single {spec_type.__name__}"
+        raise TypeError(f"it gave {shown}; return a list or yield")
+    specs = list(given)
+    for spec in specs:
+        if not isinstance(spec, spec_type):
+            raise TypeError(f"it gave {spec!r}, not a metabench.{spec_type.__name__}")
+    return specs
+
+
+def _line(error: BaseException) -> str:
+    """An exception in one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not isinstance(error, pluggy.PluginValidationError):
+        lines = lines[:1]  # pluggy names plugin and hook first, and only then what is wrong
+    return ": ".join([type(error).__name__, "; ".join(lines)]) if lines else type(error).__name__

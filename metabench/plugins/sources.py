@@ -1,0 +1,172 @@
+"""The doors that plugins come through.
+
+Order: entry points of the group "metabench", the files of each plugin folder, modules,
+files. A plugin is called by its entry point, its module, or its file (`my_algo.py`).
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import re
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from metabench.errors import UsageError
+from metabench.plugins.hookspecs import PROJECT
+from metabench.plugins.importing import import_file
+
+RESTRICT = "METABENCH_PLUGINS"
+_BLOCK = "no:"
+
+
+@dataclass(frozen=True)
+class Doors:
+    """Where to look for plugins; every process that loads by equal doors gets the same ones.
+
+    `dataclasses.asdict(doors)` can be stored as JSON, and `Doors(**fields)` reads it back.
+
+    Attributes:
+        plugins_dirs: folders whose `*.py` are plugins; made absolute.
+        plugins: as typed behind `-p`: "module", "path/to/file.py" or "no:name"; file paths
+            are made absolute.
+        restrict: the only entry points to load; None: all of them.
+    """
+
+    plugins_dirs: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
+    restrict: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        set_field = object.__setattr__
+        set_field(self, "plugins_dirs", tuple(_absolute(d) for d in self.plugins_dirs))
+        set_field(self, "plugins", tuple(_absolute(p) if _is_file(p) else p for p in self.plugins))
+        if self.restrict is not None:
+            set_field(self, "restrict", tuple(self.restrict))
+
+    @classmethod
+    def from_env(
+        cls,
+        plugins_dirs: Iterable[str] = (),
+        plugins: Iterable[str] = (),
+        environ: Mapping[str, str] = os.environ,
+    ) -> Doors:
+        """The doors that options and the variable `METABENCH_PLUGINS=a,b` (empty: none) open."""
+        names = environ.get(RESTRICT)
+        restrict = None if names is None else tuple(filter(None, re.split(r"[,\s]+", names)))
+        return cls(tuple(plugins_dirs), tuple(plugins), restrict)
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What is typed to open them, paths as seen from the working folder: "-p my.py"."""
+        folders = (f"--plugins-dir {shlex.quote(os.path.relpath(d))}" for d in self.plugins_dirs)
+        named = (os.path.relpath(p) if _is_file(p) else p for p in self.plugins)
+        return (*folders, *(f"-p {shlex.quote(name)}" for name in named))
+
+    @property
+    def blocked(self) -> tuple[str, ...]:
+        """The plugin names behind "no:"."""
+        return tuple(p.removeprefix(_BLOCK) for p in self.plugins if p.startswith(_BLOCK))
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The modules among `plugins`."""
+        return tuple(p for p in self.plugins if not _is_file(p) and not p.startswith(_BLOCK))
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files among `plugins`."""
+        return tuple(p for p in self.plugins if _is_file(p))
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A plugin found at a door, not imported yet.
+
+    Attributes:
+        name: what it is called, and blocked by.
+        load: imports it and returns the object that holds its hooks.
+        module: the module to look its file up by, once imported; "" for files.
+        origin: its file, where known without importing it; else "".
+        version: of the distribution it comes from; else "".
+        entry_point: it is installed, so `METABENCH_PLUGINS` may leave it out.
+    """
+
+    name: str
+    load: Callable[[], Any]
+    module: str = ""
+    origin: str = ""
+    version: str = ""
+    entry_point: bool = False
+
+
+def candidates(doors: Doors) -> Iterator[Candidate]:
+    """Yield what stands at each door, in order.
+
+    Raises:
+        UsageError: a folder, module or file that was asked for does not exist.
+    """
+    yield from _entry_points()
+    for folder in doors.plugins_dirs:
+        if not Path(folder).is_dir():
+            raise UsageError(f"--plugins-dir {folder}: no such folder")
+        yield from (_file(file) for file in sorted(Path(folder).glob("*.py")) if is_plugin(file))
+    yield from map(_module, doors.modules)
+    for file in map(Path, doors.files):
+        if file.is_dir():
+            raise UsageError(f"-p {file}: is a folder; write --plugins-dir {file}")
+        if not file.is_file():
+            raise UsageError(f"-p {file}: no such file")
+        yield _file(file)
+
+
+def origin_of(module: str) -> str:
+    """The file of a module, "" where it cannot be told; imports its parent packages."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except Exception:  # whatever a parent package raises; loading it will tell
+        return ""
+    if spec is None or not spec.has_location or spec.origin is None:
+        return ""
+    return str(Path(spec.origin).resolve())
+
+
+def _entry_points() -> Iterator[Candidate]:
+    found = importlib.metadata.entry_points(group=PROJECT)
+    for point in sorted(found, key=lambda p: (p.name, p.value)):
+        version = point.dist.version if point.dist else ""
+        yield Candidate(point.name, point.load, point.module, "", version, entry_point=True)
+
+
+def _module(name: str) -> Candidate:
+    def load() -> ModuleType:
+        return importlib.import_module(name)
+
+    top = name.partition(".")[0]
+    if not top or importlib.util.find_spec(top) is None:
+        here = f"; for the file write -p {name}.py" if Path(f"{name}.py").is_file() else ""
+        raise UsageError(f"-p {name}: no such module{here}")
+    return Candidate(name, load, module=name, origin=origin_of(name))
+
+
+def _file(file: Path) -> Candidate:
+    return Candidate(file.name, lambda: import_file(file), origin=str(file.resolve()))
+
+
+def _is_file(text: str) -> bool:
+    return not text.startswith(_BLOCK) and (text.endswith(".py") or "/" in text or os.sep in text)
+
+
+def is_plugin(file: Path) -> bool:
+    """Tests and private helpers may lie in a plugin folder without being plugins."""
+    return not file.name.startswith(("_", "test_")) and file.name != "conftest.py"
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())

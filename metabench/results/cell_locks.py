@@ -1,0 +1,61 @@
+"""Who runs which cell, so that several runs into one folder share the work."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import zlib
+from pathlib import Path
+
+from metabench.results.store import LOGS, unwritable
+
+_FILE = "claims.lock"
+
+
+class CellLocks:
+    """One lock for each cell, given up with the process that holds it, however that ends.
+
+    The locks are ranges of one file, so nothing has to be tidied up. Where the file system
+    has no locks every claim is granted, and cells may be run twice.
+
+    Args:
+        root: the results folder.
+
+    Raises:
+        DataError: it cannot be written to.
+    """
+
+    def __init__(self, root: Path) -> None:
+        file = root / LOGS / _FILE
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            # Open for as long as any lock is held: closing it would give up all of them.
+            self._file = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise unwritable(file, error) from error
+
+    def take(self, path: Path) -> bool:
+        """Claim a cell by its path; False if another process has it."""
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _place(path))
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return True
+
+    def release(self, path: Path) -> None:
+        """Give a claim back."""
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _place(path))
+        except OSError:
+            return
+
+    def close(self) -> None:
+        """Give everything back."""
+        os.close(self._file)
+
+
+def _place(path: Path) -> int:
+    # Two cells may share a place; then one waits for the other, and nothing else happens.
+    return zlib.crc32(path.as_posix().encode())

@@ -1,0 +1,1 @@
+"""Statistics on NumPy arrays: intervals, paired tests and non-inferiority."""

@@ -1,0 +1,1 @@
+"""The process that decides which cells run, where, and how safely."""

@@ -1,0 +1,113 @@
+"""Where a cell ran: recorded in every result."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+import metabench
+from metabench.cell.messages import Trained
+from metabench.results import BASELINES, DEFAULT_FOLDER, TRIAL_FOLDER
+from metabench.results.schema import Environment
+
+# glibc maps and unmaps large activations at every step, and the page faults dominate;
+# these settings keep the memory. Every learner process starts with them (or none does).
+ALLOCATOR: Mapping[str, str] = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "2147483647",
+    "MALLOC_TOP_PAD_": "67108864",
+}
+
+
+def cores() -> int:
+    """CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def environment(
+    trained: Trained | None,
+    threads: int,
+    allocator: Mapping[str, str],
+    contended: bool,
+    results: Path,
+    plugins: Sequence[str],
+) -> Environment:
+    """What to record; packages, settings and device are as the learner process told them."""
+    commit, dirty = git_state(results)
+    return Environment(
+        metabench=metabench.__version__,
+        python=platform.python_version(),
+        platform=platform.platform(),
+        cpu=cpu_model(),
+        cores=cores(),
+        threads=threads,
+        memory_mib=memory_mib(),
+        packages={} if trained is None else trained.packages,
+        settings={} if trained is None else trained.settings,
+        device_name=None if trained is None else trained.device_name,
+        allocator=dict(allocator),
+        commit=commit,
+        dirty=dirty,
+        contended=contended,
+        plugins=list(plugins),
+    )
+
+
+def memory_mib() -> int | None:
+    """The machine's memory in MiB."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
+    except (AttributeError, ValueError, OSError):  # not everywhere
+        return None
+
+
+@cache
+def cpu_model() -> str:
+    """The CPU as the system calls it."""
+    info = Path("/proc/cpuinfo")
+    named = describe_cpu(info.read_text()) if info.exists() else ""
+    return named or platform.processor() or platform.machine()
+
+
+def describe_cpu(info: str) -> str:
+    """Name, family and model of the first CPU in the text of /proc/cpuinfo; "" without a name.
+
+    Virtual machines shorten names, so that processors of several generations share one: family
+    and model keep their times apart.
+    """
+    values: dict[str, str] = {}
+    for line in info.splitlines():
+        key, _, value = line.partition(":")
+        values.setdefault(key.strip(), value.strip())
+    name, family, model = (values.get(key, "") for key in ("model name", "cpu family", "model"))
+    return f"{name} (family {family} model {model})" if name and family and model else name
+
+
+def git_state(results: Path) -> tuple[str | None, bool | None]:
+    """The commit of the working folder, and whether it has changes outside results.
+
+    What runs write (the results folder, leaderboard files, the baselines of accuracy tests) does
+    not count.
+    """
+    commit = _git("rev-parse", "HEAD")
+    if commit is None:
+        return None, None
+    ours = [f":(exclude,top){path}" for path in (DEFAULT_FOLDER, TRIAL_FOLDER, "leaderboard.md")]
+    ours.append(f":(exclude,top,glob)**/{BASELINES}/**")
+    top = _git("rev-parse", "--show-toplevel")
+    if top and results.resolve().is_relative_to(top) and results.resolve() != Path(top):
+        ours.append(f":(exclude,top){results.resolve().relative_to(top).as_posix()}")
+    changes = _git("status", "--porcelain", "--", ":(top)", *ours)
+    return commit, bool(changes)
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,157 @@
+"""What a run has to do: which cells there are, and which of them are done."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from metabench.cell.budget import Budget
+from metabench.cell.cell import Cell, Configured, other_kind
+from metabench.errors import DataError
+from metabench.learner import Kind
+from metabench.results.schema import FAILED, Result
+from metabench.results.store import Store
+from metabench.suites.open_suite import OpenSuite
+from metabench.suites.suite import Suite
+
+CellState = Literal[
+    "new", "done", "stale", "failed", "interrupted", "changed", "partial", "damaged", "forced"
+]
+
+# What `run` does about each state, unless told otherwise.
+RUNS: frozenset[CellState] = frozenset(
+    {"new", "stale", "interrupted", "changed", "partial", "damaged", "forced"}
+)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell and the state its result file is in.
+
+    Attributes:
+        cell: what to run.
+        state: "new": no file; "done"; "stale": made by other code; "failed"; "interrupted";
+            "changed": other episodes or images; "partial": fewer blocks of episodes than asked
+            for; "damaged": unreadable; "forced".
+        todo: whether this run runs it.
+        stored: the result there is.
+    """
+
+    cell: Cell
+    state: CellState
+    todo: bool
+    stored: Result | None = None
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Which finished cells to run again.
+
+    Attributes:
+        force: all.
+        retry_failed: failed ones too.
+        keep_stale: not those that other code made.
+        blocks: those that have scored fewer blocks of episodes.
+    """
+
+    force: bool = False
+    retry_failed: bool = False
+    keep_stale: bool = False
+    blocks: int = 1
+
+
+def cells(
+    suites: Iterable[Suite],
+    algorithms: Mapping[Kind, Sequence[Configured]],
+    seeds: Iterable[int],
+    budget: Budget,
+    device: str,
+    train_on: Suite | None = None,
+) -> list[Cell]:
+    """Every combination; algorithms that ignore the seed get one.
+
+    Args:
+        suites: what to run on.
+        algorithms: what to run, for each kind of suite.
+        seeds: the seeds.
+        budget: of every cell.
+        device: likewise.
+        train_on: likewise.
+    """
+    seeds = list(seeds)
+    return [
+        Cell(suite, configured, seed, budget, device, train_on)
+        for suite in suites
+        for configured in algorithms[suite.kind]
+        for seed in (seeds[:1] if configured.algorithm.deterministic else seeds)
+    ]
+
+
+def shard(cells: Iterable[Cell], index: int, count: int) -> list[Cell]:
+    """Part `index` (from 1) of `count`: every cell is in just one, wherever it is computed."""
+    return [
+        cell for cell in cells if zlib.crc32(cell.path.as_posix().encode()) % count == index - 1
+    ]
+
+
+def plan(
+    cells: Iterable[Cell], store: Store, open_suite: Callable[[Suite], OpenSuite], policy: Policy
+) -> list[Planned]:
+    """Look every cell up in the store."""
+    return [_look_up(cell, store, open_suite, policy) for cell in cells]
+
+
+def _look_up(
+    cell: Cell, store: Store, open_suite: Callable[[Suite], OpenSuite], policy: Policy
+) -> Planned:
+    try:
+        stored = store.load(cell.path)
+    except DataError:
+        return Planned(cell, "damaged", todo=True)
+    state = _state(cell, stored, open_suite, policy)
+    failed = stored is not None and stored.status in FAILED
+    todo = (state in RUNS and not (state == "stale" and policy.keep_stale)) or (
+        failed and policy.retry_failed
+    )
+    return Planned(cell, state, todo, stored)
+
+
+def _state(
+    cell: Cell,
+    stored: Result | None,
+    open_suite: Callable[[Suite], OpenSuite],
+    policy: Policy,
+) -> CellState:
+    if stored is None:
+        return "new"
+    if policy.force:
+        return "forced"
+    if stored.status == "interrupted":
+        return "interrupted"
+    # What alike names put into one file, as on systems that do not tell "A" from "a".
+    train_on = None if cell.train_on is None else cell.train_on.name
+    if (stored.job.chosen, stored.suite.train_on) != (dict(cell.configured.chosen), train_on):
+        return "changed"
+    opened = open_suite(cell.suite)
+    digests = (opened.episodes.digest, opened.dataset.pixels)
+    if (stored.suite.episodes_digest, stored.suite.pixels_digest) != digests:
+        return "changed"
+    if cell.train_on is not None:
+        material = open_suite(cell.train_on).material
+        if material is None or material.digest != stored.suite.train_on_digest:
+            return "changed"
+    if cell.code is not None and stored.job.code != cell.code.digest:
+        return "stale"
+    if stored.status == "not_applicable" and _may_apply_now(cell, stored):
+        return "stale"
+    if stored.status == "ok" and len(stored.blocks) + 1 < policy.blocks:
+        return "partial"
+    return "failed" if stored.status in FAILED else "done"
+
+
+def _may_apply_now(cell: Cell, stored: Result) -> bool:
+    """Whether the catalogue has since said that the algorithm does such tasks."""
+    refused = stored.failure is not None and stored.failure.reason == other_kind(cell)
+    return refused and cell.kind in cell.configured.algorithm.tasks

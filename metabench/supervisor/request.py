@@ -1,0 +1,313 @@
+"""From what a user asks for to a plan: names looked up, defaults filled in, cells listed."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from metabench import address
+from metabench.cell.budget import Budget
+from metabench.cell.cell import Cell, Configured, configure
+from metabench.errors import NothingToRun, UsageError, unknown
+from metabench.learner import Kind
+from metabench.plugins.code_digest import cell_code
+from metabench.plugins.registry import Plugins
+from metabench.results import DEFAULT_FOLDER, TRIAL_FOLDER
+from metabench.suites.builtin_suites import EMBEDDED
+from metabench.suites.from_address import addressed_suite
+from metabench.suites.suite import Suite
+from metabench.supervisor.plan import cells, shard
+from metabench.worker.memory_limit import can_limit_memory
+
+CONFIG = Path("bench.toml")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to run, as users write it; `bench.toml` has the same keys.
+
+    Attributes:
+        suites: names, globs, or `folder:PATH` and `manifest:FILE`.
+        algorithms: addresses `name[param=value]`, with sweeps and globs; none: all.
+        seeds: how many; they are 0, 1, ...
+        budget: smoke, standard, paper, tasks=N or seconds=S.
+        device: cpu, cuda, cuda:1, mps, ... or auto.
+        train_on: train on this suite's base data in place of the suite's own.
+        jobs: cells side by side.
+        threads: of each learner process; 0: the machine's cores shared among jobs.
+        shard: "i/n" runs only part i of n.
+        time_limit: seconds for each cell; 0: none.
+        memory_limit: MiB for each learner process; 0: none.
+        checkpoint_every: seconds of meta-training between checkpoints.
+        keep_checkpoints: also those of finished cells.
+        results: the results folder; "": results, or results-smoke for the smoke budget.
+        data_root: where datasets are kept.
+        plugins: further plugins, as for `-p`.
+        plugins_dirs: folders of plugins.
+        allocator: start learner processes with the allocator settings.
+        blocks: of test episodes to score; the gate may need more than the first.
+        margins: of the gate, for algorithms by name or address.
+    """
+
+    suites: Sequence[str | Suite] = EMBEDDED
+    algorithms: Sequence[str] = ()
+    seeds: int = 1
+    budget: str = "smoke"
+    device: str = "cpu"
+    train_on: str = ""
+    jobs: int = 1
+    threads: int = 0
+    shard: str = ""
+    time_limit: float = 0.0
+    memory_limit: float = 0.0
+    checkpoint_every: float = 30.0
+    keep_checkpoints: bool = False
+    results: str = ""
+    data_root: str = ""
+    plugins: Sequence[str] = ()
+    plugins_dirs: Sequence[str] = ()
+    allocator: bool = True
+    blocks: int = 1
+    margins: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def results_folder(self) -> Path:
+        """Where results go."""
+        return Path(self.results or (TRIAL_FOLDER if self.budget == "smoke" else DEFAULT_FOLDER))
+
+    def updated(self, values: Mapping[str, Any]) -> Request:
+        """This request with other values."""
+        return replace(self, **values)
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """The keys of a `bench.toml`, checked.
+
+    Raises:
+        UsageError: the file cannot be read, or a key or value is wrong.
+    """
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror}") from None
+    except ValueError as error:  # not UTF-8, or not TOML
+        raise UsageError(f"{file} is not valid TOML: {error}") from None
+    known = {f.name: {} if f.default is MISSING else f.default for f in fields(Request)}
+    for key, value in values.items():
+        if key not in known:
+            raise unknown(f"key in {file}", key, known)
+        if not _like(value, known[key]):
+            shown = _SHOWN[type(known[key])]
+            raise UsageError(f"{file}: {key} = {value!r}, write {shown}")
+    return values
+
+
+_MOST_THREADS = 1024
+_LEAST = {
+    "seeds": 1,
+    "jobs": 1,
+    "blocks": 1,
+    "threads": 0,
+    "time_limit": 0,
+    "memory_limit": 0,
+    "checkpoint_every": 0,
+}
+
+_SHOWN = {
+    tuple: 'a list of strings, like ["a", "b"]',
+    dict: 'a table of strings, like {maml = "1pp"}',
+    str: "a string in quotes",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+}
+
+
+def _like(value: Any, default: Any) -> bool:
+    """Whether a value of the file has the type of a default."""
+    if isinstance(default, tuple):
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    if isinstance(default, dict):
+        return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(default, bool) and isinstance(value, bool)
+    return isinstance(value, (int, float) if isinstance(default, float) else type(default))
+
+
+def request_cells(request: Request, plugins: Plugins) -> list[Cell]:
+    """The cells of a request.
+
+    Raises:
+        UsageError: a name, parameter or number is wrong.
+        NothingToRun: no cell is left, because of the shard.
+    """
+    check_numbers(request)
+    data_root = request.data_root or None
+    suites = find_suites(request.suites, plugins, data_root)
+    algorithms = {
+        kind: find_algorithms(request.algorithms, plugins, kind)
+        for kind in sorted({suite.kind for suite in suites})
+    }
+    for what, some in (("suite", suites), ("algorithm", any(algorithms.values()))):
+        if not some:
+            raise NothingToRun(f"there is no {what} to run; see metabench list {what}s")
+    found = cells(
+        suites,
+        algorithms,
+        range(request.seeds),
+        Budget.parse(request.budget),
+        find_device(request.device),
+        find_suite(request.train_on, plugins, data_root) if request.train_on else None,
+    )
+    if request.shard:
+        found = shard(found, *_shard(request.shard))
+    if not found:
+        raise NothingToRun(f"shard {request.shard} has no cells: nothing to run")
+    return [with_code(cell, plugins) for cell in found]
+
+
+def find_suites(
+    names: Sequence[str | Suite], plugins: Plugins, data_root: str | None
+) -> list[Suite]:
+    """Suites by name, glob or address, or as they are, each once.
+
+    Raises:
+        UsageError: there is no such suite, or two have the same name.
+        DataError: the data of an address cannot be read.
+    """
+    found: dict[str, tuple[str, Suite]] = {}
+    for text in names:
+        if isinstance(text, Suite):
+            found[text.name] = (text.name, text)
+            continue
+        matches = [k for k in plugins.suites if _is_glob(text) and fnmatchcase(k, text)]
+        for name in matches or [text]:
+            suite = addressed_suite(name, data_root) or plugins.suite(name).spec
+            first, _ = found.setdefault(suite.name, (name, suite))
+            if first != name:  # their results would take each other's place
+                raise UsageError(
+                    f"'{first}' and '{name}' are both called {suite.name}: run them one at a "
+                    "time, each with --results of its own"
+                )
+    return [suite for _, suite in found.values()]
+
+
+def find_suite(name: str, plugins: Plugins, data_root: str | None) -> Suite:
+    """The one suite of a name, glob or address.
+
+    Raises:
+        UsageError: there is no such suite, or more than one.
+        DataError: the data of an address cannot be read.
+    """
+    found = find_suites([name], plugins, data_root)
+    if len(found) > 1:
+        names = ", ".join(suite.name for suite in found)
+        raise UsageError(f"'{name}' matches {names}: name one suite")
+    return found[0]
+
+
+def find_algorithms(
+    texts: Sequence[str], plugins: Plugins, kind: Kind = "classification"
+) -> list[Configured]:
+    """Algorithms by address, sweep or glob, each once; all of them if none is named.
+
+    Args:
+        texts: the addresses.
+        plugins: where algorithms come from.
+        kind: of the suites they are for, which defaults may differ by.
+    """
+    found: dict[str, Configured] = {}
+    for text in texts or list(plugins.algorithms):
+        for one in address.expand(text):
+            name, given = address.parse(one)
+            names = [k for k in plugins.algorithms if _is_glob(name) and fnmatchcase(k, name)]
+            for match in names or [name]:
+                configured = find_algorithm(match, given, plugins, kind)
+                found[configured.address] = configured
+    return list(found.values())
+
+
+def find_algorithm(
+    name: str, given: Mapping[str, str], plugins: Plugins, kind: Kind = "classification"
+) -> Configured:
+    """The algorithm of a name with parameters, their values as text.
+
+    Raises:
+        UsageError: there is no such algorithm or parameter, or a value has another type.
+    """
+    provided = plugins.algorithm(name)
+    configured = configure(provided.spec.on(kind), given, provided.provider)
+    _check_backbone(configured, plugins)
+    return configured
+
+
+def with_code(cell: Cell, plugins: Plugins) -> Cell:
+    """The cell, its code found.
+
+    Raises:
+        UsageError: a file that its algorithm or backbone declares cannot be read.
+    """
+    name, params = cell.configured.algorithm.name, cell.configured.params
+    return replace(cell, code=cell_code(plugins, name, params, cell.kind, cell.suite_code))
+
+
+def find_device(name: str) -> str:
+    """A device that exists here; "auto" takes an accelerator if there is one.
+
+    Raises:
+        UsageError: the device is not available.
+    """
+    if name == "cpu":
+        return name
+    import torch
+
+    here = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if name == "auto":
+        return "cpu" if here is None else here.type
+    kind, _, index = name.partition(":")
+    count = torch.accelerator.device_count() if here is not None else 0
+    available = here is not None and here.type == kind
+    if not available or not (index == "" or (index.isdigit() and int(index) < count)):
+        others = "cpu" if here is None else f"cpu, {here.type} ({count})"
+        raise UsageError(f"device '{name}' is not available here; there is {others}")
+    return name
+
+
+def check_numbers(request: Request) -> None:
+    """Refuse numbers that no run can have.
+
+    Raises:
+        UsageError: one is too small, or not finite.
+    """
+    for what, least in _LEAST.items():
+        value = getattr(request, what)
+        if not least <= value < math.inf:
+            raise UsageError(f"{what}={value:g}: ask for at least {least}")
+    if request.threads > _MOST_THREADS:
+        raise UsageError(f"threads={request.threads}: ask for at most {_MOST_THREADS}")
+    if request.memory_limit and not can_limit_memory():
+        raise UsageError("memory_limit: only Linux keeps such a limit; leave it out here")
+
+
+def _check_backbone(configured: Configured, plugins: Plugins) -> None:
+    """Find a misspelt backbone before the cells run, not in each of them."""
+    text = configured.params.get("backbone")
+    if isinstance(text, str):
+        name, given = address.parse(text)
+        address.resolve(name, given, plugins.backbone(name).spec.params)
+
+
+def _is_glob(name: str) -> bool:
+    return any(char in name for char in "*?")
+
+
+def _shard(text: str) -> tuple[int, int]:
+    index, slash, count = text.partition("/")
+    if slash and index.isdigit() and count.isdigit() and 1 <= int(index) <= int(count):
+        return int(index), int(count)
+    raise UsageError(f"shard '{text}': write i/n with 1 <= i <= n, e.g. 1/4")

@@ -1,0 +1,153 @@
+"""Suites opened once for all cells of a run, and what their learners may train on."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from metabench.cell.cell import Cell
+from metabench.data.dataset import Examples, Targets
+from metabench.errors import DataError
+from metabench.files import others, remove_leftovers, temporary_name
+from metabench.suites.open_suite import OpenSuite
+from metabench.suites.suite import Suite
+from metabench.suites.training_data import Material
+
+_log = logging.getLogger(__name__)
+
+_OURS = ".metabench.*.tmp"
+_SECONDS_BETWEEN_LOOKS = 0.5  # a run that does nothing takes longer
+
+
+class SuiteCache:
+    """Suites opened once for all cells of a run, their training material saved once.
+
+    Learner processes read material from a temporary folder and never open the dataset
+    itself, which has the novel classes in it.
+    """
+
+    def __init__(self, data_root: str | Path | None) -> None:
+        self._data_root = data_root
+        temporary = Path(tempfile.gettempdir())
+        remove_leftovers(temporary.glob(_OURS))
+        self._folder = temporary / temporary_name("metabench")
+        with contextlib.suppress(OSError):  # said when there is something to be kept in it
+            self._folder.mkdir()
+        self._opened: dict[int, OpenSuite] = {}  # by id: two suites may share a name
+        self._material: dict[str, tuple[Material, Path] | None] = {}
+        self._lock = threading.Lock()
+
+    def open(self, suite: Suite) -> OpenSuite:
+        """The suite with its dataset read.
+
+        Raises:
+            DataError: the data is missing or damaged.
+        """
+        with self._lock:
+            if id(suite) not in self._opened:
+                opened = self._opened[id(suite)] = suite.open(self._data_root)
+                _log.info(
+                    "suite %s: %d examples, episodes %s",
+                    suite.name,
+                    len(opened.dataset.images),
+                    opened.episodes.digest[:12],
+                )
+            return self._opened[id(suite)]
+
+    def material(self, suite: Suite) -> tuple[Material, Path] | None:
+        """What learners may train on, and the folder it is in; None if there is nothing."""
+        opened = self.open(suite)
+        material = opened.material
+        if material is None:
+            return None
+        # Pixels alone would not do: the same images may be split in several ways.
+        dataset = opened.dataset
+        key = f"{dataset.pixels[:12]}-{dataset.content[:12]}-{material.protocol.replace('/', '-')}"
+        with self._lock:
+            if key not in self._material:
+                folder = self._folder / key
+                try:
+                    folder.mkdir(parents=True)
+                    material.save(folder)
+                except OSError as error:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    raise DataError(
+                        f"cannot write {folder}: {error.strerror or error}; free some space there, "
+                        "or set TMPDIR to another folder"
+                    ) from error
+                self._material[key] = (material, folder)
+            return self._material[key]
+
+    def alone(self) -> bool:
+        """Whether no other run is at work on this machine; each has such a folder."""
+        return not others(self._folder.parent.glob(_OURS))
+
+    @contextlib.contextmanager
+    def company(self) -> Iterator[threading.Event]:
+        """Within, the event is set as soon as another run is seen, however soon it ends."""
+        met, over = threading.Event(), threading.Event()
+
+        def look() -> None:
+            ended = False
+            while not (ended or met.is_set()):
+                ended = over.wait(_SECONDS_BETWEEN_LOOKS)
+                if not self.alone():
+                    met.set()
+
+        if not self.alone():
+            met.set()
+        watcher = threading.Thread(target=look)
+        watcher.start()
+        try:
+            yield met
+        finally:
+            over.set()
+            watcher.join()
+
+    def close(self) -> None:
+        """Remove the temporary folder."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def check_unseen(cell: Cell, library: SuiteCache) -> None:
+    """Refuse to train on another suite's base data if test images (or functions) are in it.
+
+    Raises:
+        DataError: they are.
+    """
+    if cell.train_on is None:
+        return
+    found = library.material(cell.train_on)
+    if found is None:
+        return
+    opened = library.open(cell.suite)
+    dataset, manifest = opened.dataset, opened.episodes
+    members = np.unique(np.concatenate([manifest.support.ravel(), manifest.query.ravel()]))
+    targets = None if dataset.targets is None else dataset.targets[members]
+    twins = int(np.isin(_rows(dataset.images[members], targets), _seen(found[0])).sum())
+    by_chance = 0 if targets is None else len(members) // 100  # points that agree to the last bit
+    if twins > by_chance:
+        what = "images" if targets is None else "points"
+        raise DataError(
+            f"{twins} of {len(members)} test {what} of {cell.suite.name} are in the base data of "
+            f"{cell.train_on.name}: train on another suite"
+        )
+
+
+def _seen(material: Material) -> npt.NDArray[np.void]:
+    return _rows(material.images, material.targets)
+
+
+def _rows(examples: Examples, targets: Targets | None) -> npt.NDArray[np.void]:
+    """Each example, with its target if it has one, as one value that can be compared."""
+    flat = examples.reshape(len(examples), -1)
+    rows = flat if targets is None else np.hstack([flat, targets])
+    return np.ascontiguousarray(rows).view(f"V{rows.shape[1] * rows.itemsize}").ravel()

@@ -1,0 +1,1 @@
+"""Leaderboard rows, flags and tables, and the formats that they are written in."""

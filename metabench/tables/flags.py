@@ -1,0 +1,180 @@
+"""What a reader has to know before trusting a row, in a few words and explained below."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from metabench.results.schema import Result
+from metabench.statistics.spread import relative_spread
+from metabench.tables.aggregate import contended, machine, says_transductive
+
+FEW_SEEDS = "seeds<5"
+ONE_SEED = "one seed"
+STALE = "stale"
+CHANCE = "CI contains chance"
+BELOW = "below chance"
+NONFINITE = "non-finite outputs"
+DIRTY = "dirty"
+CONTENDED = "contended"
+OTHER_MACHINE = "other machine"
+NOISY = "noisy"
+COLD = "cold"
+HALVED = "halved batch"
+CODE = "code differs"
+PACKAGES = "packages differ"
+PIXELS = "pixels differ"
+BASE = "training data differ"
+TRANSDUCTIVE = "bn=episode"
+
+UNDECLARED = "undeclared transductive"
+MIXES = "tasks mix"
+CARRIES = "carries state"
+UNPROBED = "not probed"
+
+_NOISY = 0.1  # interquartile range over median
+_OF_TIMES = {CONTENDED, OTHER_MACHINE, NOISY, COLD}
+
+# Every flag is explained by the first pattern that matches all of it.
+NOTES: dict[str, str] = {
+    re.escape(FEW_SEEDS): "fewer than five seeds: the interval rests on few degrees of freedom",
+    re.escape(
+        ONE_SEED
+    ): "the interval speaks of one trained learner; another seed may do otherwise",
+    re.escape(STALE): "made by other code than the present; `metabench run` does it again",
+    re.escape(CHANCE): "the confidence interval contains the accuracy of guessing",
+    re.escape(BELOW): "worse than guessing, with all of its confidence interval: look at signs",
+    re.escape(NONFINITE): "some outputs were NaN or infinite; such queries count as wrong",
+    re.escape(DIRTY): "made from code with changes that were not committed",
+    re.escape(CONTENDED): (
+        "the machine was shared, with other cells or with other work: the times of such cells are "
+        "left out"
+    ),
+    re.escape(OTHER_MACHINE): (
+        "some cells ran on another machine than the one named first: their times are left out"
+    ),
+    re.escape(
+        NOISY
+    ): "the times of one phase spread widely: interquartile range over median > 10 %",
+    re.escape(COLD): (
+        "while times were sampled something happened for the first time, an import, a compilation "
+        "or a request for device memory: see `metabench why`"
+    ),
+    re.escape(HALVED): "memory did not suffice for the usual batch of test episodes",
+    re.escape(CODE): "the seeds were run with different versions of the algorithm's code",
+    re.escape(PACKAGES): "the seeds were run with different versions of a package that they import",
+    re.escape(PIXELS): "the preprocessed images differ from those of most other rows",
+    re.escape(BASE): "the seeds were trained on different base data of one name",
+    re.escape(TRANSDUCTIVE): (
+        "normalised by the statistics of each batch, queries included: transductive, so that the "
+        "answer to a query depends on the others"
+    ),
+    re.escape(UNDECLARED): (
+        "measured to be transductive, which its plugin does not say: the answer to a query depends "
+        "on the others; see `metabench why`"
+    ),
+    re.escape(MIXES): "the answers to a task depend on others that are worked on at the same time",
+    re.escape(CARRIES): "the same task is answered differently after others: state is carried over",
+    re.escape(UNPROBED): "what its answers depend on was not measured; see `metabench why`",
+    r"[\d,]+ of [\d,]+ episodes": (
+        "fewer episodes scored than in other rows, among which it has no rank"
+    ),
+    r"\d+ of \d+ seeds (failed|interrupted)": "the row speaks of the other seeds only",
+    r"train (\d+-way )?\d+-shot": "the training episodes have another shape than the test episodes",
+    r"trained on .*": "meta-trained on the base data of another suite",
+}
+
+
+def note(flag: str) -> str:
+    """The explanation of a flag; the flag has to match one pattern of `NOTES`."""
+    return next(text for pattern, text in NOTES.items() if re.fullmatch(pattern, flag))
+
+
+def of_cells(results: Sequence[Result], timed_on: str | None) -> list[str]:
+    """The flags that the cells of one row, one a seed, give it by themselves."""
+    ok = [r for r in results if r.status == "ok"]
+    if not ok:
+        return []
+    alone = [r for r in ok if not contended(r) and machine(r) == timed_on]
+    flags = [
+        FEW_SEEDS if 2 <= len(ok) < 5 else "",
+        ONE_SEED if len(ok) == 1 and not ignores_seed(ok[0]) else "",
+        *_missing(results),
+        NONFINITE if any(r.scores is not None and r.scores.nonfinite for r in ok) else "",
+        NOISY if any(map(_noisy, alone)) else "",
+        COLD if any(r.timing is not None and r.timing.cold for r in alone) else "",
+        HALVED if any(r.scores is not None and r.scores.halved for r in ok) else "",
+        CODE if len({r.job.code for r in ok}) > 1 else "",
+        PACKAGES if _packages_differ(ok) else "",
+        PIXELS if len({r.suite.pixels_digest for r in ok}) > 1 else "",
+        BASE if len({r.suite.train_on_digest for r in ok}) > 1 else "",
+        DIRTY if any(r.environment is not None and r.environment.dirty for r in ok) else "",
+        CONTENDED if any(map(contended, ok)) else "",
+        OTHER_MACHINE if any(machine(r) != timed_on for r in ok if not contended(r)) else "",
+        TRANSDUCTIVE if TRANSDUCTIVE in str(ok[0].job.params.get("backbone")) else "",
+        *_measured(ok),
+        _training_shape(ok[0]),
+        f"trained on {ok[0].suite.train_on}" if ok[0].suite.train_on else "",
+    ]
+    return [flag for flag in flags if flag]
+
+
+def of_scores(results: Sequence[Result]) -> list[str]:
+    """Those of the flags that say something of scores."""
+    return [flag for flag in of_cells(results, None) if flag not in _OF_TIMES]
+
+
+def ignores_seed(result: Result) -> bool:
+    """Whether it says so; of older results, which do not, what was not trained by updates may."""
+    job = result.job
+    return job.training is None if job.deterministic is None else job.deterministic
+
+
+def _measured(ok: Sequence[Result]) -> list[str]:
+    """What the probes of any seed say against a row."""
+    found = [r.properties for r in ok if r.properties is not None]
+    said = says_transductive(ok[0])
+    return [
+        UNDECLARED if any(p.inductive is False for p in found) and not said else "",
+        MIXES if any(p.isolated is False for p in found) else "",
+        CARRIES if any(p.independent is False for p in found) else "",
+        UNPROBED if len(found) < len(ok) or any(p.problem for p in found) else "",
+    ]
+
+
+def contains_chance(ci95: tuple[float, float], way: int) -> bool:
+    """Whether the interval of an accuracy contains that of guessing, 1 / way."""
+    lo, hi = ci95
+    rounding = 1e-9  # an interval without width may stand exactly at chance
+    return lo - rounding <= 1 / way <= hi + rounding
+
+
+def _noisy(result: Result) -> bool:
+    timing = result.timing
+    if timing is None:
+        return False
+    phases = (timing.adapt_s, timing.predict_s, timing.throughput_s)
+    return any(relative_spread(phase) > _NOISY for phase in phases if phase)
+
+
+def _packages_differ(ok: Sequence[Result]) -> bool:
+    """Whether a package that several cells imported had not the same version in all of them."""
+    pairs = {
+        pair for r in ok if r.environment is not None for pair in r.environment.packages.items()
+    }
+    return len(pairs) > len({name for name, _ in pairs})
+
+
+def _missing(results: Sequence[Result]) -> list[str]:
+    interrupted = sum(r.status == "interrupted" for r in results)
+    failed = sum(r.status != "ok" for r in results) - interrupted
+    counts = {"failed": failed, "interrupted": interrupted}
+    return [f"{n} of {len(results)} seeds {what}" for what, n in counts.items() if n]
+
+
+def _training_shape(result: Result) -> str:
+    train, suite = result.job.training, result.suite
+    if train is None or (train.way, train.shot) == (suite.way, suite.shot):
+        return ""
+    way = f"{train.way}-way " if suite.metric == "accuracy" else ""
+    return f"train {way}{train.shot}-shot"

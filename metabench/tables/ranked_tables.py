@@ -1,0 +1,242 @@
+"""Leaderboard tables: rows that may be compared, in order.
+
+Only cells of one suite, on the same episodes (by digest) and with the same budget, share a
+table.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
+
+from metabench.learner import PRESETS, Metric
+from metabench.results.schema import Result
+from metabench.statistics import paired_tests
+from metabench.statistics.intervals import EpisodeScores
+from metabench.tables import flags
+from metabench.tables.aggregate import (
+    contended,
+    inductive,
+    machine,
+    says_transductive,
+    score_table,
+)
+from metabench.tables.reproduce_commands import commands
+from metabench.tables.rows import Row, StoredResult, build_row, identity
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True):
+    """One leaderboard. Its names are part of the contract of `leaderboard --json`."""
+
+    suite: str
+    episodes_digest: str
+    metric: Metric
+    rows: list[Row]
+    budget: str
+    transductive: bool = False  # its rows' answers to a query depend on the others
+    dataset: str
+    way: int
+    shot: int
+    query: int  # per class
+    suite_episodes: int  # in the whole suite
+    scored_episodes: int  # of them, at most
+    detectable: float | None = None  # difference of neighbours found in four of five cases
+    alone: bool  # no other table of this suite and budget, on other episodes
+    commands: list[str]  # that make these results
+    machines: list[str]  # where they were made; times are those of the first per device
+
+
+def build_tables(cells: Iterable[StoredResult], stale: Collection[Path | None] = ()) -> list[Table]:
+    """Every table that the cells fill, by suite, budget and digest.
+
+    Algorithms whose answer to a query depends on the others are told more: they have a table of
+    their own below. What was measured decides, or else what they say themselves.
+
+    Where two cells have the same identity and seed, the newer one counts.
+
+    Args:
+        cells: what to show.
+        stale: the files that other code than the present has made. That is true of a day, so
+            documents that are kept do without.
+    """
+    groups: dict[tuple[str, str, str], list[StoredResult]] = defaultdict(list)
+    for cell in cells:
+        suite = cell.result.suite
+        groups[suite.name, cell.result.job.budget, suite.episodes_digest].append(cell)
+    digests = Counter((suite, budget) for suite, budget, _ in groups)
+    return [
+        _with_stale(_table(part, digests[suite, budget] == 1, transductive), stale)
+        for suite, budget, digest in sorted(groups, key=lambda k: (k[0], _order(k[1]), k[2]))
+        for transductive, part in _parts(groups[suite, budget, digest])
+    ]
+
+
+def _with_stale(table: Table, stale: Collection[Path | None]) -> Table:
+    old = {file.as_posix() for file in stale if file is not None}
+    rows = [
+        replace(row, flags=[*row.flags, flags.STALE]) if old & set(row.files) else row
+        for row in table.rows
+    ]
+    return replace(table, rows=rows)
+
+
+def _parts(cells: Sequence[StoredResult]) -> Iterator[tuple[bool, list[StoredResult]]]:
+    """The inductive cells, then the transductive ones, as far as there are any."""
+    rows: dict[tuple[object, ...], list[StoredResult]] = defaultdict(list)
+    for cell in cells:
+        rows[identity(cell.result)].append(cell)
+    parts: dict[bool, list[StoredResult]] = {False: [], True: []}
+    for row in rows.values():
+        ok = [cell.result for cell in row if cell.result.status == "ok"]
+        measured = inductive(ok)
+        said = says_transductive(row[0].result)
+        # Who has no score has shown nothing, and stands with the others.
+        parts[bool(ok) and (said if measured is None else not measured)] += row
+    yield from ((transductive, part) for transductive, part in parts.items() if part)
+
+
+def _table(cells: Sequence[StoredResult], alone: bool, transductive: bool) -> Table:
+    seeds_of: dict[tuple[object, ...], dict[int, StoredResult]] = defaultdict(dict)
+    for cell in sorted(cells, key=lambda cell: (cell.result.job.seed, cell.result.created)):
+        seeds_of[identity(cell.result)][cell.result.job.seed] = cell
+    groups = [list(seeds.values()) for seeds in seeds_of.values()]
+    results = [cell.result for group in groups for cell in group]
+    suite, budget = results[0].suite, results[0].job.budget
+    machines = _machines(results)
+    lower_is_better = suite.metric == "mse"
+    built = [
+        (build_row(group, machines.get(group[0].result.job.device)), _scores(group))
+        for group in groups
+    ]
+    rows, detectable = _compare(_rank(built, lower_is_better), lower_is_better)
+    rows = _flag(_pareto(rows, lower_is_better), suite.metric, suite.way)
+    others = sorted({name for r in results if r.status == "ok" and (name := machine(r))})
+    return Table(
+        suite=suite.name,
+        episodes_digest=suite.episodes_digest,
+        metric=suite.metric,
+        rows=rows,
+        budget=budget,
+        transductive=transductive,
+        dataset=suite.dataset,
+        way=suite.way,
+        shot=suite.shot,
+        query=suite.query,
+        suite_episodes=suite.episodes,
+        scored_episodes=max(row.episodes for row in rows),
+        detectable=detectable,
+        alone=alone,
+        commands=commands(groups, suite.address or suite.name),
+        machines=list(dict.fromkeys([*filter(None, machines.values()), *others])),
+    )
+
+
+Built = tuple[Row, EpisodeScores]  # a row and the scores [S, E] behind it
+
+
+def _scores(group: Sequence[StoredResult]) -> EpisodeScores:
+    return score_table([cell.result for cell in group if cell.result.status == "ok"])
+
+
+def _rank(rows: Iterable[Built], lower_is_better: bool) -> list[Built]:
+    """Best first, then those that cannot be ranked; equal scores share a rank.
+
+    Fewer episodes than the others have may be easier or harder ones.
+    """
+    sign = 1 if lower_is_better else -1
+    built = list(rows)
+    episodes = max(table.shape[1] for _, table in built)
+
+    def ranked(row: Row) -> bool:
+        return row.score is not None and row.episodes == episodes
+
+    def order(built: Built) -> tuple[int, float, str, str, str]:
+        row = built[0]
+        group = {"interrupted": 3, "not_applicable": 4}.get(row.status, 2)
+        if row.status == "ok":
+            group = 0 if ranked(row) else 1
+        return (group, sign * (row.score or 0.0), row.address, row.device, row.train_on or "")
+
+    ordered = sorted(built, key=order)
+    scores = [row.score for row, _ in ordered]
+    return [
+        (replace(row, rank=scores.index(row.score) + 1) if ranked(row) else row, table)
+        for row, table in ordered
+    ]
+
+
+def _compare(ranked: Sequence[Built], lower_is_better: bool) -> tuple[list[Row], float | None]:
+    """Tiers and rank intervals of the rows that have a rank."""
+    scored = [(row, table) for row, table in ranked if row.rank is not None]
+    rest = [row for row, _ in ranked if row.rank is None]
+    if not scored:
+        return rest, None
+    tables = [table for _, table in scored]
+    intervals = paired_tests.rank_intervals(tables, lower_is_better)
+    rows = [
+        replace(row, tier=tier, rank_interval=interval)
+        for (row, _), tier, interval in zip(
+            scored, paired_tests.tiers(tables), intervals, strict=True
+        )
+    ]
+    return [*rows, *rest], paired_tests.detectable(tables)
+
+
+def _pareto(rows: Sequence[Row], lower_is_better: bool) -> list[Row]:
+    """Mark rows that no other row of their device beats in both score and adaptation time."""
+    sign = 1 if lower_is_better else -1
+    timed = [row for row in rows if row.rank is not None and row.adapt_ms is not None]
+
+    def beaten(row: Row) -> bool:
+        mine = (sign * (row.score or 0.0), row.adapt_ms or 0.0)
+        others = [
+            (sign * (other.score or 0.0), other.adapt_ms or 0.0)
+            for other in timed
+            if other.device == row.device  # each device has a machine of its own
+        ]
+        return any(s <= mine[0] and t <= mine[1] and (s, t) != mine for s, t in others)
+
+    return [replace(row, pareto=not beaten(row)) if row in timed else row for row in rows]
+
+
+def _flag(rows: Sequence[Row], metric: Metric, way: int) -> list[Row]:
+    """Add what only a look at the whole table can tell."""
+    scored = max(row.episodes for row in rows)
+    pixels = Counter(row.pixels_digest for row in rows if row.status == "ok").most_common(1)
+
+    def more(row: Row) -> list[str]:
+        if row.status != "ok":
+            return []
+        found = []
+        if metric == "accuracy" and row.ci95 and flags.contains_chance(row.ci95, way):
+            found.append(flags.CHANCE)
+        if metric == "accuracy" and row.ci95 and row.ci95[1] < 1 / way - 1e-9:
+            found.append(flags.BELOW)
+        if row.episodes < scored:
+            found.append(f"{row.episodes:,} of {scored:,} episodes")
+        if row.pixels_digest != pixels[0][0] and flags.PIXELS not in row.flags:
+            found.append(flags.PIXELS)
+        return found
+
+    return [replace(row, flags=[*row.flags, *more(row)]) for row in rows]
+
+
+def _machines(results: Sequence[Result]) -> dict[str, str | None]:
+    """For each device type the machine whose times are shown: most cells ran there alone."""
+    found: dict[str, str | None] = {}
+    for device in sorted({result.job.device for result in results}):
+        ok = [r for r in results if r.job.device == device and r.status == "ok"]
+        alone = [r for r in ok if not contended(r)]
+        names = sorted((machine(r) for r in alone or ok), key=lambda name: name or "")
+        if names:
+            found[device] = Counter(names).most_common(1)[0][0]
+    return found
+
+
+def _order(budget: str) -> tuple[int, str]:
+    """Presets in their order, explicit budgets after them."""
+    return (PRESETS.index(budget) if budget in PRESETS else len(PRESETS), budget)

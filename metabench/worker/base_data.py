@@ -1,0 +1,137 @@
+"""Base data for learners with `fit`, metered: the harness, not the learner, counts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import Tensor, from_numpy
+
+from metabench.cell.messages import Plan
+from metabench.data.dataset import Indices, truth
+from metabench.errors import UsageError
+from metabench.results.schema import CurvePoint
+from metabench.suites import draw
+from metabench.suites.training_data import Material
+from metabench.worker.answering import gather, tensor_on
+from metabench.worker.clock import now
+
+Report = Callable[[float, dict[str, float | None]], None]
+
+
+def finite(values: dict[str, float]) -> dict[str, float | None]:
+    """Values for the curve; JSON has no NaN, so what is not finite becomes None."""
+    return {k: float(v) if math.isfinite(v) else None for k, v in values.items()}
+
+
+@dataclass
+class Meter:
+    """What a learner with `fit` has used up of its budget."""
+
+    plan: Plan
+    report: Report
+    updates: int = 0
+    images: int = 0
+    started: float = field(default_factory=now)
+    curve: list[CurvePoint] = field(default_factory=list)
+
+    @property
+    def tasks(self) -> int:
+        """Images so far, as tasks of the suite's size."""
+        return math.ceil(self.images / self.plan.images_per_task)
+
+    def fraction(self, updates: int | None) -> float:
+        """How much of the tightest limit is used; 1 or more ends training."""
+        plan = self.plan
+        used = [0.0]
+        if updates is not None:
+            used.append(self.updates / updates)
+        if plan.tasks is not None:
+            used.append(self.images / (plan.tasks * plan.images_per_task))
+        if plan.seconds is not None:
+            used.append((now() - self.started) / plan.seconds)
+        return max(used)
+
+
+class Base:
+    """`BaseData` over a material's base images."""
+
+    def __init__(
+        self,
+        material: Material,
+        meter: Meter,
+        device: str,
+        subset: Indices | None = None,
+        held_out: bool = False,
+    ) -> None:
+        self._material, self._examples = material, tensor_on(material.images)
+        self._meter = meter
+        self._device = device
+        self._held_out = held_out  # looked at, not trained on
+        self._subset = np.arange(len(material.labels)) if subset is None else subset
+
+    @property
+    def x(self) -> Tensor:
+        if not self._held_out:
+            self._meter.images = max(self._meter.images, len(self._subset))
+        return gather(self._examples, self._subset, self._device)
+
+    @property
+    def y(self) -> Tensor:
+        return self._truth(self._subset)
+
+    @property
+    def classes(self) -> int:
+        return self._material.classes
+
+    def split(self, every: int) -> tuple[Base, Base]:
+        if every < 2:
+            raise UsageError(f"split({every}): one of two or more examples can be held out")
+        held = _place_in_class(self._material.labels[self._subset]) % every == every - 1
+        return self._part(self._subset[~held]), self._part(self._subset[held], held_out=True)
+
+    def batches(self, size: int, epochs: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        meter, plan = self._meter, self._meter.plan
+        key = draw.stream_key(self._material.content, "batches", str(plan.training_seed))
+        count = len(self._subset)
+        if size < 1 or count == 0:
+            raise UsageError(f"batches({size}) of {count} examples: ask for at least 1 of 1")
+        # A budget of tasks is one of images here; in `plan` it is also given as outer updates.
+        preset = plan.updates if plan.tasks is None else None
+        updates = epochs * math.ceil(count / size) if epochs else preset
+        epoch = 0
+        while True:
+            order = draw.permute(draw.episode_words(key, epoch, 1, count))[0]
+            for start in range(0, count, size):
+                if meter.fraction(updates) >= 1 and meter.updates:  # one is had in any case
+                    return
+                members = self._subset[order[start : start + size]]
+                meter.updates += 1
+                meter.images += len(members)
+                meter.report(min(meter.fraction(updates), 1.0), {})
+                yield gather(self._examples, members, self._device), self._truth(members)
+            epoch += 1
+
+    def record(self, **values: float) -> None:
+        point = CurvePoint(update=self._meter.updates, values=finite(values))
+        self._meter.curve.append(point)
+        self._meter.report(0.0, point.values)
+
+    def _truth(self, members: Indices) -> Tensor:
+        material = self._material
+        known = truth(members, material.labels[members], material.targets)
+        return from_numpy(known).to(self._device)
+
+    def _part(self, subset: Indices, held_out: bool = False) -> Base:
+        return Base(self._material, self._meter, self._device, subset, held_out)
+
+
+def _place_in_class(labels: Indices) -> Indices:
+    """For each example, how many of its class stand before it: [a, b, a, a] -> [0, 0, 1, 2]."""
+    order = np.argsort(labels, kind="stable")
+    sizes = np.bincount(labels)
+    place = np.empty(len(labels), dtype=np.int64)
+    place[order] = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return place

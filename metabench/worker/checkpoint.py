@@ -1,0 +1,122 @@
+"""Meta-training kept on disk, so that a killed cell goes on from where it was."""
+
+from __future__ import annotations
+
+import io
+import logging
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from metabench.cell.messages import Checkpoint
+from metabench.errors import DataError
+from metabench.files import write_atomically
+from metabench.learner import Learner
+from metabench.worker import learner_state
+from metabench.worker.clock import now
+from metabench.worker.state_values import arrays, plain
+
+_FORMAT = 2
+
+_log = logging.getLogger(__name__)
+
+
+class CheckpointFile:
+    """Writes checkpoints every so often, and reads the one that there is.
+
+    Files hold tensors and plain values only and are read with `weights_only=True`, so that a
+    results folder from elsewhere runs no code here.
+
+    Args:
+        checkpoint: where it is kept, and of which cell.
+        code: the digest of what trains; of other code none is gone on with.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, code: str) -> None:
+        self._file, self._of = Path(checkpoint.file), checkpoint
+        self._identity = f"{checkpoint.identity} {code}"
+        self._written = now()
+        self._gave_up = self._checked = False
+        self.frozen = checkpoint.frozen
+
+    def due(self, done: bool, seconds: float) -> bool:
+        """Whether it is time to write one.
+
+        Args:
+            done: training is; then what took long is kept, for the test may be killed too.
+            seconds: of training so far.
+        """
+        if self._gave_up:
+            return False
+        if done:
+            return self._of.keep or seconds >= self._of.every
+        return now() - self._written >= self._of.every
+
+    def save(self, content: Callable[[], dict[str, Any]]) -> None:
+        """Write a checkpoint of what `content` returns; training goes on where it cannot be."""
+        buffer = io.BytesIO()
+        try:
+            torch.save({"format": _FORMAT, "of": self._identity, **content()}, buffer)
+            if not self._checked:  # a state that cannot be read back is of no use
+                torch.load(io.BytesIO(buffer.getvalue()), weights_only=True)
+                self._checked = True
+            write_atomically(self._file, buffer.getvalue())
+        except Exception as error:  # a state that cannot be had or is not plain, or a full disk
+            self._gave_up = True
+            _log.warning("no checkpoint is kept: %s", str(error).partition("\n")[0])
+        self._written = now()
+
+    def load(self, learner: Learner) -> dict[str, Any] | None:
+        """The checkpoint of this very cell and code, if it fits the learner; else None.
+
+        Raises:
+            DataError: it cannot be had, and there is to be no training without.
+        """
+        content, problem = self._read()
+        if content is not None and not learner_state.fits(learner, content["learner"]):
+            content, problem = None, "does not fit the learner as it is built"
+        if content is None and self.frozen:
+            raise DataError(f"checkpoint {self._file} {problem}, and nothing is to be trained")
+        if content is None and self._file.exists():
+            _log.warning("checkpoint %s %s: training anew", self._file, problem)
+        return content
+
+    def _read(self) -> tuple[dict[str, Any] | None, str]:
+        """What is in the file, or None and what is wrong with it."""
+        if not self._file.exists():
+            return None, "is not there"
+        try:
+            content = torch.load(self._file, weights_only=True, map_location="cpu")
+        except Exception as error:  # cut off, damaged, or not ours
+            return None, f"cannot be read ({str(error).partition(chr(10))[0]})"
+        if not isinstance(content, dict) or content.get("format") != _FORMAT:
+            return None, "is of another version"
+        if content["of"] != self._identity and not self.frozen:
+            return None, "is of other code or data"
+        return content, ""
+
+
+def generators(device: str) -> dict[str, Any]:
+    """The state of every global generator a learner might use, as plain values."""
+    numpy = plain(np.random.get_state(legacy=False))
+    states = {"python": random.getstate(), "numpy": numpy, "torch": torch.get_rng_state()}
+    if device != "cpu":
+        states["device"] = _device_module(device).get_rng_state(device)
+    return states
+
+
+def set_generators(states: dict[str, Any], device: str) -> None:
+    """Put back what `generators` returned."""
+    random.setstate(states["python"])
+    np.random.set_state(arrays(states["numpy"]))
+    torch.set_rng_state(states["torch"])
+    if device != "cpu":
+        _device_module(device).set_rng_state(states["device"], device)
+
+
+def _device_module(device: str) -> Any:
+    return torch.get_device_module(torch.device(device).type)

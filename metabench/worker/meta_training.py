@@ -1,0 +1,309 @@
+"""Meta-training: the harness drives it, so that budget, clock and selection are the same
+for every algorithm."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec.structs import replace
+from torch import from_numpy
+
+from metabench.cell.messages import Plan
+from metabench.cell.scores import correct_counts, predicted_classes, squared_errors
+from metabench.data.dataset import Indices, truth
+from metabench.errors import DataError, UsageError
+from metabench.learner import Episodes, Learner, Support
+from metabench.results.schema import CurvePoint, MetaTraining
+from metabench.suites.pool import Drawn
+from metabench.suites.training_data import Material
+from metabench.worker import learner_state, memory
+from metabench.worker.answering import answer, gather, tensor_on
+from metabench.worker.base_data import Base, Meter, Report, finite
+from metabench.worker.checkpoint import CheckpointFile, generators, set_generators
+from metabench.worker.clock import now, synchronize
+
+_MEASURED = 2  # updates whose memory is measured; the second has the optimiser's state too
+_POINTS = 10  # of the learning curve
+_IMAGES_AT_ONCE = 1024  # bounds the memory of a validation batch
+_DRAWN_AT_ONCE = 128  # drawing episodes in blocks is quicker; it does not change them
+
+_log = logging.getLogger(__name__)
+
+
+def meta_trained(learner: Learner) -> bool:
+    """Whether the learner has a way to be meta-trained."""
+    return hasattr(learner, "fit") or hasattr(learner, "meta_step")
+
+
+def meta_train(
+    learner: Learner,
+    material: Material,
+    plan: Plan,
+    report: Report,
+    keeper: CheckpointFile | None = None,
+) -> MetaTraining:
+    """Train a learner in place, within the plan's budget.
+
+    Args:
+        learner: has `fit` or `meta_step`.
+        material: base and validation examples.
+        plan: budget and training episodes.
+        report: told how far training is.
+        keeper: keeps checkpoints; of learners with `fit` only when it is done.
+
+    Raises:
+        UsageError: the learner defines both ways.
+        DataError: it needs training episodes, and they cannot be drawn; or nothing is to be
+            trained, and there is no checkpoint of finished training.
+    """
+    if hasattr(learner, "fit") and hasattr(learner, "meta_step"):
+        raise UsageError(f"{type(learner).__name__} defines both fit and meta_step: keep one")
+    if hasattr(learner, "fit"):
+        return _fit(learner, material, plan, report, keeper)
+    return _OuterLoop(learner, material, plan, report, keeper).run()
+
+
+def _fit(
+    learner: Any, material: Material, plan: Plan, report: Report, keeper: CheckpointFile | None
+) -> MetaTraining:
+    kept = None if keeper is None else keeper.load(learner)
+    if kept is not None:
+        learner_state.load_state_dict(learner, kept["learner"])
+        training = msgspec.convert(kept["training"], MetaTraining)
+        return replace(training, resumed=training.resumed + 1)
+    meter = Meter(plan, report)
+    memory.reset_peak(learner.task.device)
+    learner.fit(Base(material, meter, learner.task.device))
+    synchronize(learner.task.device)
+    training = MetaTraining(
+        updates=meter.updates,
+        tasks=meter.tasks,
+        images=meter.images,
+        seconds=now() - meter.started,
+        curve=meter.curve,
+        selected="last",
+        selected_update=meter.updates,
+        peak_memory=memory.peak(learner.task.device),
+    )
+    if keeper is not None and keeper.due(done=True, seconds=training.seconds):
+        keeper.save(
+            lambda: {"learner": _state_of(learner), "training": msgspec.to_builtins(training)}
+        )
+    return training
+
+
+def _state_of(learner: Learner) -> dict[str, Any]:
+    lost = learner_state.unsaved(learner)
+    if lost:
+        raise UsageError(f"the state of {lost[0]} cannot be saved")
+    return learner_state.state_dict(learner)
+
+
+def _number(loss: object) -> float:
+    try:
+        return float(loss)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError):
+        given = type(loss).__name__
+        raise UsageError(f"meta_step returned {given}, expected the loss, one number") from None
+
+
+class _OuterLoop:
+    """Calls `meta_step` until the budget is spent; keeps the state that validates best."""
+
+    def __init__(
+        self,
+        learner: Any,
+        material: Material,
+        plan: Plan,
+        report: Report,
+        keeper: CheckpointFile | None,
+    ) -> None:
+        if plan.training is None:
+            raise DataError(plan.why_not)
+        self.learner, self.material, self.plan, self.report = learner, material, plan, report
+        self.shape, self.examples = plan.training, tensor_on(material.images)
+        self.validation = None
+        if plan.validation_shape is not None:
+            self.validation = material.validating(plan.validation_episodes, *plan.validation_shape)
+        self.update = 0
+        self.seconds = 0.0
+        self.losses: list[float] = []
+        self.curve: list[CurvePoint] = []
+        self.best: tuple[float, int, dict[str, Any]] | None = None
+        self.told: set[str] = set()  # what the best state is kept without
+        self.points = 0  # of the curve, passed so far
+        self.resumed = self.steps = 0  # steps of this process
+        self.peak: int | None = None
+        self.keeper = keeper
+        self._block: Drawn | None = None
+
+    def run(self) -> MetaTraining:
+        self._resume()
+        if self.keeper is not None and self.keeper.frozen and self._fraction() < 1:
+            raise DataError(
+                f"the checkpoint holds {self.update} updates, which are not all, and nothing is "
+                "to be trained"
+            )
+        while self._fraction() < 1:
+            self._step()
+            fraction = min(self._fraction(), 1.0)
+            values = self._point() if fraction * _POINTS >= self.points + 1 else {}
+            self.report(fraction, values)
+            if self.keeper is not None and self.keeper.due(fraction >= 1, self.seconds):
+                self.keeper.save(self._content)
+        selected = self.update
+        if self.best is not None:
+            _, selected, best_state = self.best
+            learner_state.load_state_dict(self.learner, best_state)
+        tasks = self.update * self.shape.tasks_per_step
+        if self.plan.tasks is not None:  # the last update has what is left
+            tasks = min(tasks, int(self.plan.tasks))
+        return MetaTraining(
+            updates=self.update,
+            tasks=tasks,
+            images=tasks * self.shape.way * (self.shape.shot + self.shape.query),
+            seconds=self.seconds,
+            curve=self.curve,
+            selected="last" if self.best is None else "best",
+            selected_update=selected,
+            best_validation=None if self.best is None else self.best[0],
+            resumed=self.resumed,
+            peak_memory=self.peak,
+            tasks_at_once=getattr(self.learner, "tasks_at_once", 0),
+        )
+
+    def _content(self) -> dict[str, Any]:
+        """Everything that the rest of training depends on."""
+        return {
+            "update": self.update,
+            "seconds": self.seconds,
+            "losses": self.losses,
+            "curve": msgspec.to_builtins(self.curve),
+            "best": self.best,
+            "points": self.points,
+            "resumed": self.resumed,
+            "peak": self.peak,
+            "learner": _state_of(self.learner),
+            "generators": generators(self.learner.task.device),
+        }
+
+    def _resume(self) -> None:
+        """Go on from the checkpoint, if there is one that fits the learner."""
+        content = None if self.keeper is None else self.keeper.load(self.learner)
+        if content is None:
+            return
+        learner_state.load_state_dict(self.learner, content["learner"])
+        self.update, self.seconds = content["update"], content["seconds"]
+        self.losses, self.points = content["losses"], content["points"]
+        self.curve = msgspec.convert(content["curve"], list[CurvePoint])
+        self.best = content["best"]
+        self.resumed = content["resumed"] + 1
+        self.peak = content.get("peak")  # older checkpoints lack it
+        set_generators(content["generators"], self.learner.task.device)
+
+    def _fraction(self) -> float:
+        """How much of the budget is used."""
+        used = [0.0]
+        if self.plan.updates is not None:
+            used.append(self.update / self.plan.updates)
+        if self.plan.seconds is not None:
+            used.append(self.seconds / self.plan.seconds)
+        return max(used)
+
+    def _step(self) -> None:
+        episodes = self._episodes()  # drawing them is the harness's work, not the learner's
+        device, measured = self.learner.task.device, self.steps < _MEASURED
+        if measured:
+            memory.reset_peak(device)
+        start = now()
+        loss = self.learner.meta_step(episodes)
+        synchronize(device)
+        self.seconds += now() - start
+        self.steps += 1
+        if measured:
+            peak = memory.peak(device)
+            self.peak = peak if self.peak is None or peak is None else max(self.peak, peak)
+        self.losses.append(_number(loss))
+        self.update += 1
+
+    def _episodes(self) -> Episodes:
+        """The training episodes of the next update."""
+        shape, device = self.shape, self.learner.task.device
+        tasks = shape.tasks_per_step
+        block = max(1, _DRAWN_AT_ONCE // tasks)
+        within = self.update % block
+        if within == 0 or self._block is None:
+            self._block = self.material.training(
+                self.plan.training_seed,
+                (self.update - within) * tasks,
+                block * tasks,
+                shape.way,
+                shape.shot,
+                shape.query,
+            )
+        first = within * tasks
+        if self.plan.tasks is not None:
+            tasks = min(tasks, int(self.plan.tasks) - self.update * tasks)
+        drawn = Drawn(*(array[first : first + tasks] for array in self._block))
+
+        def labelled(members: Indices, labels: Indices) -> Support:
+            known = truth(members, labels, self.material.targets)
+            y = from_numpy(np.ascontiguousarray(known)).to(device)
+            return Support(gather(self.examples, members, device), y)
+
+        return Episodes(
+            support=labelled(drawn.support, drawn.support_y),
+            query=labelled(drawn.query, drawn.query_y),
+            way=shape.way,
+        )
+
+    def _point(self) -> dict[str, float | None]:
+        """Add a point to the curve, and keep the state if it is the best so far."""
+        self.points = math.floor(min(self._fraction(), 1.0) * _POINTS)
+        values = {"loss": sum(self.losses) / len(self.losses)}
+        self.losses.clear()
+        if self.validation is not None:
+            score = self._validate(self.validation)
+            values["validation"] = score
+            if self._is_best(score):
+                self._tell_what_is_lost()
+                self.best = (score, self.update, learner_state.state_dict(self.learner))
+        point = CurvePoint(update=self.update, values=finite(values))
+        self.curve.append(point)
+        return point.values
+
+    def _tell_what_is_lost(self) -> None:
+        for name in learner_state.lost(self.learner):
+            if name not in self.told:
+                self.told.add(name)
+                _log.warning("the best state is kept without %s, which cannot be saved", name)
+
+    def _is_best(self, score: float) -> bool:
+        """Whether no validation score before was as good; one that is not finite never is."""
+        if self.best is None:
+            return math.isfinite(score)
+        return score < self.best[0] if self.material.targets is not None else score > self.best[0]
+
+    def _validate(self, drawn: Drawn) -> float:
+        """Mean accuracy or squared error on validation episodes of the suite's own shape."""
+        images, targets = self.material.images, self.material.targets
+        at_once = max(1, _IMAGES_AT_ONCE // (drawn.support.shape[1] + drawn.query.shape[1]))
+        total = 0.0
+        for start in range(0, len(drawn.support), at_once):
+            part = slice(start, start + at_once)
+            outputs = answer(
+                self.learner,
+                images[drawn.support[part]],
+                truth(drawn.support[part], drawn.support_y[part], targets),
+                images[drawn.query[part]],
+            )
+            asked = truth(drawn.query[part], drawn.query_y[part], targets)
+            if targets is None:
+                total += int(correct_counts(predicted_classes(outputs), asked).sum())
+            else:
+                total += drawn.query.shape[1] * float(squared_errors(outputs, asked).sum())
+        return total / drawn.query.size

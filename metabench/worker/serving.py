@@ -1,0 +1,54 @@
+"""What the learner process does with each order of its supervisor."""
+
+from __future__ import annotations
+
+from metabench.cell.messages import Batch, Channel, FromLearner, Measure, Progress, Start
+from metabench.plugins.registry import load_plugins
+from metabench.plugins.sources import Doors
+from metabench.worker.base_data import Report
+from metabench.worker.clock import now
+from metabench.worker.memory_limit import limit_memory
+from metabench.worker.session import Session, failure, open_session
+
+_SECONDS_BETWEEN_REPORTS = 0.2
+
+
+def serve(channel: Channel) -> None:
+    """Answer orders until the supervisor says stop.
+
+    Raises:
+        EOFError, BrokenPipeError: the supervisor is gone.
+    """
+    session: Session | None = None
+    report = _throttled(channel)
+    while True:
+        order = channel.next_order()
+        reply: FromLearner
+        try:
+            if isinstance(order, Start):
+                if order.memory_limit is not None:
+                    limit_memory(order.memory_limit)
+                plugins = load_plugins(Doors(**order.doors))
+                session, reply = open_session(order, plugins, report)
+            elif isinstance(order, Measure) and session is not None:
+                reply = session.measure(order)
+            elif isinstance(order, Batch) and session is not None:
+                reply = session.answer(order)
+            else:
+                return
+        except BaseException as error:  # also SystemExit: plugins are not to end the process
+            reply = failure(error)
+        channel.send(reply)
+
+
+def _throttled(channel: Channel) -> Report:
+    """Report progress, but no more than a person can watch."""
+    last = -_SECONDS_BETWEEN_REPORTS
+
+    def report(fraction: float, values: dict[str, float | None]) -> None:
+        nonlocal last
+        if values or now() - last >= _SECONDS_BETWEEN_REPORTS:
+            last = now()
+            channel.send(Progress(fraction=fraction, values=values))
+
+    return report

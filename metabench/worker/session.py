@@ -1,0 +1,234 @@
+"""One learner from birth to its last episode; runs inside the learner process."""
+
+from __future__ import annotations
+
+import random
+import traceback
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metabench.cell.messages import (
+    Array,
+    Batch,
+    Failed,
+    Measure,
+    Measured,
+    Outputs,
+    Plan,
+    Start,
+    Task,
+    Trained,
+)
+from metabench.errors import NotApplicable, UsageError
+from metabench.learner import Kind, Learner, Support, TaskSpec, load
+from metabench.plugins.code_digest import cell_code
+from metabench.plugins.registry import Plugins
+from metabench.results.schema import MetaTraining, Status
+from metabench.suites.training_data import Material
+from metabench.worker import learner_state, memory
+from metabench.worker.answering import answer, to_float
+from metabench.worker.base_data import Report
+from metabench.worker.batch_halving import BatchHalving
+from metabench.worker.checkpoint import CheckpointFile
+from metabench.worker.cold_start import Audit
+from metabench.worker.frozen_features import FrozenFeatures, TaskLogits
+from metabench.worker.measure import measure_peaks, measure_times, stage
+from metabench.worker.meta_training import meta_train, meta_trained
+from metabench.worker.software import loaded_packages, torch_settings
+from metabench.worker.timing import TimedBlock
+
+_LONGEST = 500  # characters of a reason
+
+
+def _silent(fraction: float, values: dict[str, float | None]) -> None: ...
+
+
+class Session:
+    """A learner: trained, timed, and put to the test, in this order."""
+
+    def __init__(self, learner: Learner) -> None:
+        self.learner = learner
+        self._room = BatchHalving(learner.task.device)
+        self._frozen = FrozenFeatures(learner)
+
+    @classmethod
+    def of(cls, build: Callable[[], Learner], seed: int) -> Session:
+        """Build a learner with every generator seeded.
+
+        Raises:
+            UsageError: what `build` gave is no learner.
+        """
+        seed_everything(seed)
+        learner = build()
+        if not isinstance(learner, Learner):
+            raise UsageError(f"build gave {learner!r}, which is not a metabench.Learner")
+        if not hasattr(learner, "task"):
+            raise UsageError(f"{type(learner).__name__} has no task: call super().__init__(task)")
+        return cls(learner)
+
+    def train(
+        self,
+        plan: Plan | None,
+        material: Material | None,
+        report: Report = _silent,
+        keeper: CheckpointFile | None = None,
+    ) -> MetaTraining | None:
+        """Meta-train the learner, if it has a way to be; returns what that took.
+
+        Raises:
+            NotApplicable: there is nothing to train on.
+        """
+        if not meta_trained(self.learner):
+            return None
+        if plan is None or material is None:
+            raise NotApplicable(
+                "the suite has no base data to train on; name a suite that has with "
+                "--train-on SUITE"
+            )
+        if learner_state.parameter_count(self.learner):  # it may well make an optimiser
+            _import_optimisers()
+        return meta_train(self.learner, material, plan, report, keeper)
+
+    def measure(self, order: Measure) -> Measured:
+        """Time the learner and take its memory; before it has seen a test episode."""
+        seed_everything(self.learner.task.seed)
+        device = self.learner.task.device
+        staged = stage(order.batch, device)
+        timing = measure_times(self.learner, staged, order.seconds, order.tasks, self._room)
+        support = Support(staged.support.x[:1].clone(), staged.support.y[:1])
+        one = TimedBlock(support, staged.query_x[:1].clone())
+        del staged, support  # not to be counted
+        peaks = measure_peaks(self.learner, one)
+        return Measured(timing, peaks.adapt, peaks.predict)
+
+    def answer(self, batch: Batch) -> Outputs:
+        """Adapt to a batch of test episodes and predict their queries.
+
+        Frozen features are kept from batch to batch if it says so, and if they are frozen.
+        Generators are seeded anew, so that a learner that uses torch's own gives the same
+        outputs however many episodes were timed before.
+        """
+        support_x, support_y, query_x = (
+            array.numpy() for array in (batch.support_x, batch.support_y, batch.query_x)
+        )
+        task, count = self.learner.task, len(support_x)
+
+        def parts(tasks: int) -> TaskLogits:
+            seed_everything(task.seed)
+            at = [slice(k, k + tasks) for k in range(0, count, tasks)]
+            found = [answer(self.learner, support_x[k], support_y[k], query_x[k]) for k in at]
+            return np.concatenate(found)
+
+        def plain() -> TaskLogits:
+            return self._room.run(parts, count)
+
+        def cached() -> TaskLogits:
+            return parts(max(1, count // 2) if self._room.halved else count)
+
+        def images() -> Tensor:
+            both = (to_float(x, task.device).flatten(0, 1) for x in (support_x, query_x))
+            return torch.cat(list(both))
+
+        # Where memory is short, none is spent on features.
+        if batch.keep_features and not self._room.halved:
+            logits = self._frozen.answer(plain, cached, images)
+        else:
+            logits = plain()
+        return Outputs(Array.of(logits), halved=self._room.halved)
+
+
+def _import_optimisers() -> None:
+    """What torch imports when the first optimiser is made is no time of a learner's: a second."""
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+
+
+def open_session(start: Start, plugins: Plugins, report: Report) -> tuple[Session, Trained]:
+    """Build and meta-train the learner that `start` asks for.
+
+    Raises:
+        Exception: whatever the plugin raises; `failure` makes a message of it.
+    """
+    torch.set_num_threads(start.threads)
+    found = plugins.algorithm(start.algorithm)
+    # Read here and now: what the supervisor saw when the run began may have been edited since.
+    kind: Kind = start.task.kind  # type: ignore[assignment]
+    code = cell_code(plugins, start.algorithm, start.params, kind, start.suite_code)
+    task, device = task_spec(start.task, plugins), start.task.device
+    material = None if start.material is None else Material.load(start.material)
+    memory.reset_peak(device)
+    bare = memory.peak(device)
+    session = Session.of(lambda: load(found.spec.build)(task, **start.params), task.seed)
+    keeper = None if start.checkpoint is None else CheckpointFile(start.checkpoint, code.digest)
+    audit = Audit(device)
+    training = session.train(start.plan, material, report, keeper)
+    waited = audit.waited() if training is not None else None
+    return session, Trained(
+        training=training,
+        episodic=hasattr(session.learner, "meta_step"),
+        parameters=learner_state.parameter_count(session.learner),
+        packages=loaded_packages(code.packages),
+        settings=torch_settings(),
+        device_name=None if device == "cpu" else _device_name(device),
+        bare_memory=bare,
+        waited=waited,
+        code=code.digest,
+        files=dict(code.files),
+    )
+
+
+def task_spec(task: Task, plugins: Plugins) -> TaskSpec:
+    """The contract's `TaskSpec`: a task with the catalogue of backbones."""
+    backbones = {name: found.spec for name, found in plugins.backbones.items()}
+    return TaskSpec(
+        input_shape=task.input_shape,
+        way=task.way,
+        shot=task.shot,
+        kind=task.kind,  # type: ignore[arg-type]
+        device=task.device,
+        seed=task.seed,
+        backbones=backbones,
+        tasks_at_once=task.tasks_at_once,
+    )
+
+
+def seed_everything(seed: int) -> None:
+    """Seed every generator a learner might use without being told to."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def failure(error: BaseException) -> Failed:
+    """What to tell the supervisor about an exception, whatever it says of itself."""
+    words = _words(error)
+    try:
+        text = "".join(traceback.format_exception(error))
+    except Exception as other:  # its own __str__ raises
+        text = f"{words} (no traceback: {type(other).__name__})\n"
+    text = text.encode(errors="backslashreplace").decode()
+    if isinstance(error, NotApplicable):
+        return Failed(status="not_applicable", reason=words, traceback="")
+    reason = f"{type(error).__name__}: {words}" if words else type(error).__name__
+    status: Status = "oom" if memory.is_out_of_memory(error) else "error"
+    return Failed(status=status, reason=reason, traceback=text)
+
+
+def _words(error: BaseException) -> str:
+    """The first line of what an exception says, not too much of it."""
+    try:
+        said = str(error)
+    except Exception:
+        said = ""
+    line = next((line.strip() for line in said.splitlines() if line.strip()), "")
+    line = line.encode(errors="backslashreplace").decode()
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
+
+
+def _device_name(device: str) -> str:
+    kind = torch.device(device).type
+    backend = getattr(torch, kind, None)
+    name = getattr(backend, "get_device_name", None)
+    return str(name(torch.device(device))) if name else kind

@@ -1,0 +1,107 @@
+"""How long adapt and predict take, sampled until the medians can be trusted.
+
+Two modes, never mixed: latency, one task at a time with the phases apart, and throughput,
+blocks of many tasks. Runs inside the learner process, on data that lies on the device already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from metabench.learner import BatchedLearner, Support
+from metabench.worker.clock import no_gc, now, synchronize
+
+_WINDOW = 5  # samples behind each of the medians that end the warm-up
+_AGREE = 0.05  # how close they are then
+_STEADY = 0.05  # IQR / median at which sampling ends
+_NOTHING = 1e-6  # seconds: times this close are equal, since calls of Python's alone differ so
+_ENOUGH, _MOST = 20, 1000  # samples
+_LEAST = 3  # samples, also where they take longer than the time there is
+
+
+class TimedBlock(NamedTuple):
+    """T test episodes on the device: x [T, S, *shape], y [T, S], queries [T, Q, *shape]."""
+
+    support: Support
+    query_x: Tensor
+
+
+Phases = tuple[float, ...]  # seconds of each
+TimedCall = Callable[[int], Phases]  # number k = 0, 1, ... -> what it took
+
+
+def time_phases(learner: BatchedLearner, block: TimedBlock) -> Phases:
+    """Seconds that adapt and predict take, the device idle before and after each."""
+    device = learner.task.device
+    with no_gc():
+        synchronize(device)
+        start = now()
+        state = learner.adapt(block.support)
+        synchronize(device)
+        adapted = now()
+        learner.predict(state, block.query_x)
+        synchronize(device)
+        predicted = now()
+    return adapted - start, predicted - adapted
+
+
+def time_both(learner: BatchedLearner, block: TimedBlock) -> Phases:
+    """Seconds that adapt and predict take together, with nothing waited for in between."""
+    device = learner.task.device
+    with no_gc():
+        synchronize(device)
+        start = now()
+        learner.predict(learner.adapt(block.support), block.query_x)
+        synchronize(device)
+        return (now() - start,)
+
+
+def warm_up(run: TimedCall, seconds: float) -> int:
+    """Run until it is no longer getting quicker; returns how often that was.
+
+    That is when the medians of two successive windows of five samples agree within 5 %, or a
+    microsecond, in every phase, or when the time is over.
+    """
+    found: list[Phases] = []
+    start = now()
+    while not _settled(found) and (now() - start < seconds or not found):
+        found.append(run(len(found)))
+    return len(found)
+
+
+def sample(run: TimedCall, seconds: float) -> list[Phases]:
+    """Run until the spread is small: 20 samples with IQR / median <= 5 % in every phase.
+
+    A phase that is over at once, as where `adapt` only hands the support set on, never gets
+    there: an IQR of a microsecond is small as well. It ends too when the time is over, but not
+    before three samples.
+    """
+    found: list[Phases] = []
+    start = now()
+    while len(found) < _LEAST or (
+        len(found) < _MOST and now() - start < seconds and not _steady(found)
+    ):
+        found.append(run(len(found)))
+    return found
+
+
+def _settled(samples: list[Phases]) -> bool:
+    # Looked at once a window, so that no median is asked twice until it happens to agree.
+    if len(samples) < 2 * _WINDOW or len(samples) % _WINDOW:
+        return False
+    before, last = (
+        np.median(samples[at : at + _WINDOW], axis=0)
+        for at in (len(samples) - 2 * _WINDOW, len(samples) - _WINDOW)
+    )
+    return bool((np.abs(last - before) <= np.maximum(_AGREE * before, _NOTHING)).all())
+
+
+def _steady(samples: list[Phases]) -> bool:
+    if len(samples) < _ENOUGH or len(samples) % _WINDOW:
+        return False
+    low, median, high = np.quantile(samples, (0.25, 0.5, 0.75), axis=0)
+    return bool((high - low <= np.maximum(_STEADY * median, _NOTHING)).all())

@@ -1,0 +1,282 @@
+"""Every check has a learner that fails it, reported first; the honest ones pass all."""
+
+from __future__ import annotations
+
+import random
+import re
+import subprocess
+import sys
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+import torch
+from sentinels import nonconforming
+from torch import Tensor
+
+from metabench import Algorithm, Learner, Support, TaskSpec
+from metabench.cell.cell import configure
+from metabench.checks.check_names import NAMES, Outcome
+from metabench.checks.check_runner import CHECKS, run_battery, run_check
+from metabench.checks.checked_algorithm import Subject
+from metabench.learner import Kind
+from metabench.plugins.registry import load_plugins
+from metabench_plugins import metabench_algorithms
+
+# How an author is told where to look; the learner itself knows no line.
+_LOOK = "look at {place}"
+
+RAISES = """
+import metabench
+
+class Raises(metabench.Learner):
+    def adapt(self, support):
+        raise ValueError
+
+    def predict(self, state, query_x): ...
+"""
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def subject(algorithm: Algorithm, kind: Kind = "classification", **given: str) -> Subject:
+    configured = configure(algorithm.on(kind), given, provider="test")
+    return Subject(configured, kind, load_plugins(), None)
+
+
+def failures(algorithm: Algorithm, kind: Kind = "classification", **given: str) -> list[Outcome]:
+    found = list(run_battery(subject(algorithm, kind, **given)))
+    assert [outcome.check for outcome in found] == list(CHECKS)
+    return [outcome for outcome in found if outcome.status == "failed"]
+
+
+def sentinel(kind: type[Learner], **options: object) -> Algorithm:
+    return Algorithm("sentinel", build=kind, budgets={"smoke": 5}, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "kind", [nonconforming.Honest, nonconforming.HonestBatched, nonconforming.Trained]
+)
+def test_an_honest_learner_passes(kind: type[Learner]) -> None:
+    assert failures(sentinel(kind)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "check"), nonconforming.CULPRITS.items(), ids=lambda v: getattr(v, "__name__", v)
+)
+def test_a_culprit_is_found_by_its_check_first(kind: type[Learner], check: str) -> None:
+    if check == "devices" and not torch.accelerator.is_available():
+        pytest.skip("needs an accelerator")
+    culprit = sentinel(kind, **nonconforming.OPTIONS.get(kind, {}))
+    first = next(o for o in run_battery(subject(culprit)) if o.status == "failed")
+    assert first.check == check, first
+    assert first.message
+    assert first.advice
+
+
+def test_every_check_but_the_one_that_only_notes_has_a_culprit() -> None:
+    assert set(CHECKS) - set(nonconforming.CULPRITS.values()) == {"relabelling"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "where"), [(nonconforming.ShotsFirst, "5-way 5-shot"), (nonconforming.OneClass, "20-")]
+)
+def test_what_is_right_at_5_way_1_shot_only_is_found(kind: type[Learner], where: str) -> None:
+    (found,) = failures(sentinel(kind))
+    assert found.check == "learns"
+    assert found.message.startswith(where)
+
+
+def test_five_shots_that_help_less_than_one_are_noted() -> None:
+    found = run_check("learns", subject(sentinel(nonconforming.LastShots)))
+    assert found.status == "noted"
+    assert found.message.startswith("five shots help less than one: accuracy ")
+
+
+def test_regression_that_learns_nothing_from_its_support_set_is_found() -> None:
+    algorithm = sentinel(nonconforming.AlwaysOne, tasks={"regression"})
+    (found,) = failures(algorithm, "regression")
+    assert (found.check, found.message) == (
+        "support-matters",
+        "with the support set of another task its errors are no larger",
+    )
+
+
+def test_rounding_in_one_comparison_does_not_spare_the_others() -> None:
+    found = run_check("repeatable", subject(sentinel(nonconforming.Drifts)))
+    assert found.status == "failed", found
+    assert found.message.startswith("answers differ after a task with NaN in it: ")
+
+
+def test_rounding_does_not_hide_that_seeds_matter() -> None:
+    class Rounds(nonconforming.Honest):
+        def __init__(self, task: TaskSpec) -> None:
+            super().__init__(task)
+            self.factor = 1 + task.seed + 1e-6 * random.SystemRandom().random()
+
+        def predict(self, state: Tensor, query_x: Tensor) -> Tensor:
+            return self.factor * super().predict(state, query_x)
+
+    found = run_check("deterministic", subject(sentinel(Rounds, deterministic=True)))
+    assert found.message.startswith("another seed gives other answers")
+
+
+def test_rounding_alone_is_noted() -> None:
+    class Rounds(nonconforming.Drifts):
+        def adapt(self, support: Support) -> Tensor:
+            return super().adapt(Support(support.x.nan_to_num(), support.y))
+
+    found = run_check("repeatable", subject(sentinel(Rounds)))
+    assert (found.status, found.message) == (
+        "noted",
+        "answers depend on the order of tasks, by rounding only",
+    )
+
+
+@pytest.mark.parametrize("check", ["repeatable", "query-order", "one-query", "relabelling"])
+def test_outputs_of_half_precision_can_be_compared(check: str) -> None:
+    found = run_check(check, subject(sentinel(nonconforming.HalfPrecision)))
+    assert found.status == "passed", found
+
+
+def test_the_names_are_those_of_the_checks() -> None:
+    assert tuple(CHECKS) == NAMES
+
+
+@pytest.mark.parametrize("kind", [nonconforming.WrongShape, nonconforming.SeedsTorch])
+def test_a_culprit_is_found_at_once(kind: type[Learner]) -> None:
+    first = next(o for o in run_battery(subject(sentinel(kind))) if o.status == "failed")
+    assert first.check == nonconforming.CULPRITS[kind]
+
+
+def test_declared_transduction_is_no_fault() -> None:
+    tagged = sentinel(nonconforming.NormalisesByBatch, tags={"transductive"})
+    found = {o.check: o.status for o in run_battery(subject(tagged))}
+    assert found["one-query"] == "noted"
+    assert "failed" not in found.values()
+
+
+def test_a_floor_need_not_learn() -> None:
+    assert failures(sentinel(nonconforming.WrongSign, tags={"floor"})) == []
+
+
+def test_first_order_that_is_declared_is_no_fault() -> None:
+    (maml,) = (a for a in metabench_algorithms() if a.name == "maml")
+    found = run_check("gradient", subject(maml, first_order="true"))
+    assert found.status == "skipped"
+    assert found.message.startswith("first_order=true")
+
+
+def test_what_was_changed_is_put_back() -> None:
+    failures(sentinel(nonconforming.SetsDtype))
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_what_a_plugin_raises_is_a_failure_with_its_place() -> None:
+    class Raises(nonconforming.Honest):
+        def adapt(self, support: Support) -> Tensor:
+            raise ZeroDivisionError("no\n  centroid")
+
+    (found,) = failures(sentinel(Raises))
+    assert (found.check, found.message) == ("shapes", "it raised ZeroDivisionError: no")
+    assert re.fullmatch(r"look at .*test_battery\.py, line \d+", found.advice)
+    assert "ZeroDivisionError" in found.traceback
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "advice"),
+    [
+        ("TakesNoTask", "build takes no task", "let its first argument be the task: {place}"),
+        (
+            "HasNoTask",
+            "HasNoTask has no task",
+            "call super().__init__(task) first, in HasNoTask.__init__",
+        ),
+        ("CannotAdapt", "it raised TypeError: Can't instantiate abstract class *", _LOOK),
+        ("FitsWithoutData", "it raised TypeError: FitsWithoutData.fit() takes 1 *", _LOOK),
+        ("HasNoLoss", "meta_step returned NoneType, expected the loss, one number", _LOOK),
+        ("AnswersInNumPy", "predict returned ndarray, expected a torch.Tensor", _LOOK),
+        ("AnswersInPairs", "predict returned tuple, expected a torch.Tensor", _LOOK),
+    ],
+)
+def test_authors_are_sent_to_their_class_and_not_into_metabench(
+    kind: str, said: str, advice: str
+) -> None:
+    culprit = getattr(nonconforming, kind)
+    found = run_check(nonconforming.CULPRITS[culprit], subject(sentinel(culprit)))
+    assert found.status == "failed"
+    assert fnmatchcase(found.message, said), found.message
+    assert found.advice == advice.format(place=f"{nonconforming.__file__}, class {kind}")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"), [(None, "NoneType"), (list(torch.zeros(100, 100)), "list")]
+)
+def test_a_build_that_gives_no_learner_is_told_in_a_few_words(given: object, said: str) -> None:
+    found = run_check("build", subject(Algorithm("sentinel", build=lambda task: given)))  # type: ignore[arg-type, return-value]
+    assert (found.status, found.message) == ("failed", f"build gave {said}")
+
+
+def test_a_function_that_builds_is_named_until_its_class_is_known() -> None:
+    def make(task: TaskSpec) -> Learner:
+        return nonconforming.HasNoLoss(task)
+
+    made = subject(Algorithm("sentinel", build=make))
+    assert made.place == f"{__file__}, make"
+    assert run_check("build", made).advice == f"look at {nonconforming.__file__}, class HasNoLoss"
+
+
+def test_what_is_raised_beside_the_plugin_has_its_line(tmp_path: Path) -> None:
+    (tmp_path / "metabench_test_base.py").write_text(RAISES)
+    (tmp_path / "metabench_test_mine.py").write_text(
+        "from metabench_test_base import Raises\nclass Mine(Raises): ...\n"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(tmp_path)
+        found = run_check(
+            "shapes", subject(Algorithm("sentinel", build="metabench_test_mine:Mine"))
+        )
+    assert found.advice == f"look at {tmp_path / 'metabench_test_base.py'}, line 6"
+
+
+@pytest.mark.parametrize("content", ["1 / 0", "import sys; sys.exit()", "Other = 1"])
+def test_a_build_that_cannot_be_imported_fails_the_first_check(
+    content: str, tmp_path: Path
+) -> None:
+    (tmp_path / "metabench_test_broken.py").write_text(content)
+    algorithm = Algorithm("sentinel", build="metabench_test_broken:Mine")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(tmp_path)
+        found = run_check("catalogue", subject(algorithm))
+        sys.modules.pop("metabench_test_broken", None)
+    assert found.status == "failed"
+    assert found.advice == "look at the entry of sentinel"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", list(metabench_algorithms()), ids=lambda a: a.name)
+def test_the_built_in_algorithms_pass(algorithm: Algorithm) -> None:
+    for kind in sorted(algorithm.tasks):
+        assert failures(algorithm, kind) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("check", ["globals", "memory", "one-query"])
+def test_a_check_that_is_the_first_of_a_process_says_the_same(check: str) -> None:
+    """What libraries set up when they are first used is laid at nobody's door."""
+    code = f"""
+from metabench.checks.check_runner import run_check
+from metabench.checks.find_checked import find_subjects
+from metabench.plugins.registry import load_plugins
+for name in ("pca-lr", "protonet", "meta-sgd"):
+    found = run_check("{check}", find_subjects(name, load_plugins())[0])
+    assert found.status == "passed", (name, found)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,144 @@
+"""The battery in a process of its own: what a plugin may start there, and what ends with it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from metabench.checks.check_names import Outcome
+from metabench.checks.isolated_run import Checked, check_apart
+from metabench.plugins.sources import Doors
+
+PLUGIN = """
+import os
+import subprocess
+import time
+
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+import metabench
+
+
+class Loads(metabench.Learner):
+    def fit(self, base):
+        loader = DataLoader(TensorDataset(base.x[:8]), batch_size=4, num_workers=2)
+        assert sum(len(x) for x, in loader) == 8
+
+    def adapt(self, support):
+        return metabench.class_means(support)
+
+    def predict(self, centroids, query_x):
+        return -torch.cdist(query_x.flatten(1), centroids)
+
+
+class Leaves(Loads):
+    '''Leaves a process behind, and goes on.'''
+
+    def fit(self, base):
+        started = subprocess.Popen(["sleep", "600"])
+        with open("started", "a") as file:
+            file.write(f"{started.pid}\\n")
+
+
+class Hangs(Leaves):
+    def fit(self, base):
+        super().fit(base)
+        open("hangs", "w").close()
+        time.sleep(600)
+
+
+class Forks(Leaves):
+    '''Ends, but a copy of it lives on and holds its files open.'''
+
+    def fit(self, base):
+        if os.fork() == 0:
+            time.sleep(600)
+        os._exit(3)
+
+
+@metabench.hookimpl
+def metabench_algorithms():
+    for kind in (Loads, Leaves, Hangs, Forks):
+        yield metabench.Algorithm(kind.__name__.lower(), build=kind)
+"""
+
+
+@pytest.fixture(autouse=True)
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plugin.py").write_text(PLUGIN)
+
+
+def until_built(name: str, seconds: float = 60.0) -> Outcome:
+    """What the check `build` finds; then the child is ended."""
+    with closing(check_apart(name, Doors(plugins=("plugin.py",), restrict=()), seconds)) as every:
+        found = (one for one in every if not isinstance(one, Checked))
+        return next(outcome for outcome in found if outcome.check == "build")
+
+
+def running() -> list[int]:
+    """The processes that the plugin started and that have not ended."""
+    found = []
+    for pid in Path("started").read_text().split():
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        if state != "Z":
+            found.append(int(pid))
+    return found
+
+
+def wait_for(what: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_learner_may_load_its_data_with_processes() -> None:
+    found = until_built("loads")
+    assert found.status == "passed", found
+
+
+def test_what_a_plugin_started_ends_with_the_checks() -> None:
+    assert until_built("leaves").status == "passed"
+    wait_for(lambda: not running())
+
+
+@pytest.mark.slow
+def test_what_a_plugin_started_ends_at_the_time_limit() -> None:
+    assert until_built("hangs", seconds=8).message == "it did not end within 8 s"
+    wait_for(lambda: not running())
+
+
+def test_a_process_that_ends_is_noticed_while_its_copy_lives_on() -> None:
+    assert until_built("forks").message == "the process ended (exit code 3)"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("by", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -15), (signal.SIGKILL, -9)]
+)
+def test_nothing_goes_on_when_the_command_is_ended(by: signal.Signals, code: int) -> None:
+    command = subprocess.Popen(
+        [sys.executable, "-m", "metabench", "check", "-p", "plugin.py", "hangs"],
+        env={**os.environ, "METABENCH_PLUGINS": ""},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    wait_for(Path("hangs").exists)
+    command.send_signal(by)
+    _, said = command.communicate(timeout=20)  # nobody holds stderr any more
+    assert command.returncode == code, said
+    assert said.strip() == (b"metabench: interrupted" if by == signal.SIGINT else b"")
+    wait_for(lambda: not running())

@@ -1,0 +1,24 @@
+"""Where the tests of plugins look for these."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from metabench.gating import plugin_paths
+
+
+def test_a_file_beside_the_test_comes_first_and_all_else_stays_as_it_was_given(
+    tmp_path: Path,
+) -> None:
+    mine = tmp_path / "mine.py"
+    mine.touch()
+    assert plugin_paths.find(["mine.py", "other.py", "a.module"], tmp_path) == (
+        str(mine),
+        "other.py",
+        "a.module",
+    )
+    assert plugin_paths.find([mine], Path("elsewhere")) == (str(mine),)
+
+
+def test_one_plugin_may_stand_alone() -> None:
+    assert plugin_paths.find("a.module", Path("elsewhere")) == ("a.module",)

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import fcntl
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from metabench.results.cell_locks import CellLocks
+
+CELL, OTHER = Path("suite/a/default.json"), Path("suite/b/default.json")
+HOLD = """
+import sys
+from pathlib import Path
+from metabench.results.cell_locks import CellLocks
+claims = CellLocks(Path(sys.argv[1]))
+print(claims.take(Path(sys.argv[2])), flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def held(root: Path, cell: Path) -> Iterator[subprocess.Popen[str]]:
+    """A cell that another process has claimed."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(root), str(cell)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "True\n"
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_cell_is_claimed_by_one_process_at_a_time(tmp_path: Path) -> None:
+    claims = CellLocks(tmp_path)
+    with held(tmp_path, CELL):
+        assert not claims.take(CELL)
+        assert claims.take(OTHER)
+
+
+def test_a_killed_process_gives_its_claims_up(tmp_path: Path) -> None:
+    with held(tmp_path, CELL) as process:
+        process.kill()
+        process.wait()
+        assert CellLocks(tmp_path).take(CELL)
+
+
+def test_a_released_claim_can_be_taken(tmp_path: Path) -> None:
+    claims = CellLocks(tmp_path)
+    assert claims.take(CELL)
+    claims.release(CELL)
+    with held(tmp_path, CELL):
+        pass
+
+
+def test_without_locks_every_claim_is_granted(tmp_path: Path, monkeypatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise OSError(37, "No locks available")
+
+    claims = CellLocks(tmp_path)
+    monkeypatch.setattr(fcntl, "lockf", refuse)
+    assert claims.take(CELL)
+    claims.release(CELL)

@@ -1,0 +1,343 @@
+"""Cells in learner processes of their own, well-behaved and not."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metabench.errors import DataError
+from metabench.results.schema import Result
+from metabench.results.store import Store
+from metabench.supervisor.learner_process import LearnerProcess
+from metabench.supervisor.prepared_run import PreparedRun
+from metabench.supervisor.request import Request
+from metabench.supervisor.suite_cache import SuiteCache
+
+SENTINELS = str(Path(__file__).parents[1] / "sentinels" / "misbehaving.py")
+
+
+def run(results: Path, *names: str, **options: Any) -> dict[str, Result]:
+    request = Request(
+        suites=["digits-5w1s"],
+        algorithms=names,
+        results=str(results),
+        plugins=[SENTINELS],
+        threads=1,
+        **{"jobs": 2, **options},
+    )
+    with PreparedRun(request) as prepared:
+        return {result.job.algorithm: result for result in prepared.run()}
+
+
+def gone(pid: int) -> bool:
+    for _ in range(300):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_the_same_seed_gives_the_same_outputs_in_any_process(tmp_path: Path) -> None:
+    first = run(tmp_path / "a", "honest", "raises-in-adapt")
+    second = run(tmp_path / "b", "honest")
+    scores = [r["honest"].scores for r in (first, second)]
+    assert scores[0] is not None
+    assert scores[1] is not None
+    assert scores[0].outputs_digest == scores[1].outputs_digest
+    assert scores[0].correct == scores[1].correct
+    assert len(scores[0].correct or []) == 100  # the smoke budget
+    assert first["honest"].per_episode().mean() > 0.6
+    # The neighbour failed alone, and says where.
+    failed = first["raises-in-adapt"]
+    assert (failed.status, failed.scores) == ("error", None)
+    assert failed.failure is not None
+    assert failed.failure.reason == "ZeroDivisionError: cannot adapt"
+    assert "misbehaving.py" in failed.failure.traceback
+
+
+@pytest.mark.slow
+def test_every_failure_costs_its_own_cell_and_is_named(tmp_path: Path) -> None:
+    expected = {
+        "honest": ("ok", ""),
+        "raises-in-init": ("error", "RuntimeError: cannot be built"),
+        "raises-in-fit": ("error", "RuntimeError: cannot be fitted"),
+        "raises-in-meta-step": ("error", "RuntimeError: cannot make a step"),
+        "raises-in-predict": ("error", "EOFError: cannot predict"),
+        "wrong-shape": ("error", "UsageError: predict returned shape [5, 75] for one task"),
+        "exits": ("error", "SystemExit: 0"),
+        "exits-hard": ("crashed", "ended with exit code 0"),
+        "segfaults": ("crashed", "killed by SIGSEGV"),
+        "out-of-memory": ("oom", "OutOfMemoryError: out of memory"),
+        "closes-pipes": ("crashed", "the learner process"),
+        "says-what-cannot-be-said": ("error", "RuntimeError: a lone \\udcff and so on"),
+        "has-no-words": ("error", "Mute"),
+    }
+    results = run(tmp_path, *expected)
+    for name, (status, reason) in expected.items():
+        failure = results[name].failure
+        assert results[name].status == status, (name, failure)
+        assert reason in (failure.reason if failure else ""), name
+        assert failure is None or len(failure.reason) < 600
+    assert results["honest"].scores is not None
+
+
+@pytest.mark.slow
+def test_outputs_that_are_not_numbers_score_nothing(tmp_path: Path) -> None:
+    result = run(tmp_path, "not-a-number")["not-a-number"]
+    assert result.scores is not None
+    assert result.scores.nonfinite == 100 * 75 * 5
+    assert result.per_episode().max() == 0
+
+
+@pytest.mark.slow
+def test_a_time_limit_ends_a_learner_that_ignores_being_asked(tmp_path: Path) -> None:
+    started = time.perf_counter()
+    result = run(tmp_path, "hangs", time_limit=6)["hangs"]
+    assert result.status == "timeout"
+    assert result.failure is not None
+    assert "6 s" in result.failure.reason
+    assert time.perf_counter() - started < 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["leaves-child", "leaves-detached-child", "leaves-clean-child"])
+def test_children_of_a_learner_end_with_it(tmp_path: Path, name: str) -> None:
+    result = run(tmp_path, name)[name]
+    assert result.failure is not None
+    log = tmp_path / result.failure.log
+    child = int(log.read_text().split()[1])
+    assert gone(child)
+
+
+@pytest.mark.slow
+def test_a_learner_that_prints_without_end_fills_no_disk(tmp_path: Path) -> None:
+    results = run(tmp_path, "prints-without-end", "honest")
+    assert {result.status for result in results.values()} == {"ok"}
+    (log,) = tmp_path.glob("logs/*/prints-without-end/*.log")
+    assert 2**21 < log.stat().st_size < 2**22
+    assert b"bytes left out" in log.read_bytes()
+
+
+@pytest.mark.slow
+def test_a_memory_limit_ends_a_learner_that_hoards(tmp_path: Path) -> None:
+    results = run(tmp_path, "hoards", "hoards-natively", "honest", memory_limit=800)
+    found = {name: result.status for name, result in results.items()}
+    assert found == {"hoards": "oom", "hoards-natively": "oom", "honest": "ok"}
+    failure = results["hoards-natively"].failure
+    assert failure is not None
+    assert "memory limit of 800 MiB" in failure.reason
+
+
+@pytest.mark.slow
+def test_a_memory_limit_below_what_torch_takes_is_refused(tmp_path: Path) -> None:
+    failure = run(tmp_path, "honest", memory_limit=100)["honest"].failure
+    assert failure is not None
+    assert "before any learner is built, ask for more" in failure.reason
+
+
+@pytest.mark.slow
+def test_what_does_not_fit_is_halved_and_said_so(tmp_path: Path) -> None:
+    name = "needs-room-for-many-tasks"
+    results = run(tmp_path, name, "honest")
+    tight, honest = results[name], results["honest"]
+    assert tight.scores is not None
+    assert honest.scores is not None
+    assert tight.timing is not None
+    assert (tight.scores.halved, tight.scores.tasks_per_batch) == (True, 6)
+    assert (honest.scores.halved, honest.scores.tasks_per_batch) == (False, 12)
+    assert tight.timing.throughput_episodes == 6
+    assert tight.scores.correct == honest.scores.correct
+
+
+@pytest.mark.slow
+def test_an_import_in_the_timed_block_is_recorded(tmp_path: Path) -> None:
+    results = run(tmp_path, "imports-late", "honest")
+    timing = {name: result.timing for name, result in results.items()}
+    assert timing["honest"] is not None
+    assert timing["imports-late"] is not None
+    assert timing["honest"].cold == []
+    assert timing["imports-late"].cold[0].startswith("imported late")
+
+
+@pytest.mark.slow
+def test_a_forked_child_cannot_hold_a_cell_open(tmp_path: Path) -> None:
+    started = time.perf_counter()
+    result = run(tmp_path, "leaves-forked-child")["leaves-forked-child"]
+    assert result.status == "crashed"
+    assert result.failure is not None
+    assert "SIGABRT" in result.failure.reason
+    assert time.perf_counter() - started < 60
+
+
+@pytest.mark.slow
+def test_the_global_generator_gives_the_same_outputs_too(tmp_path: Path) -> None:
+    name = "draws-from-the-global-generator"
+    scores = [run(tmp_path / where, name)[name].scores for where in ("a", "b")]
+    assert scores[0] is not None
+    assert scores[1] is not None
+    assert scores[0].outputs_digest == scores[1].outputs_digest
+
+
+@pytest.mark.slow
+def test_patching_the_clock_changes_nothing(tmp_path: Path) -> None:
+    result = run(tmp_path, "picks-at-the-clock")["picks-at-the-clock"]
+    assert result.timing is not None
+    assert min(result.timing.adapt_s) > 0
+
+
+def descendants(pid: int) -> list[int]:
+    """Every process below another, daemons that it has adopted included."""
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    found, look = [], [pid]
+    while look:
+        parent = look.pop()
+        below = [child for child, of in parents.items() if of == parent]
+        found += below
+        look += below
+    return found
+
+
+@pytest.mark.parametrize("killed", ["supervisor", "guardian"])
+def test_a_learner_process_does_not_outlive_who_watches_it(tmp_path: Path, killed: str) -> None:
+    process = LearnerProcess(tmp_path / "log", 1, {}, grace=30, watch=lambda progress: None)
+    guardian = process._process.pid
+    wait_for(lambda: len(descendants(guardian)) == 1)
+    (learner,) = descendants(guardian)
+    if killed == "guardian":
+        os.kill(guardian, signal.SIGKILL)
+    else:  # what the system does to the pipes of a supervisor that is killed
+        process._let_go()
+        process._channel.close()
+    assert process._process.wait(30) != 0
+    assert gone(learner)
+    process.close()
+
+
+@pytest.mark.slow
+def test_a_stopped_learner_and_its_daemons_end_with_a_killed_supervisor(tmp_path: Path) -> None:
+    command = ("run", "-p", SENTINELS, "-s", "digits-5w1s", "-a", "stops-itself", "--threads", "1")
+    run = subprocess.Popen(
+        [sys.executable, "-m", "metabench", *command, "--results", str(tmp_path)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    log = tmp_path / "logs" / "digits-5w1s" / "stops-itself" / "default-s0-smoke-cpu.log"
+    wait_for(lambda: log.exists() and log.read_text().endswith("\n"))
+    pids = [int(word) for word in log.read_text().split()[1:]]
+    run.kill()
+    run.wait()
+    assert len(pids) == 2
+    assert all(map(gone, pids))
+
+
+@pytest.mark.slow
+def test_a_state_that_cannot_be_saved_costs_the_checkpoint_only(tmp_path: Path) -> None:
+    result = run(tmp_path, "cannot-be-saved", checkpoint_every=0.0)["cannot-be-saved"]
+    assert result.status == "ok"
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_cannot_be_removed_costs_no_result(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "digits-5w1s").touch()
+    assert run(tmp_path, "honest")["honest"].status == "ok"
+    assert len(Store(tmp_path).paths()) == 1
+
+
+@pytest.mark.slow
+def test_a_log_that_cannot_be_kept_costs_no_result(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "digits-5w1s").touch()
+    assert run(tmp_path, "honest")["honest"].status == "ok"
+
+
+def test_a_results_folder_with_something_in_the_way_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "logs").touch()
+    with pytest.raises(DataError, match=r"cannot write .*claims\.lock: .*--results"):
+        run(tmp_path, "honest")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is so for every test")
+def test_a_system_that_wakes_nobody_when_a_process_ends_is_looked_at(
+    tmp_path: Path, monkeypatch
+) -> None:
+    def unknown(pid: int) -> int:
+        raise OSError
+
+    monkeypatch.setattr(os, "pidfd_open", unknown)
+    found = run(tmp_path, "honest", "exits-hard")
+    assert {name: result.status for name, result in found.items()} == {
+        "honest": "ok",
+        "exits-hard": "crashed",
+    }
+
+
+def test_cells_beside_another_run_are_contended(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where no other test runs anything
+    library = SuiteCache(None)
+    assert library.alone()
+    code = "from metabench.supervisor.suite_cache import SuiteCache; SuiteCache(None); input()"
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, env=environment)
+    try:
+        wait_for(lambda: not library.alone())
+        assert was_contended(run(tmp_path / "results", "honest", jobs=1)["honest"])
+    finally:
+        other.communicate(b"\n")
+    library.close()
+
+
+def test_a_run_that_begins_and_ends_beside_a_cell_is_noticed(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    library = SuiteCache(None)
+    with library.company() as met:
+        assert not met.is_set()
+    assert not met.is_set()
+    code = "import time; from metabench.supervisor.suite_cache import SuiteCache\n"
+    code += "library = SuiteCache(None); time.sleep(1.5); library.close()"
+    with library.company() as met:
+        subprocess.run([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(tmp_path)})
+        assert library.alone()
+    assert met.is_set()
+    library.close()
+
+
+def was_contended(result: Result) -> bool:
+    assert result.environment is not None
+    return result.environment.contended
+
+
+def wait_for(what: Callable[[], bool], seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
+
+
+def test_what_cannot_answer_one_query_keeps_its_score_and_says_why(tmp_path: Path) -> None:
+    found = run(tmp_path, "needs-two-queries", "honest")
+    odd, honest = found["needs-two-queries"], found["honest"]
+    assert (odd.status, honest.status) == ("ok", "ok")
+    assert odd.properties is not None
+    assert odd.properties.inductive is False  # without company it cannot answer
+    assert odd.properties.problem == "one query alone: RuntimeError: a single query"
+    assert honest.properties is not None
+    assert honest.properties.inductive is True

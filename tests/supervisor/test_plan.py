@@ -1,0 +1,183 @@
+"""Which cells there are, which are done, and what a run does about each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+from results_factory import make_result
+from training_materials import open_digits
+
+from metabench.cell.budget import Budget
+from metabench.cell.cell import Cell, configure
+from metabench.learner import Algorithm
+from metabench.plugins.code_digest import Code
+from metabench.results.schema import Block, Failure, Result, Status
+from metabench.results.store import Store
+from metabench.suites.builtin_suites import SUITES
+from metabench.suites.suite import Suite
+from metabench.supervisor.plan import Planned, Policy, cells, plan, shard
+
+SMOKE = Budget.parse("smoke")
+CODE = Code("as it is now", {}, {}, frozenset())
+
+
+def algorithm(name: str, deterministic: bool = False) -> Algorithm:
+    return Algorithm(name, build="module:attr", params={"lr": 0.1}, deterministic=deterministic)
+
+
+def some_cells(seeds: int = 3) -> list[Cell]:
+    given: list[dict[str, str]] = [{}, {"lr": "1"}]
+    algorithms = [configure(algorithm("maml"), one, "some.py") for one in given]
+    algorithms.append(configure(algorithm("floor", deterministic=True), {}, "some.py"))
+    found = cells(SUITES[:3], {"classification": algorithms}, range(seeds), SMOKE, "cpu")
+    return [replace(cell, code=CODE) for cell in found]
+
+
+def test_cells_are_every_combination_but_one_seed_where_it_is_ignored() -> None:
+    found = [(c.suite.name, c.configured.address, c.seed) for c in some_cells(seeds=2)]
+    assert len(found) == 3 * (2 + 2 + 1)
+    assert found[:5] == [
+        ("digits-5w1s", "maml", 0),
+        ("digits-5w1s", "maml", 1),
+        ("digits-5w1s", "maml[lr=1.0]", 0),
+        ("digits-5w1s", "maml[lr=1.0]", 1),
+        ("digits-5w1s", "floor", 0),
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 50])
+def test_shards_are_disjoint_and_complete(count: int) -> None:
+    everything = some_cells()
+    parts = [shard(everything, i, count) for i in range(1, count + 1)]
+    paths = [cell.path for part in parts for cell in part]
+    assert sorted(paths) == sorted(cell.path for cell in everything)
+    assert len(set(paths)) == len(paths)
+
+
+def test_a_shard_does_not_depend_on_what_else_is_run() -> None:
+    few = {c.path for c in shard(some_cells(seeds=1), 1, 2)}
+    many = {c.path for c in shard(reversed(some_cells(seeds=3)), 1, 2)}
+    assert few == many & {c.path for c in some_cells(seeds=1)}
+    assert 0 < len(few) < len(some_cells(seeds=1))
+
+
+@pytest.fixture
+def cell() -> Cell:
+    return some_cells()[0]
+
+
+@pytest.fixture
+def look_up(cell: Cell, tmp_path: Path):
+    """Store a result for the cell, then plan with a policy."""
+    opened = open_digits()
+
+    def look(result: Result | None, **policy: int) -> Planned:
+        store = Store(tmp_path)
+        if result is not None:
+            store.write(cell.path, result)
+        (planned,) = plan([cell], store, lambda suite: opened, Policy(**policy))
+        return planned
+
+    return look
+
+
+def stored(status: Status = "ok", code: str = CODE.digest, **suite: str) -> Result:
+    """A result of the cell, made by the code as it is now on the episodes as they are."""
+    opened = open_digits()
+    result = make_result("maml", status=status)
+    digests = {"episodes_digest": opened.episodes.digest, "pixels_digest": opened.dataset.pixels}
+    return msgspec.structs.replace(
+        result,
+        suite=msgspec.structs.replace(result.suite, **{**digests, **suite}),
+        job=msgspec.structs.replace(result.job, code=code),
+    )
+
+
+@pytest.mark.parametrize(
+    ("result", "state", "todo"),
+    [
+        (None, "new", True),
+        (stored(), "done", False),
+        (stored("not_applicable"), "done", False),
+        (stored("error"), "failed", False),
+        (stored("timeout"), "failed", False),
+        (stored("oom"), "failed", False),
+        (stored("crashed"), "failed", False),
+        (stored("interrupted"), "interrupted", True),
+        (stored(code="another"), "stale", True),
+        (stored("error", code="another"), "stale", True),
+        (stored(episodes_digest="others"), "changed", True),
+        (stored(pixels_digest="others"), "changed", True),
+        (stored(train_on="another"), "changed", True),
+        (msgspec.structs.replace(stored(), job=make_result(chosen={"lr": 9}).job), "changed", True),
+    ],
+)
+def test_without_a_policy(look_up, result: Result | None, state: str, todo: bool) -> None:
+    planned = look_up(result)
+    assert (planned.state, planned.todo, planned.stored) == (state, todo, result)
+
+
+def test_a_refusal_is_stale_once_the_catalogue_says_otherwise(look_up) -> None:
+    """The catalogue may be another file than the learner, which the code digest covers."""
+    refused = stored("not_applicable")
+    failure = Failure(reason="it does not do classification")
+    planned = look_up(msgspec.structs.replace(refused, failure=failure))
+    assert (planned.state, planned.todo) == ("stale", True)
+    own = msgspec.structs.replace(refused, failure=Failure(reason="images are too small"))
+    assert look_up(own).state == "done"
+
+
+def test_force_runs_everything_again(look_up) -> None:
+    assert look_up(None, force=True).state == "new"
+    for result in (stored(), stored("error"), stored(code="another")):
+        planned = look_up(result, force=True)
+        assert (planned.state, planned.todo) == ("forced", True)
+
+
+def test_keep_stale_keeps_what_other_code_made_and_nothing_else(look_up) -> None:
+    assert not look_up(stored(code="another"), keep_stale=True).todo
+    assert look_up(stored(episodes_digest="others"), keep_stale=True).todo
+    assert look_up(stored("interrupted"), keep_stale=True).todo
+
+
+def test_retry_failed_runs_what_failed_and_keeps_the_rest(look_up) -> None:
+    assert look_up(stored("timeout"), retry_failed=True).todo
+    assert look_up(stored("error", code="another"), retry_failed=True, keep_stale=True).todo
+    assert not look_up(stored(), retry_failed=True).todo
+    assert not look_up(stored("not_applicable"), retry_failed=True).todo
+
+
+def test_a_damaged_file_is_run_again_and_left_alone_until_then(
+    look_up, cell: Cell, tmp_path: Path
+) -> None:
+    file = Store(tmp_path).write(cell.path, stored())
+    file.write_bytes(file.read_bytes()[:100])
+    planned = look_up(None)
+    assert (planned.state, planned.todo, planned.stored) == ("damaged", True, None)
+    assert len(file.read_bytes()) == 100
+
+
+def test_suites_are_opened_only_where_there_is_something_to_compare(
+    cell: Cell, tmp_path: Path
+) -> None:
+    def refuse(suite: Suite):
+        raise AssertionError(f"opened {suite.name}")
+
+    (planned,) = plan([cell], Store(tmp_path), refuse, Policy())
+    assert planned.state == "new"
+
+
+def test_a_cell_with_fewer_blocks_than_asked_for_is_run_again(look_up) -> None:
+    scores = stored().scores
+    assert scores is not None
+    further = msgspec.structs.replace(
+        stored(), blocks=[Block(episodes_digest="b", scores=scores)] * 2
+    )
+    assert look_up(stored(), blocks=3).state == "partial"
+    assert look_up(stored(), blocks=3).todo
+    assert look_up(further, blocks=3).state == "done"
+    assert look_up(further).state == "done"
+    assert look_up(stored("error"), blocks=3).state == "failed"

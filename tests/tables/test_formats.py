@@ -1,0 +1,331 @@
+"""Four formats say the same; the JSON is a contract, and Markdown adds no number to it."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from results_factory import make_environment, make_result, make_suite
+from tabulate import tabulate
+
+from metabench.results.schema import Training
+from metabench.tables import document, formats
+from metabench.tables.markdown import markdown_code
+from metabench.tables.ranked_tables import build_tables
+from metabench.tables.rows import StoredResult
+
+GOLDEN = Path(__file__).parent / "resources" / "leaderboard.md"
+
+
+def small_case():
+    """Two suites: three algorithms with figures that can be checked by hand, and failures."""
+    digits = make_suite(episodes=1000)
+    right = {0: [12, 14, 13, 13], 1: [13, 13, 11, 15], 2: [12, 12, 14, 14]}
+    results = [
+        make_result("protonet", seed=seed, suite=digits, correct=correct, f1=[0.8, 0.9, 0.8, 0.9])
+        for seed, correct in right.items()
+    ]
+    results += [
+        make_result(
+            "maml",
+            suite=digits,
+            correct=[9, 9, 10, 8],
+            chosen={"inner_lr": 0.4},
+            training=Training(way=20, shot=5, query=5, tasks_per_step=4),
+            fit_s=300.0,
+            adapt_s=[0.0416],
+        ),
+        make_result(
+            "nearest",
+            suite=digits,
+            correct=[3, 3],
+            fit_s=None,
+            parameters=0,
+            environment=make_environment(contended=True, dirty=True),
+        ),
+        make_result("broken", suite=digits, status="error"),
+        make_result(
+            "regressor", suite=digits, status="not_applicable", reason="for regression only"
+        ),
+    ]
+    waves = make_suite("sinusoid-5s", way=1, shot=5, query=10, metric="mse", episodes=4)
+    results += [
+        make_result("maml", suite=waves, budget="standard", error=[0.5, 0.7, 0.6, 0.6]),
+        make_result("mean", suite=waves, budget="standard", error=[3.0, 5.0, 4.0, 4.0]),
+    ]
+    return results
+
+
+def tables_of(results):
+    return build_tables(StoredResult(None, result) for result in results)
+
+
+def markdown_rows(text):
+    """The cells of every table in a Markdown document, by column name."""
+    tables, header = [], None
+    for line in text.splitlines():
+        if not line.startswith("|"):
+            header = None
+            continue
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        if header is None:
+            header = cells
+            tables.append([])
+        elif not set(cells[0]) <= set(":-") or cells[0] == "-":
+            tables[-1].append(dict(zip(header, cells, strict=True)))
+    return tables
+
+
+def test_markdown_of_a_small_case():
+    assert formats.markdown(tables_of(small_case())) == GOLDEN.read_text(encoding="utf-8")
+
+
+CONTRACT = {
+    "rank": int,
+    "tier": int,
+    "algorithm": str,
+    "params": dict,
+    "budget": str,
+    "status": str,
+    "score": float,
+    "ci95": list,
+    "macro_f1": float,
+    "seeds": int,
+    "episodes": int,
+    "inductive": bool,
+    "flags": list,
+    "fit_s": float,
+    "adapt_ms": float,
+    "predict_ms": float,
+    "episodes_per_s": float,
+    "peak_mib": float,
+    "parameters": int,
+    "device": str,
+    "commit": str,
+    "files": list,
+}
+
+
+def test_json_keeps_its_contract():
+    content = json.loads(formats.json(tables_of(small_case())))
+    assert content["schema"] == 1
+    assert [suite["suite"] for suite in content["suites"]] == ["digits-5w1s", "sinusoid-5s"]
+    for suite in content["suites"]:
+        assert suite["metric"] in ("accuracy", "mse")
+        assert re.fullmatch("[0-9a-f]{64}", suite["episodes_digest"])
+        for row in suite["rows"]:
+            assert CONTRACT.keys() <= row.keys()
+            for name, kind in CONTRACT.items():
+                assert row[name] is None or isinstance(row[name], kind), name
+
+
+def test_json_says_null_for_what_is_unknown_and_fractions_for_accuracies():
+    content = json.loads(formats.json(tables_of(small_case())))
+    best, *_, failed, _ = content["suites"][0]["rows"]
+    assert best["score"] == pytest.approx(sum([52, 52, 52]) / (3 * 4 * 15))
+    assert best["ci95"][0] < best["score"] < best["ci95"][1]
+    unknown = ("rank", "tier", "score", "ci95", "macro_f1", "fit_s", "adapt_ms", "inductive")
+    assert [failed[name] for name in unknown] == [None] * len(unknown)
+    assert failed["reason"] == "error: ZeroDivisionError: division by zero"
+
+
+def test_json_is_valid_where_scores_are_not_finite():
+    waves = make_suite("sinusoid-5s", way=1, metric="mse", episodes=2)
+    text = formats.json(tables_of([make_result(suite=waves, error=[float("nan"), 1.0])]))
+    row = json.loads(text, parse_constant=pytest.fail)["suites"][0]["rows"][0]
+    assert (row["score"], row["ci95"], row["rank"]) == (None, None, None)
+
+
+def agrees(text, value):
+    """Whether a figure as printed is the value, rounded to the digits printed."""
+    digits = text.replace(",", "")
+    decimals = len(digits.partition(".")[2])
+    return abs(float(digits) - value) <= 0.5 * 10**-decimals + 1e-9
+
+
+def test_every_number_in_markdown_can_be_computed_again_from_json():
+    tables = tables_of(small_case())
+    content = json.loads(formats.json(tables))
+    shown = markdown_rows(formats.markdown(tables))
+    compared = 0
+    for suite, cells_of in zip(content["suites"], shown, strict=True):
+        scale = 100 if suite["metric"] == "accuracy" else 1
+        score_column = "accuracy (%)" if suite["metric"] == "accuracy" else "MSE"
+        for row, cells in zip(suite["rows"], cells_of, strict=True):
+            expected = {
+                "rank": [row["rank"]],
+                "adapt (ms)": [row["adapt_ms"]],
+                "predict (ms)": [row["predict_ms"]],
+                "parameters": [row["parameters"]],
+                "seeds x episodes": [row["seeds"], row["episodes"]] if row["seeds"] else [None],
+            }
+            seconds = row["fit_s"]
+            minutes = cells["meta-training"].endswith("m")
+            expected["meta-training"] = [seconds and seconds / (60 if minutes else 1)]
+            if suite["metric"] == "accuracy":
+                expected["macro-F1 (%)"] = [row["macro_f1"] and 100 * row["macro_f1"]]
+            if row["score"] is not None:
+                low, high = row["ci95"]
+                expected[score_column] = [scale * row["score"], scale * (high - low) / 2]
+            else:
+                assert cells[score_column] in ("failed", "not applicable")
+            for column, values in expected.items():
+                printed = re.findall(r"[\d.,]+", cells[column])
+                known = [value for value in values if value is not None]
+                assert len(printed) == len(known), (column, cells)
+                for text, value in zip(printed, known, strict=True):
+                    assert agrees(text, value), (column, text, value)
+                    compared += 1
+            flags = [*row["flags"], *([row["reason"]] if row["reason"] else [])]
+            assert cells["flags"] == "; ".join(flags)
+            assert cells["algorithm"] == f"`{row['address']}`"
+            assert cells["commit"] == row["commit"]
+    assert compared > 40
+
+
+def test_csv_reads_back_as_the_frame():
+    tables = tables_of(small_case())
+    frame = formats.frame(tables)
+    read = pd.read_csv(
+        io.StringIO(formats.csv(tables)),
+        dtype={"commit": str, "rank": "Int64", "tier": "Int64", "parameters": "Int64"},
+    )
+    assert list(read.columns) == list(frame.columns)
+    for name in ("rank", "score", "ci95_low", "ci95_high", "macro_f1", "parameters", "adapt_ms"):
+        assert read[name].isna().tolist() == frame[name].isna().tolist()
+        assert read[name].dropna().tolist() == frame[name].dropna().tolist()
+    assert read["commit"].tolist() == frame["commit"].tolist()
+    assert [json.loads(text) for text in read["params"]][1] == {"bn": "running", "inner_lr": 0.4}
+
+
+class _Tables(HTMLParser):
+    """Collects the cells of each table."""
+
+    def __init__(self):
+        super().__init__()
+        self.tables, self._cell = [], None
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self._cell = ""
+
+    def handle_data(self, data):
+        if self._cell is not None:
+            self._cell += data
+
+    def handle_endtag(self, tag):
+        if tag in ("td", "th"):
+            self.tables[-1][-1].append(self._cell)
+            self._cell = None
+
+
+def test_html_reads_back_as_the_cells():
+    tables = tables_of(small_case())
+    parser = _Tables()
+    parser.feed(formats.html_page(tables))
+    read = [[[cell.strip() for cell in row] for row in table] for table in parser.tables]
+    assert read == [[document.columns(table), *document.cells(table)] for table in tables]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<script>alert(1)</script>",
+        "a | b",
+        "x <b> y",
+        "Net.__init__() got *args* and `_one_`",
+        "C:\\x|y 3 * 4 < 5 a_b",
+        "two ``ticks``",
+    ],
+)
+def test_what_a_plugin_says_stays_inside_its_cell(text):
+    tables = tables_of([make_result("good"), make_result("bad", status="error", reason=text)])
+    page = formats.html_page(tables)
+    assert "<script>" not in page
+    assert "<b>" not in page
+    ((good, bad),) = markdown_rows(formats.markdown(tables))
+    assert (good["rank"], bad["rank"]) == ("1", "-")
+    assert re.sub(r"\\([|<*_`\\])", r"\1", bad["flags"]) == f"error: {text}"
+    assert not re.search(r"(?<!\\)(<[a-z/]|__|`|\*\S)", bad["flags"])
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("maml[lr=0.1]", "`maml[lr=0.1]`"),
+        ("a[b=<i>*x*]", "`a[b=<i>*x*]`"),
+        ("a[b=x|y]", "`a[b=x\\|y]`"),
+        ("a[b=``]", "``` a[b=``] ```"),
+    ],
+)
+def test_a_name_stands_as_code_with_no_more_escaped_than_a_cell_needs(text, code):
+    assert markdown_code(text) == code
+
+
+def test_columns_stay_where_nothing_is_known():
+    (table,) = tables_of([make_result(status="timeout", reason="after 1 s")])
+    width = len(document.columns(table))
+    assert width == len(document.cells(table)[0]) == len(document.numeric(table))
+    assert "| adapt (ms)" in re.sub(" +", " ", formats.markdown([table]))
+
+
+def test_flags_that_occur_are_explained_once_and_others_not():
+    text = formats.markdown(tables_of(small_case()))
+    (explained,) = re.findall(r"## Flags\n\n(.*)", text, flags=re.DOTALL)
+    names = [line[2:].partition(": ")[0] for line in explained.splitlines()]
+    assert sorted(names) == [
+        "2 of 4 episodes",
+        "CI contains chance",
+        "contended",
+        "dirty",
+        "one seed",
+        "seeds<5",
+        "train 20-way 5-shot",
+    ]
+
+
+def test_no_flags_no_footnotes():
+    assert "## Flags" not in formats.markdown(tables_of([make_result()]))
+
+
+def test_the_first_episodes_of_a_suite_are_said_to_be_that():
+    suite = make_suite(episodes=1000)
+    (table,) = tables_of([make_result(suite=suite, scored=100)])
+    assert "the first 100 of 1,000 episodes" in document.facts(table)
+    (table,) = tables_of([make_result(suite=suite)])
+    assert "accuracy over 1,000 episodes" in document.facts(table)
+
+
+def test_tables_of_one_suite_on_other_episodes_have_headings_of_their_own():
+    tables = tables_of([make_result(), make_result(suite=make_suite(manifest="others"))])
+    headings = [document.heading(table) for table in tables]
+    assert headings == [f"digits-5w1s, smoke, episodes {t.episodes_digest[:12]}" for t in tables]
+    assert all("do not compare" in document.facts(table) for table in tables)
+
+
+def test_no_tables_are_a_document_and_a_frame_all_the_same():
+    assert formats.markdown([]).startswith("# Leaderboard")
+    assert json.loads(formats.json([])) == {"schema": 1, "suites": []}
+    assert len(formats.frame([])) == 0
+    assert "score" in formats.frame([]).columns
+
+
+def test_a_markdown_table_equals_that_of_tabulate_alone():
+    (table,) = tables_of([make_result("a"), make_result("b", accuracy=0.2)])
+    cells = document.cells(table)
+    for row in cells:
+        row[document.ALGORITHM] = f"`{row[document.ALGORITHM]}`"
+    align = ["right" if numeric else "left" for numeric in document.numeric(table)]
+    expected = tabulate(
+        cells, document.columns(table), "pipe", colalign=align, disable_numparse=True
+    )
+    assert expected in formats.markdown([table])

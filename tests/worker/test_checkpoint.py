@@ -1,0 +1,346 @@
+"""Training that was broken off goes on as if it had not been."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from sklearn.neighbors import KDTree
+from training_materials import digits_material, plan, task
+
+from metabench import DataError, Episodes, Learner, Support, class_means
+from metabench.cell.messages import Checkpoint
+from metabench.learner import load
+from metabench.results.schema import MetaTraining
+from metabench.worker import memory
+from metabench.worker.checkpoint import CheckpointFile
+from metabench.worker.learner_state import state_dict
+from metabench.worker.meta_training import meta_train
+from metabench.worker.session import seed_everything
+from metabench_plugins import metabench_algorithms
+
+ALGORITHMS = {algorithm.name: algorithm for algorithm in metabench_algorithms()}
+
+
+class Killed(Exception):
+    pass
+
+
+class Random(Learner):
+    """Uses every generator there is, and Adam."""
+
+    def __init__(self, task: Any) -> None:
+        super().__init__(task)
+        self.own = task.generator()
+        self.numpys = np.random.default_rng(task.seed)
+        self.pythons = random.Random(task.seed)
+        self.weight = torch.nn.Parameter(torch.rand(64))
+        self.optimizer = torch.optim.Adam([self.weight], lr=0.1)
+        self.steps = 0
+
+    def meta_step(self, episodes: Episodes) -> float:
+        noise = torch.rand(64) + torch.rand(64, generator=self.own)
+        noise = noise * (np.random.rand() + self.numpys.random())
+        noise = noise * (random.random() + self.pythons.random())
+        loss = (self.weight * noise).sum() + episodes.support.x.sum() * self.weight.square().mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.steps += 1
+        return loss.item()
+
+    def adapt(self, support: Support) -> torch.Tensor:
+        return class_means(Support(support.x.flatten(1) * self.weight, support.y))
+
+    def predict(self, state: torch.Tensor, query_x: torch.Tensor) -> torch.Tensor:
+        return -torch.cdist(query_x.flatten(1) * self.weight, state)
+
+
+def keeper(
+    folder: Path,
+    every: float = 0.0,
+    identity: str = "cell",
+    keep: bool = False,
+    frozen: bool = False,
+) -> CheckpointFile:
+    return CheckpointFile(
+        Checkpoint(str(folder / "cell.pt"), identity, every, keep, frozen), "code"
+    )
+
+
+def train(
+    build: Callable[[Any], Learner],
+    keep: CheckpointFile | None,
+    updates: int = 4,
+    killed_after: int | None = None,
+) -> tuple[Learner, MetaTraining | None]:
+    """Train a new learner; killed before the checkpoint of the update after `killed_after`."""
+    seed_everything(0)
+    learner = build(task(way=3))
+    seen = 0
+
+    def report(fraction: float, values: dict[str, float | None]) -> None:
+        nonlocal seen
+        seen += 1
+        if seen - 1 == killed_after:
+            raise Killed
+
+    material, what = digits_material(), plan(updates=updates, tasks_per_step=3)
+    try:
+        return learner, meta_train(learner, material, what, report, keep)
+    except Killed:
+        return learner, None
+
+
+def equal(one: Any, other: Any) -> bool:
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(equal(one[k], other[k]) for k in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return bool(one == other)
+
+
+def builtin(name: str) -> Callable[[Any], Learner]:
+    algorithm = ALGORITHMS[name]
+    params = {**algorithm.params}
+    return lambda spec: load(algorithm.build)(spec, **params)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [Random, *map(builtin, ("maml", "meta-sgd", "protonet"))],
+    ids=["every generator", "maml", "meta-sgd", "protonet"],
+)
+def test_two_and_two_updates_are_four(build: Callable[[Any], Learner], tmp_path: Path) -> None:
+    whole, undisturbed = train(build, None)
+    _, killed = train(build, keeper(tmp_path), killed_after=2)
+    assert killed is None
+    resumed, training = train(build, keeper(tmp_path))
+    assert undisturbed is not None
+    assert training is not None
+    assert training.resumed == 1
+    assert undisturbed.resumed == 0
+    assert equal(state_dict(whole), state_dict(resumed))
+    assert training.curve == undisturbed.curve
+    assert (training.updates, training.tasks) == (undisturbed.updates, undisturbed.tasks)
+    assert training.best_validation == undisturbed.best_validation
+    assert training.selected_update == undisturbed.selected_update
+
+
+def test_a_block_of_episodes_that_was_begun_is_gone_on_with(tmp_path: Path) -> None:
+    # 128 // 3 updates share one drawn block; 45 is in the second.
+    whole, _ = train(Random, None, updates=48)
+    train(Random, keeper(tmp_path), updates=48, killed_after=45)
+    resumed, training = train(Random, keeper(tmp_path), updates=48)
+    assert training is not None
+    assert training.resumed == 1
+    assert equal(state_dict(whole), state_dict(resumed))
+
+
+def test_a_checkpoint_of_another_cell_is_not_gone_on_with(tmp_path: Path, caplog) -> None:
+    train(Random, keeper(tmp_path), killed_after=2)
+    _, training = train(Random, keeper(tmp_path, identity="another"))
+    assert training is not None
+    assert training.resumed == 0
+    assert "other code or data" in caplog.text
+
+
+@pytest.mark.parametrize("damage", [b"", b"no checkpoint", None])
+def test_a_damaged_checkpoint_is_not_gone_on_with(
+    tmp_path: Path, caplog, damage: bytes | None
+) -> None:
+    train(Random, keeper(tmp_path), killed_after=2)
+    file = tmp_path / "cell.pt"
+    file.write_bytes(file.read_bytes()[:-200] if damage is None else damage)
+    _, training = train(Random, keeper(tmp_path))
+    assert training is not None
+    assert training.resumed == 0
+    assert "cannot be read" in caplog.text
+
+
+class Evil:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (Path("touched"),))
+
+
+def test_a_checkpoint_runs_no_code(tmp_path: Path, monkeypatch, caplog) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"format": 1, "of": "cell", "learner": Evil()}, tmp_path / "cell.pt")
+    assert keeper(tmp_path).load(Random(task(way=3))) is None
+    assert not (tmp_path / "touched").exists()
+
+
+def test_a_state_that_is_not_plain_is_not_kept_and_training_goes_on(tmp_path: Path, caplog) -> None:
+    class Odd(Random):
+        def state_dict(self) -> dict[str, Any]:
+            return {"odd": Path("a path is no plain value")}
+
+        def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+    _, training = train(Odd, keeper(tmp_path))
+    assert training is not None
+    assert training.updates == 4
+    assert not (tmp_path / "cell.pt").exists()
+    assert caplog.text.count("no checkpoint is kept") == 1
+
+
+def test_what_is_made_in_the_first_update_only_cannot_be_gone_on_with(
+    tmp_path: Path, caplog
+) -> None:
+    class Late(Random):
+        def meta_step(self, episodes: Episodes) -> float:
+            if not hasattr(self, "late"):
+                self.late = torch.zeros(3)
+            return super().meta_step(episodes)
+
+    whole, _ = train(Late, None)
+    train(Late, keeper(tmp_path), killed_after=2)
+    resumed, training = train(Late, keeper(tmp_path))
+    assert training is not None
+    assert training.resumed == 0
+    assert "does not fit" in caplog.text
+    assert equal(state_dict(whole), state_dict(resumed))
+
+
+def test_a_full_disk_costs_the_checkpoint_only(tmp_path: Path, caplog) -> None:
+    (tmp_path / "cell.pt").mkdir()  # cannot be replaced by a file
+    (tmp_path / "cell.pt" / "x").touch()
+    _, training = train(Random, keeper(tmp_path))
+    assert training is not None
+    assert "no checkpoint is kept" in caplog.text
+
+
+def test_a_short_training_writes_none_unless_it_is_to_be_kept(tmp_path: Path) -> None:
+    train(Random, keeper(tmp_path, every=1000))
+    assert not (tmp_path / "cell.pt").exists()
+    train(Random, keeper(tmp_path, every=1000, keep=True))
+    assert (tmp_path / "cell.pt").exists()
+
+
+def test_the_most_memory_of_every_process_counts(tmp_path: Path, monkeypatch) -> None:
+    peaks = iter([100, 400, 200, 100])
+    monkeypatch.setattr(memory, "peak", lambda device: next(peaks, 50))
+    train(Random, keeper(tmp_path), killed_after=2)
+    _, training = train(Random, keeper(tmp_path))
+    assert training is not None
+    assert (training.resumed, training.peak_memory) == (1, 400)
+
+
+class Fitted(Random):
+    """Has `fit` in place of `meta_step`, and a generator's state is part of what comes out."""
+
+    meta_step = property()  # type: ignore[assignment]  # not there, for hasattr
+
+    def fit(self, base: Any) -> None:
+        for x, _ in base.batches(10):
+            self.weight.data += x.mean() * torch.rand(64, generator=self.own)
+
+
+def test_what_was_fitted_is_not_fitted_again(tmp_path: Path) -> None:
+    fitted, first = train(Fitted, keeper(tmp_path, keep=True))
+    again, second = train(Fitted, keeper(tmp_path, keep=True))
+    assert first is not None
+    assert second is not None
+    assert (first.resumed, second.resumed) == (0, 1)
+    assert second.seconds == first.seconds
+    assert equal(state_dict(fitted), state_dict(again))
+
+
+def test_what_took_no_time_to_fit_is_not_kept(tmp_path: Path) -> None:
+    train(Fitted, keeper(tmp_path, every=30.0))
+    assert not (tmp_path / "cell.pt").exists()
+
+
+def test_a_fitted_learner_whose_state_cannot_be_had_is_fitted_again(tmp_path: Path, caplog) -> None:
+    class Tree(Fitted):
+        def fit(self, base: Any) -> None:
+            self.tree = KDTree(np.zeros((3, 2)))
+
+    train(Tree, keeper(tmp_path, keep=True))
+    assert "the state of tree cannot be saved" in caplog.text
+    assert not (tmp_path / "cell.pt").exists()
+
+
+@pytest.mark.parametrize("build", [Random, Fitted])
+def test_a_frozen_learner_is_taken_from_other_code_and_not_trained(
+    build: Callable[[Any], Learner], tmp_path: Path
+) -> None:
+    trained, _ = train(build, keeper(tmp_path, keep=True))
+    frozen, training = train(build, keeper(tmp_path, identity="other code", frozen=True))
+    assert training is not None
+    assert training.resumed == 1
+    assert equal(state_dict(trained), state_dict(frozen))
+
+
+@pytest.mark.parametrize("build", [Random, Fitted])
+def test_a_frozen_learner_needs_its_checkpoint(
+    build: Callable[[Any], Learner], tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=r"cell.pt is not there, and nothing is to be trained"):
+        train(build, keeper(tmp_path, frozen=True))
+
+
+def test_a_frozen_learner_must_be_trained_to_the_end(tmp_path: Path) -> None:
+    train(Random, keeper(tmp_path), killed_after=2)
+    with pytest.raises(DataError, match="holds 2 updates, which are not all"):
+        train(Random, keeper(tmp_path, frozen=True))
+
+
+class Functional(Random):
+    """Adam by hand, its state in a named tuple, and its counts in an object with slots."""
+
+    def __init__(self, task: Any) -> None:
+        super().__init__(task)
+        self.adam = AdamState(torch.zeros(64), torch.zeros(64), 0)
+        self.counts = Counts(0)
+        self.names = np.array(["cat", "dog"])
+
+    def meta_step(self, episodes: Episodes) -> float:
+        loss = super().meta_step(episodes)
+        gradient, t = self.weight.grad, self.adam.t + 1
+        assert gradient is not None
+        m, v = self.adam.m.lerp(gradient, 0.1), self.adam.v.lerp(gradient.square(), 0.01)
+        self.weight.data -= 0.01 / t * m / (v / t).sqrt().add(1e-3)
+        self.adam = AdamState(m, v, t)
+        self.counts.steps += 1
+        self.names[0] = f"{self.counts.steps}"
+        return loss
+
+
+class AdamState(NamedTuple):
+    m: torch.Tensor
+    v: torch.Tensor
+    t: int
+
+
+@dataclass(slots=True)
+class Counts:
+    steps: int
+
+
+def test_numbers_in_tuples_slots_and_texts_are_gone_on_with(tmp_path: Path) -> None:
+    whole, _ = train(Functional, None)
+    train(Functional, keeper(tmp_path), killed_after=2)
+    resumed, training = train(Functional, keeper(tmp_path))
+    assert training is not None
+    assert training.resumed == 1
+    assert equal(state_dict(whole), state_dict(resumed))
+
+
+def test_a_state_with_something_lost_inside_is_not_kept(tmp_path: Path, caplog) -> None:
+    class Iterating(Random):
+        def __init__(self, task: Any) -> None:
+            super().__init__(task)
+            self.inner = {"numbers": iter(range(100))}
+
+    train(Iterating, keeper(tmp_path))
+    assert caplog.text.count("the state of inner.numbers cannot be saved") == 1
+    assert not (tmp_path / "cell.pt").exists()
