@@ -1,4 +1,4 @@
-"""What the committed results are said to show, derived from them again."""
+"""The statements of the docs about the committed results, derived from these again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from metabench.results.schema import Result
 from metabench.statistics.intervals import mean_ci
 from metabench.tables import formatting
-from metabench.tables.formats import markdown
+from metabench.tables.formats import render
 from metabench.tables.leaderboard_frame import leaderboard, read
 from metabench.tables.ranked_tables import build_tables
 
@@ -42,7 +42,7 @@ def test_the_leaderboard_is_the_one_that_the_results_make() -> None:
     cells, problems = read(RESULTS)
     assert not problems
     text = (ROOT / "leaderboard.md").read_text(encoding="utf-8")
-    assert text == markdown(build_tables(cells), "results")
+    assert text == render("md", build_tables(cells), "results")
 
 
 @pytest.mark.parametrize(("algorithm", "shot"), PUBLISHED)
@@ -73,6 +73,24 @@ def test_one_step_of_maml_leaves_far_less_error_than_pretraining() -> None:
 def test_learning_from_base_classes_pays(suite: str, learner: str, floor: str) -> None:
     ours, theirs = (result(suite, name, budget="standard") for name in (learner, floor))
     assert mean_ci(ours.per_episode() - theirs.per_episode()).lo > 0
+
+
+def test_the_table_of_the_readme_is_taken_from_the_leaderboard() -> None:
+    """Every row is one of the leaderboard's, with fewer columns."""
+
+    def cells(line: str) -> list[str]:
+        return [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    shown = [cells(line) for line in readme if line.startswith("| ") and "±" in line]
+    board = (ROOT / "leaderboard.md").read_text(encoding="utf-8")
+    section = board.partition("## glyphs-5w1s, standard")[2].partition("\n## ")[0]
+    rows = [cells(line) for line in section.splitlines() if "±" in line]
+    assert len(shown) == len(rows) == 10
+    for one, whole in zip(shown, rows, strict=True):
+        (name,) = (cell for cell in one if cell.startswith("`"))
+        assert any(cell.startswith(f"[{name}]") or cell == name for cell in whole)
+        assert set(one) - {name} <= set(whole)
 
 
 def test_the_table_of_the_protocols_is_taken_from_the_results() -> None:

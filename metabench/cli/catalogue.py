@@ -1,8 +1,7 @@
-"""`metabench list` and `metabench plugins`: what there is, without importing torch."""
+"""`metabench list` and `metabench plugins`: the catalogue, read without importing torch."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -11,6 +10,7 @@ import click
 
 from metabench.address import show as show_value
 from metabench.cli import table_printing
+from metabench.cli.json_output import emit_json
 from metabench.cli.options import Common, common_options, json_option
 from metabench.errors import UsageError, unknown
 from metabench.plugins.registry import Plugins, load_plugins
@@ -24,7 +24,7 @@ Entry = dict[str, Any]
 @common_options("plugins")
 @json_option
 def list_(kind: str | None, as_json: bool, common: Common) -> None:
-    """List algorithms, suites and backbones, or one of them."""
+    """List algorithms, suites and backbones, or only one of these."""
     if kind is not None and kind not in KINDS:
         raise unknown("catalogue", kind, KINDS)
     plugins = load_plugins(common.doors)
@@ -32,7 +32,7 @@ def list_(kind: str | None, as_json: bool, common: Common) -> None:
     found = {name: _ENTRIES[name](plugins) for name in wanted}
     common.warn(plugins.warnings)
     if as_json:
-        click.echo(json.dumps({"schema": 1, **found}, indent=2))
+        emit_json(**found)
         return
     for i, (name, entries) in enumerate(found.items()):
         if i:
@@ -47,16 +47,16 @@ def list_(kind: str | None, as_json: bool, common: Common) -> None:
 @common_options("plugins")
 @json_option
 def plugins(as_json: bool, common: Common) -> None:
-    """List plugins: where each came from, what it provides, and why it failed if it did."""
+    """List plugins: the file, the hooks, the status and the error of each."""
     loaded = load_plugins(common.doors)
-    for name in KINDS:  # hooks are called only now, and may fail
+    for name in KINDS:  # this calls the hooks, which may fail
         try:
             getattr(loaded, name)
         except UsageError as error:
             common.warn([str(error)])
-    common.warn(_untold(loaded))
+    common.warn(_other_warnings(loaded))
     if as_json:
-        click.echo(json.dumps({"schema": 1, "plugins": list(map(asdict, loaded.rows))}, indent=2))
+        emit_json(plugins=list(map(asdict, loaded.rows)))
         return
     rows = [
         [
@@ -72,10 +72,10 @@ def plugins(as_json: bool, common: Common) -> None:
     table_printing.show("plugins", ["name", "version", "status", "hooks", "origin", "error"], rows)
 
 
-def _untold(loaded: Plugins) -> list[str]:
-    """The warnings that no row of the table tells: its errors stand there already."""
-    told = [row.error for row in loaded.rows if row.status == "failed"]
-    return [line for line in loaded.warnings if not line.endswith(tuple(told))]
+def _other_warnings(loaded: Plugins) -> list[str]:
+    """Return the warnings that are not already an error in a row of the table."""
+    shown = tuple(row.error for row in loaded.rows if row.status == "failed")
+    return [line for line in loaded.warnings if not line.endswith(shown)]
 
 
 def _algorithms(plugins: Plugins) -> list[Entry]:
@@ -129,7 +129,7 @@ _ENTRIES: dict[str, Callable[[Plugins], list[Entry]]] = {
 
 
 def _cell(value: Any) -> str:
-    """A value as people read it in a table."""
+    """Format a value for a table."""
     if isinstance(value, dict):
         return " ".join(f"{key}={show_value(given)}" for key, given in value.items())
     return " ".join(value) if isinstance(value, list) else str(value)

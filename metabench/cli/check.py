@@ -1,4 +1,4 @@
-"""`metabench check NAME`: hold a plugin against what every learner must do."""
+"""`metabench check NAME`: check that a plugin follows the rules for learners."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from metabench.cli.json_output import emit_json
 from metabench.cli.options import Common, common_options, json_option
 from metabench.errors import NothingToRun, UsageError
 
@@ -22,15 +23,19 @@ GOOD, FAILED = 0, 1
 @click.command()
 @click.argument("name", metavar="NAME")
 @click.option(
-    "--time-limit", type=float, default=120.0, show_default=True, help="Seconds for one check."
+    "--time-limit",
+    type=float,
+    default=120.0,
+    show_default=True,
+    help="Time limit of one check in seconds.",
 )
 @common_options("plugins")
 @json_option
 def check(name: str, time_limit: float, as_json: bool, common: Common) -> int:
     """Check the algorithm NAME, or NAME[param=value], on small synthetic tasks.
 
-    It runs in a process of its own, on the CPU. Exit code 1: a check failed; each failure says
-    what is wrong, where, and what to do.
+    The checks run in a separate process, on the CPU. Each failure shows the problem, its place,
+    and what to do. Exit code 1: a check failed.
     """
     from metabench.checks.isolated_run import check_apart
 
@@ -50,7 +55,7 @@ def check(name: str, time_limit: float, as_json: bool, common: Common) -> int:
 def _followed(
     name: str, every: Iterable[Checked | Outcome], *, show: bool, debug: bool
 ) -> list[tuple[Checked, list[Outcome]]]:
-    """What was found, in groups; shown as it comes."""
+    """Group the outcomes by what is checked; print them as they arrive."""
     from metabench.checks.isolated_run import Checked
 
     done: list[tuple[Checked, list[Outcome]]] = []
@@ -71,7 +76,7 @@ def _followed(
 
 def _reason(every: Sequence[Outcome]) -> str:
     said = [o.message for o in every if o.status == "skipped" and o.message != "not applicable"]
-    return said[0] if said else "it does no kind of task"
+    return said[0] if said else "it supports no kind of task"
 
 
 def _print(outcome: Outcome, debug: bool) -> None:
@@ -85,7 +90,7 @@ def _print(outcome: Outcome, debug: bool) -> None:
 
 
 def _summary(every: Sequence[Outcome]) -> str:
-    """2 failed, 17 passed, 1 skipped in 8.1 s"""
+    """Count the outcomes, such as "2 failed, 17 passed, 1 skipped in 8.1 s"."""
     counts: Counter[str] = Counter(outcome.status for outcome in every)
     order = ("failed", "passed", "noted", "skipped")
     shown = ", ".join(f"{counts[status]} {status}" for status in order if counts[status])
@@ -93,8 +98,6 @@ def _summary(every: Sequence[Outcome]) -> str:
 
 
 def _print_json(done: Sequence[tuple[Checked, Sequence[Outcome]]]) -> None:
-    import json
-
     content = [
         {
             "algorithm": checked.address,
@@ -104,4 +107,4 @@ def _print_json(done: Sequence[tuple[Checked, Sequence[Outcome]]]) -> None:
         }
         for checked, outcomes in done
     ]
-    click.echo(json.dumps({"schema": 1, "checked": content}, indent=2))
+    emit_json(checked=content)

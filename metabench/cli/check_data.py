@@ -1,9 +1,10 @@
-"""`metabench check-data SUITE`: has what is tested on been seen before?"""
+"""`metabench check-data SUITE`: look for leaks in the data of a suite."""
 
 from __future__ import annotations
 
 import click
 
+from metabench.cli.json_output import emit_json
 from metabench.cli.options import Common, common_options, json_option
 
 GOOD, LEAKS = 0, 1
@@ -16,7 +17,7 @@ GOOD, LEAKS = 0, 1
 def check_data(suite: str, as_json: bool, common: Common) -> int:
     """Look for leaks in SUITE: between its splits, and between support sets and queries.
 
-    SUITE is a name, or folder:PATH, manifest:FILE, lake:FOLDER. Exit code 1: something was found.
+    SUITE is a name, folder:PATH, manifest:FILE or lake:FOLDER. Exit code 1: there are leaks.
     """
     from metabench.checks.leaks import find_leaks
     from metabench.plugins.registry import load_plugins
@@ -36,10 +37,7 @@ def check_data(suite: str, as_json: bool, common: Common) -> int:
         if leak.advice:
             click.echo(f"  {'':<8}do: {leak.advice}")
     if as_json:
-        import json
-
-        content = {"schema": 1, "suite": found.name, "leaks": [leak._asdict() for leak in leaks]}
-        click.echo(json.dumps(content, indent=2))
+        emit_json(suite=found.name, leaks=[leak._asdict() for leak in leaks])
     total = sum(leak.found for leak in leaks)
     if not as_json:
         click.echo(f"{found.name}: {total or 'no'} leak{'s' * (total != 1)}")

@@ -1,4 +1,4 @@
-"""`metabench compare A B -s SUITE`: which of two algorithms is better, and how sure that is."""
+"""`metabench compare A B -s SUITE`: the difference of two algorithms, with its uncertainty."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from metabench.cli.json_output import emit_json
 from metabench.cli.options import Common, common_options, json_option, no_results
 
 if TYPE_CHECKING:
@@ -16,14 +17,18 @@ if TYPE_CHECKING:
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
 @click.option("-s", "--suite", required=True, metavar="SUITE", help="Name of one suite.")
-@click.option("--budget", metavar="BUDGET", help="Where there are several: smoke, standard, ...")
-@click.option("--device", help="Where there are several: cpu, cuda, ...")
-@click.option("--train-on", metavar="SUITE", help="Only what was trained on its base data.")
+@click.option(
+    "--budget", metavar="BUDGET", help="Needed if there are several: smoke, standard, ..."
+)
+@click.option("--device", help="Needed if there are several: cpu, cuda, ...")
+@click.option(
+    "--train-on", metavar="SUITE", help="Only results trained on the base data of this suite."
+)
 @click.option(
     "--margin",
     default="",
     metavar="0.5pp",
-    help="As good as equal: points of accuracy, or 5% of B's score.  [default: 0.5pp, or 0.005]",
+    help="Differences that count as equal: 0.5pp, or 5% of B's score.  [default: 0.005]",
 )
 @common_options("results")
 @json_option
@@ -38,11 +43,11 @@ def compare(
     as_json: bool,
     common: Common,
 ) -> None:
-    """Compare two algorithms on the episodes that both have run, by their stored results.
+    """Compare the stored results of two algorithms on the episodes that both have answered.
 
-    The difference is paired by episode and, with several seeds, covers seeds too.
+    The difference is paired by episode. With several seeds, its interval also covers seeds.
     """
-    from metabench.tables.comparison import compare as of
+    from metabench.tables.comparison import compare as compare_results
     from metabench.tables.leaderboard_frame import read
     from metabench.tables.margins import Margin
 
@@ -51,12 +56,9 @@ def compare(
     common.warn(problems)
     if not cells:
         raise no_results(common)
-    found = of(cells, suite, a, b, budget, asked, device, train_on)
+    found = compare_results(cells, suite, a, b, budget, asked, device, train_on)
     if as_json:
-        import msgspec
-
-        content = {"schema": 1, "comparison": found}
-        click.echo(msgspec.json.format(msgspec.json.encode(content), indent=2).decode())
+        emit_json(comparison=found)
     else:
         _print(found)
 
@@ -87,8 +89,8 @@ def _print(found: Comparison) -> None:
     if found.better is not None and found.equivalent is not None and found.worse is not None:
         margin = f"{scale * found.margin:g}{unit}"
         click.echo(
-            f"A is better {found.better:.1%}, equal within {margin} {found.equivalent:.1%}, "
-            f"worse {found.worse:.1%}"
+            f"probability that A is better: {found.better:.1%}, "
+            f"equal within {margin}: {found.equivalent:.1%}, worse: {found.worse:.1%}"
         )
     show = formatting.percent if accuracy else formatting.significant
     rows = [(str(pair.episode), show(pair.a), show(pair.b)) for pair in found.most_different]

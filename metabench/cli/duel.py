@@ -1,4 +1,4 @@
-"""`metabench duel A B -s SUITE`: which of two learners is quicker, and by how much."""
+"""`metabench duel A B -s SUITE`: time two algorithms against each other."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from metabench.cli.json_output import emit_json
 from metabench.cli.options import Common, common_options, json_option
 
 if TYPE_CHECKING:
@@ -22,11 +23,11 @@ GOOD, FAILED = 0, 1
 @click.argument("b", metavar="B")
 @click.option("-s", "--suite", required=True, metavar="SUITE", help="Name of one suite.")
 @click.option("--rounds", type=int, default=6, show_default=True, help="Fresh pairs of processes.")
-@click.option("--budget", default="smoke", show_default=True, help="Of meta-training.")
+@click.option("--budget", default="smoke", show_default=True, help="Budget of meta-training.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, ... or auto.")
-@click.option("--threads", type=int, default=0, help="Of each process.  [default: cores]")
+@click.option("--threads", type=int, default=0, help="Threads of each learner.  [default: cores]")
 @click.option(
-    "--time-limit", type=float, default=0.0, metavar="SECONDS", help="For one process of a round."
+    "--time-limit", type=float, default=0.0, metavar="SECONDS", help="Limit for each process."
 )
 @click.option("--no-allocator", is_flag=True, help="Leave the memory allocator as it is.")
 @common_options("data_root", "plugins")
@@ -43,13 +44,12 @@ def duel(
 ) -> int:
     """Time two algorithms against each other, alternately, in fresh processes.
 
-    Prints how many times as long A takes as B in each phase, with a 95 % confidence interval.
-    Nothing is stored.
+    Prints the ratio of A's time to B's in each phase, with a 95 % confidence interval. Nothing is
+    stored.
     """
     from metabench.gating.duel_ratios import compare
     from metabench.gating.duel_rounds import SideFailed, duel_cells, run_duel
     from metabench.plugins.registry import load_plugins
-    from metabench.supervisor.environment import ALLOCATOR, cores
     from metabench.supervisor.request import Request
     from metabench.supervisor.run_settings import RunSettings
     from metabench.supervisor.suite_cache import SuiteCache
@@ -58,19 +58,17 @@ def duel(
         if not common.quiet:
             click.echo(f"[{done}/{rounds}] rounds", err=True)
 
-    request = Request(suites=[suite], data_root=common.data_root or "", **options)
+    request = Request(
+        suites=[suite], data_root=common.data_root or "", allocator=not no_allocator, **options
+    )
     plugins = load_plugins(common.doors)
     common.warn(plugins.warnings)
     cells = duel_cells(a, b, request, plugins)
-    allocator = {} if no_allocator else ALLOCATOR
     library = SuiteCache(common.data_root)
     try:
         with tempfile.TemporaryDirectory() as logs:
-            threads = request.threads or cores()
-            limit = request.time_limit or None
-            conditions = RunSettings(common.doors, Path(logs), threads, allocator, limit)
-            both = (conditions, conditions)
-            phases = compare(run_duel(cells, library, both, rounds, watch))
+            settings = RunSettings.of(request, common.doors, Path(logs))
+            phases = compare(run_duel(cells, library, (settings, settings), rounds, watch))
     except SideFailed as error:
         if common.debug:
             click.echo(error.traceback, err=True, nl=False)
@@ -81,7 +79,14 @@ def duel(
     names = (cells[0].configured.address, cells[1].configured.address)
     title = f"{cells[0].suite.name}: {rounds} rounds, budget {request.budget}, {request.device}"
     if as_json:
-        _print_json(names, cells[0].suite.name, request, phases)
+        emit_json(
+            suite=cells[0].suite.name,
+            a=names[0],
+            b=names[1],
+            budget=request.budget,
+            device=request.device,
+            phases=phases,
+        )
     else:
         _print(title, names, phases)
     return GOOD
@@ -111,21 +116,4 @@ def _verdict(phase: PhaseRatio) -> str:
     low, high = phase.ci95
     if low <= 1 <= high:
         return "no difference shown"
-    return "A is quicker" if high < 1 else "B is quicker"
-
-
-def _print_json(
-    names: tuple[str, str], suite: str, request: Any, phases: Sequence[PhaseRatio]
-) -> None:
-    import msgspec
-
-    content = {
-        "schema": 1,
-        "suite": suite,
-        "a": names[0],
-        "b": names[1],
-        "budget": request.budget,
-        "device": request.device,
-        "phases": list(phases),
-    }
-    click.echo(msgspec.json.format(msgspec.json.encode(content), indent=2).decode())
+    return "A is faster" if high < 1 else "B is faster"

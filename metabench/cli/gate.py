@@ -1,4 +1,4 @@
-"""`metabench gate --baseline DIR`: is every algorithm still as good as the baseline says?"""
+"""`metabench gate --baseline DIR`: test accuracy, and optionally speed, against a baseline."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from metabench.cli.json_output import emit_json
 from metabench.cli.options import Common, common_options, json_option
 from metabench.errors import UsageError
 
@@ -20,26 +21,27 @@ if TYPE_CHECKING:
     from metabench.supervisor.request import Request
 
 PASSED, FAILED, INCONCLUSIVE = 0, 1, 3
-# What `bench.toml` says about these is for `run`; the baseline decides them here.
+# Options of `bench.toml` that the gate ignores: the baseline decides these ...
 _OF_BASELINE = frozenset({"suites", "algorithms", "seeds", "budget", "device", "train_on"})
+# ... and these are for `run` only.
 _OF_RUN = frozenset({"shard", "results", "blocks", "keep_checkpoints"})
 
 
 @click.command()
-@click.option("--baseline", type=Path, required=True, metavar="DIR", help="Its results folder.")
+@click.option("--baseline", type=Path, required=True, metavar="DIR", help="Results folder.")
 @click.option("-s", "--suite", "suites", multiple=True, metavar="SUITE", help="Name or glob.")
 @click.option(
-    "-a", "--algorithm", "algorithms", multiple=True, metavar="ALGO", help="Name, glob, address."
+    "-a", "--algorithm", "algorithms", multiple=True, metavar="ALGO", help="Name, glob or address."
 )
-@click.option("--margin", metavar="0.5pp", help="Loss to put up with: points, or 5% of the score.")
+@click.option("--margin", metavar="0.5pp", help="Accepted loss: points, or 5% of the score.")
 @click.option("--frozen", is_flag=True, help="Train nothing: use the baseline's checkpoints.")
-@click.option("--speed-margin", metavar="10%", help="Time it against --base too, as duel does.")
-@click.option("--base", metavar="REV|DIR", help="The older code.  [default: the baseline's commit]")
-@click.option("--rounds", type=int, default=6, show_default=True, help="Of timing, for each case.")
-@click.option("-j", "--jobs", type=int, help="Cells side by side.  [default: 1]")
-@click.option("--threads", type=int, help="Of each process.  [default: the baseline's]")
-@click.option("--time-limit", type=float, metavar="SECONDS", help="For each cell.")
-@click.option("--memory-limit", type=float, metavar="MIB", help="For each learner process.")
+@click.option("--speed-margin", metavar="10%", help="Accepted slowdown against --base.")
+@click.option("--base", metavar="REV|DIR", help="Older code.  [default: the baseline's commit]")
+@click.option("--rounds", type=int, default=6, show_default=True, help="Rounds of timing.")
+@click.option("-j", "--jobs", type=int, help="Cells to run in parallel.  [default: 1]")
+@click.option("--threads", type=int, help="Threads of each learner.  [default: the baseline's]")
+@click.option("--time-limit", type=float, metavar="SECONDS", help="Limit for each cell.")
+@click.option("--memory-limit", type=float, metavar="MIB", help="Limit for each learner process.")
 @click.option("--config", type=Path, metavar="FILE", help="Read options from a TOML file.")
 @common_options("results", "data_root", "plugins")
 @json_option
@@ -59,9 +61,10 @@ def gate(
 ) -> int:
     """Run a baseline's cells again and compare scores, episode by episode.
 
-    Exit code 0: nothing is worse than the margin allows; 1: something is, or failed; 3: the
-    episodes of the baseline do not tell. The baseline is left as it is; new results are kept if
-    --results is given. Make a baseline with: metabench run --blocks 3 --seeds 3 --results DIR.
+    Exit code 0: nothing is worse than the margin allows. 1: something is worse, or failed. 3: the
+    evidence is inconclusive. The baseline is not changed; new results are stored only with
+    --results. Make a baseline with: metabench run --blocks 3 --seeds 3 --results DIR. With
+    --speed-margin, the code is also timed against --base, as duel does.
     """
     from metabench.cli.progress import progress
     from metabench.cli.revisions import code_at
@@ -75,26 +78,23 @@ def gate(
     margins = Margins.parse(margin, request.margins)
     allowed = None if speed_margin is None else _speed_margin(speed_margin)
     if allowed is not None and rounds < FEWEST_ROUNDS:
-        raise UsageError(f"rounds={rounds}: ask for at least {FEWEST_ROUNDS}, for an interval")
+        raise UsageError(f"rounds={rounds}: an interval needs at least {FEWEST_ROUNDS}")
     if allowed is None and base is not None:
-        raise UsageError("--base: only times are compared with it; give --speed-margin too")
+        raise UsageError("--base needs --speed-margin: only times are compared with it")
     stored, without = select(baseline, suites, algorithms)
     common.warn([f"{baseline / path}: no score, so it is not gated" for path in without])
     asked = Gate(baseline, stored, margins, frozen, request)
     results = [result for _, result in stored]
     timed: list[SpeedGated] = []
     with ExitStack() as stack:
-        # Before anything runs: a wrong name should cost no time.
+        # Before anything runs, so that a wrong name costs no time.
         home = None if allowed is None else stack.enter_context(code_at(base or _commit(results)))
         found = asked.run(lambda cells: progress(cells, common.quiet), common.warn)
         if home is not None and allowed is not None:
             watch = _Rounds(rounds, common.quiet)
             timed = SpeedGate(home, allowed, rounds, request, watch).run(results)
     if as_json:
-        import msgspec
-
-        content = {"schema": 1, "gated": found, "speed": timed}
-        click.echo(msgspec.json.format(msgspec.json.encode(content), indent=2).decode())
+        emit_json(gated=found, speed=timed)
     else:
         _print(found, baseline)
         _print_speed(timed)
@@ -102,7 +102,7 @@ def gate(
 
 
 def exit_code(found: Sequence[Gated | SpeedGated]) -> int:
-    """1 if anything failed, else 3 if anything is inconclusive, else 0."""
+    """Return 1 if anything failed, otherwise 3 if anything is inconclusive, otherwise 0."""
     verdicts = {gated.verdict for gated in found}
     if verdicts & {"fail", "error"}:
         return FAILED
@@ -146,12 +146,12 @@ def _speed_margin(text: str) -> float:
 
     margin = Margin.parse(text)
     if margin.unit != "relative":
-        raise UsageError(f"--speed-margin {text}: write a share of the time, 10%")
+        raise UsageError(f"--speed-margin {text}: give a share of the time, such as 10%")
     return margin.amount
 
 
 class _Rounds:
-    """Tells how far the timing of a case is."""
+    """A callback that prints the number of finished rounds of a case."""
 
     def __init__(self, rounds: int, quiet: bool) -> None:
         self._rounds, self._quiet = rounds, quiet
@@ -165,8 +165,8 @@ def _commit(stored: Sequence[Result]) -> str:
     found = {r.environment.commit for r in stored if r.environment and r.environment.commit}
     if len(found) != 1:
         raise UsageError(
-            f"the baseline names {len(found)} commits: say with --base REV|DIR which code to time "
-            "against"
+            f"the baseline names {len(found)} commits: choose the code to time against with "
+            "--base REV|DIR"
         )
     return found.pop()
 

@@ -1,4 +1,4 @@
-"""`metabench leaderboard`: the tables that the result files amount to."""
+"""`metabench leaderboard`: print, write or check the tables made from result files."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING
 import click
 
 from metabench.cli import table_printing as terminal
+from metabench.cli.json_output import emit_json
 from metabench.cli.options import Common, common_options, json_option, no_results
 from metabench.errors import DataError, NothingToRun, UsageError
+from metabench.tables.formats import FORMATS, render
 
 if TYPE_CHECKING:
     from metabench.tables.ranked_tables import Table
     from metabench.tables.rows import StoredResult
 
-FORMATS = ("md", "csv", "json", "html")
 DEFAULT_FILE = Path("leaderboard.md")
 DRIFT = 1  # exit code of --check
 _FEWEST = 4  # columns, to the score
@@ -28,27 +29,36 @@ _FEWEST = 4  # columns, to the score
 
 @click.command()
 @click.option(
-    "-s", "--suite", "suites", metavar="SUITE", multiple=True, help="Only suites like 'digits-*'."
+    "-s",
+    "--suite",
+    "suites",
+    metavar="SUITE",
+    multiple=True,
+    help="Only this suite: a name, or a pattern such as 'digits-*'.",
 )
-@click.option("--budget", metavar="BUDGET", help="Only smoke, standard, paper, tasks=N, ...")
-@click.option("--format", "format_", type=click.Choice(FORMATS), help="[default: md]")
+@click.option(
+    "--budget", metavar="BUDGET", help="Only this budget: smoke, standard, paper, tasks=N, ..."
+)
+@click.option("--format", "format_", type=click.Choice(list(FORMATS)), help="[default: md]")
 @click.option(
     "-o",
     "--output",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write to FILE, in the format of its suffix, and let plugins report beside it.",
+    help="Write to FILE, in the format of its suffix; plugins add reports to its folder.",
 )
 @click.option(
-    "--check", is_flag=True, help="Exit 1 unless FILE (leaderboard.md) is what -o would write."
+    "--check", is_flag=True, help="Exit with 1 unless FILE (leaderboard.md) is up to date."
 )
 @click.option(
     "--diff",
     metavar="REV|DIR",
-    help="What changed since a git revision, or from another results folder.",
+    help="Show what differs from a git revision or from another results folder.",
 )
-@click.option("--published", is_flag=True, help="Our rows beside the papers' numbers.")
-@click.option("--calibration", is_flag=True, help="How far probabilities can be believed.")
+@click.option("--published", is_flag=True, help="Compare our rows with published numbers.")
+@click.option(
+    "--calibration", is_flag=True, help="Show the calibration of predicted probabilities."
+)
 @common_options("results", "plugins")
 @json_option
 def leaderboard(
@@ -64,21 +74,20 @@ def leaderboard(
     common: Common,
 ) -> int:
     """Print the leaderboard, write it to a file, or check that file."""
-    from metabench.tables.formats import FORMATS as RENDER
     from metabench.tables.ranked_tables import build_tables
 
     if as_json and format_ not in (None, "json"):
-        raise UsageError(f"--json and --format {format_} contradict each other: give one")
+        raise UsageError(f"--json and --format {format_} contradict each other: use one")
     views = {"--check": check, "--diff": diff, "--published": published}
     asked = [name for name, given in {**views, "--calibration": calibration}.items() if given]
     if output is not None and asked and asked != ["--check"]:
         asked.append("-o")
     if len(asked) > 1:
-        raise UsageError(f"{' and '.join(asked)} do not go together: give one")
+        raise UsageError(f"{' and '.join(asked)} cannot be combined: use one")
     if diff is not None and as_json:
-        raise UsageError("--diff is Markdown for a pull request: leave --json out")
+        raise UsageError("--diff writes Markdown only: remove --json")
     if format_ is not None and asked and asked[0] not in ("--check", "-o"):
-        raise UsageError(f"{asked[0]} has a form of its own: leave --format out")
+        raise UsageError(f"{asked[0]} has a fixed format: remove --format")
     wanted = "json" if as_json else format_
     cells = _cells(common, suites, budget)
     kept = check or output is not None or diff is not None
@@ -90,9 +99,9 @@ def leaderboard(
         _published(tables, as_json)
         return 0
     if calibration and not as_json:
-        from metabench.tables.calibration_table import markdown
+        from metabench.tables.calibration_table import calibration_document
 
-        click.echo(markdown(tables), nl=False)
+        click.echo(calibration_document(tables), nl=False)
         return 0
     if check:
         file = output or DEFAULT_FILE
@@ -103,25 +112,24 @@ def leaderboard(
     elif wanted is None:
         show(tables)
     else:
-        click.echo(RENDER[wanted](tables), nl=False)
+        click.echo(render(wanted, tables), nl=False)
     return 0
 
 
 def show(tables: Sequence[Table]) -> None:
     """Print tables: ruled on a terminal, a Markdown document in a pipe."""
     from metabench.tables import document
-    from metabench.tables.formats import markdown
 
     if not sys.stdout.isatty():
-        click.echo(markdown(tables), nl=False)
+        click.echo(render("md", tables), nl=False)
         return
     for table in tables:
         columns, rows = document.columns(table), document.cells(table)
-        told, values = _narrow(columns, rows)
-        fit = _fitting(told, values)
-        terminal.show(document.heading(table), told[:fit], [row[:fit] for row in values])
-        if fit < len(told):
-            click.echo(f"too narrow for: {', '.join(told[fit:])}; `--format md` has them")
+        names, values = _narrow(columns, rows)
+        fit = _fitting(names, values)
+        terminal.show(document.heading(table), names[:fit], [row[:fit] for row in values])
+        if fit < len(names):
+            click.echo(f"too narrow for: {', '.join(names[fit:])}; `--format md` shows them")
         for row in rows:
             if row[-1]:
                 click.echo(f"{row[document.ALGORITHM]}: {row[-1]}")
@@ -134,18 +142,18 @@ def show(tables: Sequence[Table]) -> None:
 def _narrow(
     columns: Sequence[str], rows: Sequence[Sequence[str]]
 ) -> tuple[list[str], list[list[str]]]:
-    """A terminal is narrow: flags stand below, and columns that tell nothing are left out."""
+    """Leave out columns without information, and flags, which are printed below the table."""
 
-    def tells(i: int) -> bool:
+    def informative(i: int) -> bool:
         values = {row[i] for row in rows}
         return len(values) > 1 if columns[i] in ("device", "commit") else values != {"-"}
 
-    keep = [i for i, name in enumerate(columns) if name != "flags" and tells(i)]
+    keep = [i for i, name in enumerate(columns) if name != "flags" and informative(i)]
     return [columns[i] for i in keep], [[row[i] for i in keep] for row in rows]
 
 
 def _fitting(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
-    """How many of the first columns stand beside each other with no number broken."""
+    """Return how many of the first columns fit side by side without breaking a number."""
     widths = [max(map(len, values)) + 3 for values in zip(columns, *rows, strict=True)]
     room, fit = shutil.get_terminal_size().columns - 1, len(columns)
     while fit > _FEWEST and sum(widths[:fit]) > room:
@@ -165,26 +173,20 @@ def _cells(common: Common, suites: Sequence[str], budget: str | None) -> list[St
         names = ", ".join(sorted({cell.result.suite.name for cell in cells}))
         budgets = ", ".join(sorted({cell.result.job.budget for cell in cells}))
         raise NothingToRun(
-            f"no result in '{common.results}' is on such a suite with such a budget; "
-            f"there are suites {names}; budgets {budgets}"
+            f"no results in '{common.results}' match these filters; "
+            f"suites: {names}; budgets: {budgets}"
         )
     return chosen
 
 
 def _document(common: Common, file: Path, wanted: str | None, tables: Sequence[Table]) -> str:
-    """What stands in a file; Markdown leads to the results."""
-    from metabench.tables.formats import FORMATS as RENDER
-    from metabench.tables.formats import markdown
-
-    format_ = wanted or _format_of(file)
-    if format_ != "md":
-        return RENDER[format_](tables)
-    results = os.path.relpath(common.results, file.parent)
-    return markdown(tables, Path(results).as_posix())
+    """Return the content of a file, with links to the results if the format has links."""
+    results = Path(os.path.relpath(common.results, file.parent))
+    return render(wanted or _format_of(file), tables, results.as_posix())
 
 
 def _stale(common: Common, cells: Sequence[StoredResult]) -> list[Path | None]:
-    """The files that other code than the present has made."""
+    """Return the files of results whose code has changed; other results give None."""
     from metabench.plugins.code_digest import stale
     from metabench.plugins.registry import load_plugins
 
@@ -195,7 +197,7 @@ def _stale(common: Common, cells: Sequence[StoredResult]) -> list[Path | None]:
 def _format_of(file: Path) -> str:
     suffix = file.suffix.lstrip(".").lower()
     if suffix not in FORMATS:
-        raise UsageError(f"cannot tell a format by the name '{file}': add --format md")
+        raise UsageError(f"the suffix of '{file}' is not a known format: add --format md")
     return suffix
 
 
@@ -211,26 +213,26 @@ def _write(common: Common, file: Path, text: str) -> None:
 
 
 def _check(common: Common, file: Path, text: str) -> int:
-    """Whether a file is as it would be written; what differs is printed."""
+    """Return 0 if a file is up to date; otherwise print the differences and return `DRIFT`."""
     if file.is_file() and file.read_bytes() == text.encode():
         return 0
     if file.is_file():
         old = file.read_text(encoding="utf-8", errors="replace").splitlines()
         new = text.splitlines()
-        for line in unified_diff(old, new, str(file), "its results", n=0, lineterm=""):
+        for line in unified_diff(old, new, str(file), "current results", n=0, lineterm=""):
             click.echo(line)
-    what = "differs from its results" if file.exists() else "does not exist"
+    what = "is out of date" if file.exists() else "does not exist"
     results = f" --results {common.results}" if common.results_given else ""
-    click.echo(f"{file} {what}; make it with: metabench leaderboard{results} -o {file}", err=True)
+    click.echo(f"{file} {what}; write it with: metabench leaderboard{results} -o {file}", err=True)
     return DRIFT
 
 
 def _diff(
     common: Common, old: str, suites: Sequence[str], budget: str | None, tables: Sequence[Table]
 ) -> None:
-    """Print what changed between other results and these."""
+    """Print the changes from other results to these."""
     from metabench.cli.revisions import results_at
-    from metabench.tables import leaderboard_diff
+    from metabench.tables.leaderboard_diff import changes, diff_document
     from metabench.tables.leaderboard_frame import read, select
     from metabench.tables.ranked_tables import build_tables
 
@@ -238,21 +240,24 @@ def _diff(
         cells, problems = read(folder)
         common.warn(problems)
         before = build_tables(select(cells, suites, budget))
-    click.echo(leaderboard_diff.markdown(leaderboard_diff.changes(before, tables), old), nl=False)
+    click.echo(diff_document(changes(before, tables), old), nl=False)
 
 
 def _published(tables: Sequence[Table], as_json: bool) -> None:
-    """Print what the papers say about these suites, beside our rows."""
+    """Print published numbers on these suites with our rows."""
     from metabench.tables import published
 
     pairs = published.compare(tables, published.load_published())
     if not pairs:
-        raise NothingToRun("no paper's number is known for these suites")
-    click.echo(published.to_json(pairs) if as_json else published.markdown(pairs), nl=False)
+        raise NothingToRun("no published numbers are known for these suites")
+    if as_json:
+        emit_json(published=pairs)
+    else:
+        click.echo(published.published_document(pairs), nl=False)
 
 
 def _report(common: Common, cells: Sequence[StoredResult], output: Path) -> None:
-    """Let plugins write their own reports beside the file."""
+    """Let plugins write their own reports to the folder of the file."""
     from metabench.plugins.registry import load_plugins
 
     plugins = load_plugins(common.doors)

@@ -1,4 +1,4 @@
-"""`metabench replay FILE`: does a stored number come out again?"""
+"""`metabench replay FILE`: run a stored cell again and compare the scores."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from metabench.cli.json_output import emit_json
 from metabench.cli.options import Common, common_options, json_option
 from metabench.cli.why import read_result
 
@@ -18,16 +19,17 @@ SAME, DIFFERENT = 0, 1
 
 @click.command()
 @click.argument("file", type=Path)
-@click.option("--threads", type=int, default=0, help="Of the process.  [default: as then]")
+@click.option("--threads", type=int, default=0, help="Threads to use.  [default: as stored]")
 @click.option("--time-limit", type=float, default=0.0, metavar="SECONDS", help="For the cell.")
 @common_options("data_root", "plugins")
 @json_option
 def replay(file: Path, threads: int, time_limit: float, as_json: bool, common: Common) -> int:
-    """Run the cell of a result FILE again and compare what comes out.
+    """Run the cell of a result FILE again and compare the scores.
 
-    Says "equal" (all outputs are, to the last bit), "within tolerance" (right answers differ in
-    at most 1 % of the queries, errors by 1e-4 of themselves) or "different", with exit code 1,
-    and what differs in code and environment. Times are not measured, and nothing is kept.
+    Prints "equal" (all outputs are equal to the last bit), "within tolerance" (right answers
+    differ in at most 1 % of the queries, or errors by a relative 1e-4) or "different", with exit
+    code 1. Also prints what differs in code and environment. Times are not measured, and nothing
+    is stored.
     """
     from metabench.cli.progress import progress
     from metabench.gating.provenance import differences
@@ -48,10 +50,13 @@ def replay(file: Path, threads: int, time_limit: float, as_json: bool, common: C
     verdict = agreement(old, new)
     differs = differences(old, new)
     if as_json:
-        import json
-
-        content = {"schema": 1, "file": str(file), "verdict": verdict, "differs": differs}
-        click.echo(json.dumps({**content, "then": _score(old), "now": _score(new)}, indent=2))
+        emit_json(
+            file=str(file),
+            verdict=verdict,
+            differs=differs,
+            then=_score(old),
+            now=_score(new),
+        )
     else:
         _print(verdict, old, new, differs)
     return DIFFERENT if verdict == "different" else SAME
@@ -67,7 +72,7 @@ def _print(verdict: str, old: Result, new: Result, differs: list[str]) -> None:
         click.echo(f"{verdict}: {shown} then, now {new.status}: {new.reason}")
     else:
         click.echo(f"{verdict}: {shown} then, {formatting.score(now, metric)} now")
-    for line in differs or ["nothing that is recorded"]:
+    for line in differs or ["nothing recorded"]:
         click.echo(f"  differs: {line}")
 
 

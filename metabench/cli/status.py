@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from metabench.cli.json_output import emit_json
 from metabench.cli.options import Common, common_options, json_option, no_results
 from metabench.cli.table_printing import show
 
@@ -18,8 +19,8 @@ from metabench.cli.table_printing import show
 def status(failed: bool, as_json: bool, common: Common) -> None:
     """Show the state of every cell in the results folder.
 
-    A cell is stale when the code it ran with has changed since; `run` does it again. What a run
-    has yet to do, `run --dry-run` shows; -v names the definitions that have changed.
+    A cell is stale if the code that it ran has changed since; `run` runs it again. -v names the
+    definitions that have changed. `run --dry-run` shows which cells remain to be run.
     """
     from metabench.cli.why import changed_code
     from metabench.plugins.code_digest import with_code
@@ -56,16 +57,14 @@ def status(failed: bool, as_json: bool, common: Common) -> None:
             }
         )
     if as_json:
-        import json
-
-        click.echo(json.dumps({"schema": 1, "cells": rows}, indent=2))
+        emit_json(cells=rows)
         return
     counts = Counter("stale" if row["stale"] else row["status"] for row in rows)
     title = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
     show(
         f"{common.results}: {title or 'none failed'}",
         ("file", "status", "reason"),
-        # With the folder, so that a line can be pasted behind `metabench why`.
+        # With the folder, so that a path can be pasted after `metabench why`.
         [
             (
                 str(common.results / r["file"]),

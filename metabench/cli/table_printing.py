@@ -1,4 +1,4 @@
-"""Tables for people: ruled on a terminal, plain aligned text in a pipe."""
+"""Tables on stdout: ruled on a terminal, aligned plain text in a pipe."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> N
 
 
 def plain(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a table, columns aligned and two spaces apart."""
+    """Return the lines of a table with aligned columns, two spaces apart."""
     lines = [columns, *rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
     return [

@@ -1,8 +1,8 @@
-"""Means with confidence intervals, where the unit is the episode.
+"""Means with confidence intervals; the statistical unit is the episode.
 
-Every algorithm sees the same episodes, and every seed of an algorithm sees all of them, so
-scores form a table [seeds, episodes] without replication and both of its sides are samples:
-the interval of the mean has to cover other seeds as well as other episodes.
+Every algorithm answers the same episodes, and every seed of an algorithm answers all of them.
+Scores form a table [seeds, episodes] without replication. Both seeds and episodes are samples,
+so the interval of the mean covers both.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ EpisodeScores = npt.NDArray[np.float64]
 
 
 class Estimate(NamedTuple):
-    """A mean with its symmetric t interval; NaN where it cannot be known."""
+    """A mean with its symmetric t interval; NaN if it cannot be estimated."""
 
     mean: float
     lo: float
@@ -28,7 +28,7 @@ class Estimate(NamedTuple):
 
 
 class MeanSquares(NamedTuple):
-    """The two-way analysis of variance of scores [S, E], one score a cell."""
+    """The two-way analysis of variance of scores [S, E] without replication."""
 
     seeds: float  # MSA, S - 1 degrees of freedom
     episodes: float  # MSB, E - 1
@@ -36,10 +36,11 @@ class MeanSquares(NamedTuple):
 
 
 def over_seeds(scores: EpisodeScores) -> EpisodeScores:
-    """The mean [E] over the seeds of scores [S, E]; where all seeds agree, exactly their score.
+    """Return the mean [E] over seeds of scores [S, E]; if all seeds agree, exactly their score.
 
-    Seeds of a deterministic algorithm are so many copies of one. Their mean, rounded, may differ
-    from them in the last digit, and would be told apart from one copy: nothing else varies.
+    All seeds of a deterministic algorithm have the same scores. Their mean may be rounded and
+    differ in the last digit, and a paired test would find this difference, because nothing else
+    varies.
     """
     agree = (scores == scores[0]).all(axis=0)
     means: EpisodeScores = np.where(agree, scores[0], scores.mean(axis=0))
@@ -47,17 +48,18 @@ def over_seeds(scores: EpisodeScores) -> EpisodeScores:
 
 
 def mean_of(scores: EpisodeScores) -> float:
-    """The mean of scores [S, E] to 12 digits; NaN of none.
+    """Return the mean of scores [S, E], rounded to 12 digits; NaN for no scores.
 
-    Two rows with equally many right answers have equal means, in whichever order these are summed.
+    Two rows with the same number of correct answers thus have equal means, in any order of
+    summation.
     """
     return float(f"{over_seeds(scores).mean():.12g}") if scores.size else float("nan")
 
 
 def mean_ci(scores: npt.ArrayLike, level: float = 0.95) -> Estimate:
-    """The mean score and its confidence interval.
+    """Return the mean score and its confidence interval.
 
-    One seed: the t interval over episodes, which speaks of that one trained learner.
+    One seed: the t interval over episodes, which describes this one trained learner.
 
     Several seeds: crossed random effects, score = mean + seed + episode + residual. With the
     mean squares MSA (seeds), MSB (episodes) and MSC (residual) the components of variance are
@@ -67,18 +69,17 @@ def mean_ci(scores: npt.ArrayLike, level: float = 0.95) -> Estimate:
         Var(mean) = sigma_a^2 / S + sigma_b^2 / E + sigma_c^2 / (S E)
                   = (MSA + MSB - MSC) / (S E)      when nothing is truncated
 
-    with Satterthwaite's degrees of freedom for the mean squares that are left in that sum.
-    With two or three seeds of which each is much off the others the interval is somewhat too
-    short, since one or two degrees of freedom carry it (tests/analysis/test_coverage.py
-    measures how much).
+    with Satterthwaite's degrees of freedom for the mean squares that remain in this sum.
+    With two or three seeds that differ widely, the interval is somewhat too short, because it
+    has only one or two degrees of freedom (tests/statistics/test_coverage.py measures how much).
 
     Args:
         scores: [S, E], every seed on the same episodes; or [E] for one seed.
-        level: of confidence.
+        level: the confidence level.
 
     Returns:
         The estimate. The interval is NaN for a single episode and for scores that are not
-        finite; its width is zero where all scores are equal.
+        finite; its width is zero if all scores are equal.
 
     References:
         Searle, Casella & McCulloch (1992), Variance Components, chapter 4 (balanced data);
@@ -99,16 +100,16 @@ def mean_ci(scores: npt.ArrayLike, level: float = 0.95) -> Estimate:
 
 
 class Spreads(NamedTuple):
-    """Standard deviations of scores; NaN where there is nothing to compare."""
+    """Standard deviations of scores; NaN if there is only one seed, or one episode."""
 
-    seeds: float  # of the means of seeds over endlessly many episodes
-    episodes: float  # of the scores of episodes, the mean over seeds of each seed's
+    seeds: float  # of the means of seeds over infinitely many episodes
+    episodes: float  # of the scores of episodes within a seed
 
 
 def spreads(scores: EpisodeScores) -> Spreads:
-    """How much scores [S, E] vary between seeds and between episodes.
+    """Return the spreads of scores [S, E] between seeds and between episodes.
 
-    More seeds help where the first is large against the second over the square root of E.
+    More seeds help if the first is large compared with the second divided by the square root of E.
     """
     n_seeds, n_episodes = scores.shape
     seeds = episodes = float("nan")
@@ -121,7 +122,7 @@ def spreads(scores: EpisodeScores) -> Spreads:
 
 
 def mean_squares(scores: EpisodeScores) -> MeanSquares:
-    """The mean squares of scores [S, E], S and E at least 2."""
+    """Return the mean squares of scores [S, E]; S and E must be at least 2."""
     n_seeds, n_episodes = scores.shape
     mean, by_seed, by_episode = scores.mean(), scores.mean(axis=1), scores.mean(axis=0)
     residual = scores - by_seed[:, None] - by_episode[None, :] + mean
@@ -133,17 +134,17 @@ def mean_squares(scores: EpisodeScores) -> MeanSquares:
 
 
 def _one_seed(scores: EpisodeScores) -> tuple[float, float]:
-    """Variance of the mean of [E] scores, and its degrees of freedom."""
+    """Return the variance of the mean of scores [E], and its degrees of freedom."""
     return float(scores.var(ddof=1)) / len(scores), float(len(scores) - 1)
 
 
 def _crossed(scores: EpisodeScores) -> tuple[float, float]:
-    """Variance of the mean of [S, E] scores, and its degrees of freedom."""
+    """Return the variance of the mean of scores [S, E], and its degrees of freedom."""
     n_seeds, n_episodes = scores.shape
     seeds, episodes, residual = mean_squares(scores)
     df_seeds, df_episodes = n_seeds - 1, n_episodes - 1
-    # A component truncated to zero takes its mean square out of the sum, and the two signs of
-    # the residual's with it: MSC + (MSA - MSC) + (MSB - MSC).
+    # The sum is MSC + (MSA - MSC) + (MSB - MSC). A component truncated to zero removes its
+    # bracket.
     kept = [(ms, df) for ms, df in ((seeds, df_seeds), (episodes, df_episodes)) if ms > residual]
     terms = [*kept, ((1 - len(kept)) * residual, df_seeds * df_episodes)]
     total, df = satterthwaite(terms)
@@ -151,11 +152,11 @@ def _crossed(scores: EpisodeScores) -> tuple[float, float]:
 
 
 def satterthwaite(terms: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """A sum of mean squares, given with their degrees of freedom, and the sum's own.
+    """Return the sum of mean squares, given with their degrees of freedom, and its own.
 
     References:
         Satterthwaite (1946), Biometrics Bulletin 2, 110-114.
     """
     total = sum(term for term, _ in terms)
-    # Shares, because the squares of large errors' variances would overflow.
+    # Shares are squared, because the squares of very large variances would overflow.
     return total, 1 / sum((term / total) ** 2 / df for term, df in terms)

@@ -1,7 +1,7 @@
-"""The accuracy regression test: is an algorithm still as good as a baseline says?
+"""The accuracy regression test: non-inferiority of an algorithm to its baseline.
 
-Non-inferiority with three verdicts, in at most three looks at frozen blocks of episodes. Both
-sides answer the same episodes, so that everything is paired.
+There are three verdicts, and at most three looks, each with one more frozen block of episodes.
+Both sides answer the same episodes, so all differences are paired.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from metabench.statistics.paired_tests import difference
 
 Verdict = Literal["pass", "fail", "inconclusive", "error"]
 
-ALPHA = 0.05  # one-sided, of all looks together
+ALPHA = 0.05  # one-sided, for all looks together
 LOOKS = 3
-FEWEST_SEEDS = 3  # of learners that are meta-trained step by step
+FEWEST_SEEDS = 3  # for learners that are meta-trained step by step
 
 
 @dataclass(frozen=True)
 class Look:
-    """What the differences of one look amount to; a gain is positive, whatever the metric."""
+    """The result of one look; a gain is an improvement, for every metric."""
 
     verdict: Verdict
-    gain: float  # mean of now less baseline; of errors, the other way round
+    gain: float  # mean of now minus baseline; for errors, of baseline minus now
     lo: float  # the interval of level 1 - 2 alpha / looks
     hi: float
 
 
 def fewest_episodes(margin: float, worst: float, alpha: float = ALPHA) -> float:
-    """How many episodes a pass takes at least, however small the differences in them are.
+    """Return the number of episodes that a pass needs, however small their differences are.
 
-    A loss of twice the margin may sit in few episodes, each with the worst loss there can be. Then
-    a share 2 margin / worst of all episodes has it, and n episodes have none of them with
-    probability alpha if n = log(1 / alpha) worst / (2 margin): the t interval knows nothing of
-    what it has not seen. (With alpha 5 % this is the "rule of three".)
+    A loss of twice the margin may be concentrated in few episodes, each with the worst possible
+    loss. These are a share 2 margin / worst of all episodes, and n episodes contain none of them
+    with probability alpha if n = log(1 / alpha) worst / (2 margin). The t interval cannot include
+    a loss that was not observed. (With alpha 5 % this is the "rule of three".)
 
     Args:
-        margin: the loss that is put up with.
-        worst: the loss of an episode in which all goes wrong, in the same units.
-        alpha: how often a loss of twice the margin may go unseen.
+        margin: the loss that is allowed.
+        worst: the largest possible loss of one episode, in the same units.
+        alpha: the probability that a loss of twice the margin is not observed.
 
     References:
         Hanley & Lippman-Hand (1983), JAMA 249, 1743-1745.
@@ -59,25 +59,25 @@ def judge(
     worst: float = 1.0,
     alpha: float = ALPHA,
 ) -> Look:
-    """The verdict of one look.
+    """Return the verdict of one look.
 
-    With the two-sided interval [lo, hi] of level 1 - 2 alpha / looks around the mean gain, which
-    covers seeds as that of `paired.difference` does:
+    [lo, hi] is the two-sided interval of level 1 - 2 alpha / looks around the mean gain. It covers
+    seeds in the same way as that of `paired_tests.difference`.
 
-    - pass: lo >= -margin, of at least `fewest_episodes`. A loss as large as the margin is passed
-      with probability alpha at most, all looks together (Bonferroni).
-    - fail: hi < -margin; at the last look also hi < 0, a loss that is proven and of which it
-      cannot be shown that it stays within the margin.
-    - inconclusive: neither, more episodes are needed.
+    - pass: lo >= -margin, with at least `fewest_episodes`. A loss as large as the margin passes
+      with probability alpha at most, over all looks together (Bonferroni).
+    - fail: hi < -margin. At the last look also hi < 0: the loss is proven, and it was not shown
+      to be within the margin.
+    - inconclusive: neither; more episodes are needed.
 
     Args:
-        gains: [S, E] score now less that of the baseline, errors with the opposite sign, seed by
-            seed on the same episodes; of one seed the interval speaks of this learner only.
-        margin: the loss that is put up with, in units of the score.
-        look: from 0.
-        looks: how many there are at most.
-        worst: the loss of an episode in which all goes wrong.
-        alpha: one-sided level of all looks together.
+        gains: [S, E] score now minus score of the baseline, seed by seed on the same episodes;
+            errors with the opposite sign. With one seed the interval describes this learner only.
+        margin: the loss that is allowed, in units of the score.
+        look: the number of this look, from 0.
+        looks: the largest number of looks.
+        worst: the largest possible loss of one episode.
+        alpha: the one-sided level of all looks together.
 
     References:
         Wellek (2010), Testing Statistical Hypotheses of Equivalence and Noninferiority, 2nd

@@ -1,7 +1,7 @@
-"""Two algorithms on the same episodes: the difference of their means, paired.
+"""Paired tests of algorithms that answered the same episodes.
 
-Both see the same episodes, so that what is hard about an episode is hard for both and drops out
-of the difference. Their seeds have nothing to do with each other.
+The difficulty of an episode is the same for both algorithms and cancels in the difference. Their
+seeds are independent.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from scipy.special import stdtr, stdtrit
 
 from metabench.statistics.intervals import EpisodeScores, over_seeds, satterthwaite
 
-_DIGITS = 1e-12  # of the largest score; smaller differences are of rounding
+_DIGITS = 1e-12  # of the largest score; smaller differences are rounding
 
 
 class Difference(NamedTuple):
-    """Mean of A minus mean of B, with its symmetric t interval; NaN where it cannot be known."""
+    """Mean of A minus mean of B, with its symmetric t interval; NaN if it cannot be estimated."""
 
     mean: float
     lo: float
     hi: float
     se: float
     df: float
-    p: float  # two-sided, of no difference
+    p: float  # two-sided, of the hypothesis of no difference
 
     def probability_above(self, margin: float) -> float:
-        """The probability that the true difference is larger than a margin.
+        """Return the probability that the true difference is larger than a margin.
 
-        That is the t distribution around the estimate, which is the posterior under a flat prior.
+        It is computed from the t distribution around the estimate, the posterior for a flat prior.
         """
         if not np.isfinite(self.se):
             return float("nan")
@@ -39,34 +39,34 @@ class Difference(NamedTuple):
         return float(stdtr(self.df, (self.mean - margin) / self.se))
 
     def probability_below(self, margin: float) -> float:
-        """The probability that the true difference is smaller than a margin."""
+        """Return the probability that the true difference is smaller than a margin."""
         return self._replace(mean=-self.mean).probability_above(-margin)
 
 
 def difference(a: EpisodeScores, b: EpisodeScores, level: float = 0.95) -> Difference:
-    """The paired difference of two score tables over the same episodes.
+    """Return the paired difference of two score tables over the same episodes.
 
-    One seed each: the paired t interval over episodes, which speaks of these two trained
-    learners. With several, the variance of the seeds' means is added, so that the interval
-    speaks of the methods: with d_e the difference of the means over seeds in episode e ::
+    One seed each: the paired t interval over episodes, which describes these two trained learners.
+    With several seeds, the variance of their means is added, so that the interval describes the
+    methods. With d_e the difference of the means over seeds in episode e ::
 
-        Var = Var_e(d_e) / E + Var_s(mean of seed s of A) / S_A + the same of B
+        Var = Var_e(d_e) / E + Var_s(mean of seed s of A) / S_A + the same term of B
 
-    with Satterthwaite's degrees of freedom, those of the seeds for the last two terms. What
-    episodes do to a seed's mean is in both kinds of term. Taking it out again, as a component of
-    variance, would leave zero where seeds happen to agree, and then equal methods are told apart
-    too often (benchmarks/simulate.py). An algorithm with one seed adds nothing: it is taken as
-    the one learner that it is, which is right for deterministic ones only.
+    with Satterthwaite's degrees of freedom; the last two terms have those of the seeds. The effect
+    of episodes on a seed's mean is part of both kinds of terms. Subtracting it, as a component of
+    variance, would give zero if seeds happen to agree, and equal methods would be called different
+    too often (benchmarks/simulate.py). An algorithm with one seed adds no term: it is treated as
+    one fixed learner, which is right for deterministic algorithms only.
 
-    Where the difference is the same in every episode, its p-value is that of the sign test.
+    If the difference is the same in every episode, its p-value is that of the sign test.
 
     Args:
         a: [S_A, E] scores.
         b: [S_B, E] scores of the same episodes.
-        level: of confidence.
+        level: the confidence level.
 
     References:
-        Satterthwaite (1946), Biometrics Bulletin 2, 110-114; as in `stats.mean_ci`.
+        Satterthwaite (1946), Biometrics Bulletin 2, 110-114; as in `intervals.mean_ci`.
     """
     episodes = a.shape[1]
     one, other = over_seeds(a), over_seeds(b)
@@ -90,11 +90,11 @@ def difference(a: EpisodeScores, b: EpisodeScores, level: float = 0.95) -> Diffe
 
 
 def _without_variance(mean: float, episodes: int, level: float) -> Difference:
-    """The difference where it is the same in every episode, which few episodes do not prove."""
+    """Return a difference that is the same in every episode; few episodes do not prove it."""
     df = episodes - 1.0
     if mean == 0:
         return Difference(mean, mean, mean, 0.0, df, 1.0)
-    p = 2.0**-df  # of the sign test: this sign in all episodes, or the other
+    p = 2.0**-df  # two-sided sign test: the same sign in all episodes
     if p > 1 - level:
         nan = float("nan")
         return Difference(mean, nan, nan, nan, nan, p)
@@ -102,20 +102,20 @@ def _without_variance(mean: float, episodes: int, level: float) -> Difference:
 
 
 def between_seeds(table: EpisodeScores) -> tuple[float, float]:
-    """The variance of the mean of [S, E] scores by that of its seeds' means, and its df.
+    """Return the variance of the mean of scores [S, E] between seeds, and its degrees of freedom.
 
-    Zero for one seed.
+    The variance is zero for one seed.
     """
     seeds = len(table)
     if seeds < 2 or not np.isfinite(table).all():
         return 0.0, 1.0
     means = table.mean(axis=1)
-    # Means that are equal have a variance of zero: of rounding, where it is computed.
+    # The computed variance of equal means may differ from zero by rounding.
     return float(means.var(ddof=1)) / seeds if np.ptp(means) else 0.0, seeds - 1.0
 
 
 def holm(p_values: list[float]) -> list[float]:
-    """Holm's adjusted p-values: all of them hold at once.
+    """Return Holm's adjusted p-values, which hold for all tests together.
 
     References:
         Holm (1979), Scandinavian Journal of Statistics 6, 65-70.
@@ -130,17 +130,16 @@ def holm(p_values: list[float]) -> list[float]:
 
 
 def tiers(tables: list[EpisodeScores], alpha: float = 0.05) -> list[int]:
-    """The tier of each row, rows sorted best first.
+    """Return the tier of each row, for rows sorted best first.
 
-    The first row that is in none opens a tier and stays its anchor: those below it join, in order,
-    until one differs from the anchor, where the next tier opens. A fixed anchor keeps rows apart
-    that a chain of small steps would join. The differences of all pairs of rows are tested
-    together, by Holm: an anchor is the best of what the data made best, so that tests against it
-    alone would be of chosen pairs.
+    The first row opens a tier and is its anchor. The rows below join the tier, in order, until one
+    differs from the anchor and opens the next tier. With a fixed anchor, a chain of small steps
+    cannot join rows that differ. All pairs of rows are tested together (Holm), because an anchor
+    is selected by its scores: tests against anchors only would be tests of selected pairs.
 
     Args:
         tables: [S, E] scores of each row, over the same episodes.
-        alpha: the probability that any two equal rows are told apart.
+        alpha: the probability that any two equal rows are called different.
     """
     rows = range(len(tables))
     pairs = list(combinations(rows, 2))
@@ -155,14 +154,15 @@ def tiers(tables: list[EpisodeScores], alpha: float = 0.05) -> list[int]:
     return found
 
 
-_MOST_DF = 3  # times those of the scarcer seeds
+_MOST_DF = 3  # times the degrees of freedom of the side with fewer seeds
 
 
 def _cautious_p(a: EpisodeScores, b: EpisodeScores) -> float:
-    """The p-value of a difference, for tests of many pairs; 1 where it cannot be known.
+    """Return the p-value of a difference for tests of many pairs; 1 if it cannot be computed.
 
-    Holm asks about the far tail, where Satterthwaite's degrees of freedom are too many: where a
-    few seeds happen to agree their variance seems to carry no weight. So they are capped.
+    Holm's correction depends on the far tail, where Satterthwaite's degrees of freedom are too
+    many: if a few seeds happen to agree, their variance seems to have no weight. So they are
+    capped.
     """
     pair = difference(a, b)
     if not pair.se > 0:
@@ -174,17 +174,16 @@ def _cautious_p(a: EpisodeScores, b: EpisodeScores) -> float:
 def rank_intervals(
     tables: list[EpisodeScores], lower_is_better: bool, level: float = 0.95, draws: int = 1000
 ) -> list[tuple[int, int]]:
-    """For each row the ranks that it has in the middle 95 % of bootstrap draws.
+    """Return for each row the range of ranks in the middle 95 % of bootstrap draws.
 
-    Episodes are drawn anew for all rows together. Seeds are too few to be drawn from: each row
-    gets an error of its own instead, from the t distribution of the mean of its seeds.
+    In each draw, episodes are resampled for all rows together. Seeds are too few to resample:
+    instead, each row is shifted by a random error from the t distribution of its seeds' mean.
 
     Args:
         tables: [S, E] scores of each row, over the same episodes.
-        lower_is_better: for errors.
-        level: how much of the draws an interval holds.
-        draws: of the bootstrap.
-
+        lower_is_better: whether scores are errors.
+        level: the share of draws in an interval.
+        draws: the number of bootstrap draws.
     """
     rng = np.random.Generator(np.random.Philox(0))
     episodes = tables[0].shape[1]
@@ -196,7 +195,7 @@ def rank_intervals(
         if between > 0:
             means[row] += between**0.5 * rng.standard_t(df, size=draws)
     sign = 1 if lower_is_better else -1
-    # The best rank that a draw allows: ties share it.
+    # Rows with equal means in a draw share the best of their ranks.
     rounding = _DIGITS * np.abs(means).max()
     ranks = 1 + (sign * (means[:, None] - means[None]) > rounding).sum(axis=1)
     low, high = np.quantile(ranks, (0.5 - level / 2, 0.5 + level / 2), axis=1, method="nearest")
@@ -206,10 +205,10 @@ def rank_intervals(
 def detectable(
     tables: list[EpisodeScores], alpha: float = 0.05, power: float = 0.8
 ) -> float | None:
-    """The difference between neighbouring rows that such a suite finds in four of five cases.
+    """Return the difference between neighbouring rows that is found with the given power.
 
-    The median over neighbours of (t_{1 - alpha/2} + t_{power}) standard errors; None of less than
-    two rows.
+    It is the median over neighbours of (t_{1 - alpha/2} + t_{power}) standard errors; None for
+    fewer than two rows.
     """
     found = []
     for neighbours in pairwise(tables):

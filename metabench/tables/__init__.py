@@ -1,1 +1,1 @@
-"""Leaderboard rows, flags and tables, and the formats that they are written in."""
+"""Leaderboard rows, flags, tables and output formats."""

@@ -1,27 +1,26 @@
-"""How far the probabilities of each row can be believed, as Markdown."""
+"""The calibration of each row's probabilities, as Markdown."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from metabench.tables import document, formatting
-from metabench.tables.markdown import name_of
+from metabench.tables.markdown import markdown_table, name_of
 from metabench.tables.ranked_tables import Table
 
 _COLUMNS = ("tier", "rank", "algorithm", "accuracy (%)", "NLL (nats)", "Brier", "ECE (%)")
 
 INTRODUCTION = (
     "Probabilities are the softmax of a learner's logits. NLL is the mean of -log p of the true "
-    "class, Brier the mean squared distance of the probabilities from it (0 to 2), ECE the mean "
-    "gap between the probability of the predicted class and the share of right answers, in 15 "
-    "bins. Lower is better; means over seeds. A dash is a value that is not known."
+    "class. Brier is the mean squared distance between the probabilities and the true class as a "
+    "one-hot vector (0 to 2). ECE is the mean gap between the probability of the predicted class "
+    "and the share of correct answers, in 15 bins. Lower is better. Values are means over seeds. "
+    "A dash means unknown."
 )
 
 
-def markdown(tables: Sequence[Table]) -> str:
-    """One table for each suite and budget; suites of functions have no probabilities."""
-    import pandas as pd
-
+def calibration_document(tables: Sequence[Table]) -> str:
+    """Return one table for each suite and budget; regression suites have no probabilities."""
     parts = ["# Calibration", INTRODUCTION]
     for table in tables:
         rows = [row for row in table.rows if row.status == "ok"]
@@ -39,10 +38,8 @@ def markdown(tables: Sequence[Table]) -> str:
             )
             for row in rows
         ]
-        align = ["left" if name == "algorithm" else "right" for name in _COLUMNS]
-        shown = pd.DataFrame(cells, columns=_COLUMNS)
         parts += [
             f"## {document.heading(table)}",
-            shown.to_markdown(index=False, colalign=align, disable_numparse=True),
+            markdown_table(_COLUMNS, cells, {"algorithm"}),
         ]
     return "\n\n".join(parts) + "\n"

@@ -1,4 +1,4 @@
-"""Which of two algorithms is better on a suite, by how much, and how sure that is."""
+"""Comparison of two algorithms on a suite: the paired difference and its probabilities."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SHOWN = 10  # episodes
 
 
 class EpisodePair(msgspec.Struct, frozen=True):
-    """One episode and the score of each algorithm on it, mean over seeds."""
+    """The scores of both algorithms on one episode, means over seeds."""
 
     episode: int  # in manifest order, from 0
     a: float
@@ -30,16 +30,16 @@ class EpisodePair(msgspec.Struct, frozen=True):
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """Scores are fractions or mean squared errors; None is unknown.
+    """A comparison; scores are fractions or mean squared errors, None is unknown.
 
     Attributes:
         difference: mean of A minus mean of B.
-        p: two-sided, of no difference.
+        p: two-sided p-value of the hypothesis of no difference.
         better: probability that A is better by more than the margin.
-        equivalent: that the two are within the margin.
-        worse: that A is worse by more than it.
-        flags_a: what to know of A's score before trusting it.
-        flags_b: of B's.
+        equivalent: probability that the difference is within the margin.
+        worse: probability that A is worse by more than the margin.
+        flags_a: flags that concern A's score.
+        flags_b: flags that concern B's score.
         most_different: the episodes that differ most, largest difference first.
     """
 
@@ -79,18 +79,18 @@ def compare(
 
     Args:
         cells: results.
-        suite: its name.
-        a: an algorithm as tables write it, `name[param=value]`.
-        b: the other.
-        budget: of both; None: the only one there is.
-        margin: differences up to this are as good as none.
-        device: of both, its type; None: the only one there is.
-        train_on: the suite whose base data both were trained on; None: the suite's own, or else
-            the only one there is.
+        suite: the name of the suite.
+        a: the address of an algorithm, `name[param=value]`, as in tables.
+        b: the address of the other algorithm.
+        budget: the budget of both; None if there is only one.
+        margin: differences up to this count as equal.
+        device: the device type of both; None if there is only one.
+        train_on: the suite whose base data both were trained on; None for the suite itself,
+            otherwise for the only one there is.
 
     Raises:
-        NothingToRun: the suite has no results.
-        UsageError: an algorithm has no score, there are several budgets, or episodes differ.
+        NothingToRun: no scores on the suite.
+        UsageError: an algorithm without a score, several budgets, or different episodes.
     """
     results = [cell.result for cell in cells if cell.result.suite.name == suite]
     results = [
@@ -104,7 +104,7 @@ def compare(
     if not results:
         asked = {"with budget": budget, "on device": device, "trained on": train_on}
         which = "".join(f" {words} {value}" for words, value in asked.items() if value)
-        raise NothingToRun(f"no scores on {suite}{which}; `metabench status` lists what there is")
+        raise NothingToRun(f"no scores on {suite}{which}; `metabench status` lists all results")
     found_a, found_b = (_of(results, text) for text in (a, b))
     budgets_a, budgets_b = ({r.job.budget for r in side} for side in (found_a, found_b))
     budgets = sorted(budgets_a & budgets_b)
@@ -121,9 +121,7 @@ def compare(
         ("images", {r.suite.pixels_digest for r in [*ours, *theirs]}),
     ):
         if len(digests) > 1:
-            raise UsageError(
-                f"results on {suite} are of different {what}: run the older ones again"
-            )
+            raise UsageError(f"results on {suite} use different {what}: run the older ones again")
     tables = score_table(ours), score_table(theirs)
     episodes = min(table.shape[1] for table in tables)
     one, other = (table[:, :episodes] for table in tables)
@@ -133,7 +131,7 @@ def compare(
 
 
 def _of(results: Sequence[Result], text: str) -> list[Result]:
-    """The results of one algorithm, each seed once: the newest."""
+    """Return the newest result of each seed of one algorithm."""
     written = {address.write(r.job.algorithm, r.job.chosen) for r in results}
     found = [
         r
@@ -141,12 +139,16 @@ def _of(results: Sequence[Result], text: str) -> list[Result]:
         if address.means(text, r.job.algorithm, r.job.params, r.job.chosen)
     ]
     if not found:
-        raise unknown("algorithm", text, written, "These have scores on the suite.")
+        raise unknown(
+            "algorithm", text, written, "Only algorithms with a score on the suite can be compared."
+        )
     own = [r for r in found if r.suite.train_on is None] or found
-    kinds = sorted({f"{r.job.device}, trained on {r.suite.train_on or 'its own'}" for r in own})
+    kinds = sorted(
+        {f"{r.job.device}, trained on {r.suite.train_on or 'the suite itself'}" for r in own}
+    )
     if len(kinds) > 1:  # no table mixes them either
         raise UsageError(
-            f"{text} has several sorts of results ({'; '.join(kinds)}): give --device or --train-on"
+            f"{text} has several kinds of results ({'; '.join(kinds)}): give --device or --train-on"
         )
     return list({(r.job.budget, r.job.seed): r for r in own}.values())
 

@@ -1,4 +1,4 @@
-"""The leaderboard in words and cells, before any format is chosen."""
+"""Headings, sentences and cells of the leaderboard, the same in every format."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from metabench.tables.rows import Row
 TITLE = "Leaderboard"
 
 INTRODUCTION = (
-    "Each table holds results on one suite, on the same frozen test episodes and with the same "
-    "meta-training budget; rows compare within a table only. A score is the mean over test "
-    "episodes, ± half its 95 % confidence interval, which covers other episodes and, where "
-    "several seeds were run, other seeds. Rows of one tier are not told apart from its first row "
-    "by paired tests (5 %, Holm over all pairs); beside a rank stand those of 95 % of bootstrap "
-    "draws. "
-    "Meta-training is the mean time per seed; adapt and predict are median times for one task at a "
-    "time; a star marks rows that no other beats in both score and adaptation time. A dash is a "
-    "value that is not known. Derived from result files by `metabench leaderboard`."
+    "Each table shows results on one suite, with the same frozen test episodes and the same "
+    "meta-training budget. Rows of different tables cannot be compared. A score is the mean over "
+    "test episodes ± half of its 95 % confidence interval, which covers the uncertainty due to "
+    "episodes and, with several seeds, also due to seeds. A tier holds the rows that paired tests "
+    "cannot distinguish from its first row (5 %, Holm over all pairs). The range after a rank "
+    "covers 95 % of bootstrap draws. Meta-training is the mean time per seed; adapt and predict "
+    "are median times for one task at a time. A star marks rows that no other row on the same "
+    "device beats in both score and adaptation time. A dash means unknown. "
+    "`metabench leaderboard` makes this document from result files."
 )
 
-DIGITS_SHOWN = 12  # of a digest; `--json` has it in full
+DIGITS_SHOWN = 12  # of a digest; the JSON has all of them
 
 METRICS = {"accuracy": "accuracy", "mse": "mean squared error"}
 
 
 def heading(table: Table) -> str:
-    """The suite and the budget, and the episodes where those alone would be ambiguous."""
+    """Return the suite and the budget, with the digest of the episodes if there are several."""
     name = f"{table.suite}, {table.budget}"
     if table.transductive:
         name += ", transductive"
@@ -37,7 +37,7 @@ def heading(table: Table) -> str:
 
 
 def facts(table: Table) -> str:
-    """What was measured, in one or two sentences."""
+    """Return what was measured, in a few sentences."""
     if table.metric == "accuracy":
         shape = f"{table.way}-way {table.shot}-shot, {table.query} queries per class"
     else:
@@ -47,21 +47,21 @@ def facts(table: Table) -> str:
         episodes = f"the first {table.scored_episodes:,} of {episodes}"
     text = (
         f"{table.dataset}: {shape}; {METRICS[table.metric]} over {episodes}; "
-        f"budget {table.budget}. Episodes {table.episodes_digest[:DIGITS_SHOWN]}."
+        f"budget {table.budget}; episodes digest {table.episodes_digest[:DIGITS_SHOWN]}."
     )
     if table.transductive:
-        text += " The answer to a query depends on the other queries of its episode."
+        text += " Answers to a query depend on the other queries of its episode."
     if table.detectable is not None:
         shown = formatting.percent(table.detectable)
         if table.metric == "mse":
             shown = formatting.significant(table.detectable, 2)
         unit = " points" if table.metric == "accuracy" else ""
         text += (
-            f" Between two neighbours `compare` finds differences of {shown}{unit} in four of "
-            "five cases."
+            f" For two neighbouring rows, `compare` finds a difference of {shown}{unit} in four "
+            "of five cases."
         )
     if not table.alone:
-        text += " This suite has results on other episodes too, which do not compare with these."
+        text += " This suite also has results on other episodes, which cannot be compared."
     return text
 
 
@@ -69,7 +69,7 @@ ALGORITHM = 2  # the column that names the algorithm
 
 
 def columns(table: Table) -> list[str]:
-    """The names of the columns; the same ones in every table of a metric."""
+    """Return the names of the columns, which depend on the metric only."""
     scores = ["accuracy (%)", "macro-F1 (%)"] if table.metric == "accuracy" else ["MSE"]
     return [
         "tier",
@@ -90,16 +90,11 @@ def columns(table: Table) -> list[str]:
     ]
 
 
-_TEXT = ("algorithm", "device", "commit", "flags")
-
-
-def numeric(table: Table) -> list[bool]:
-    """Which of the `columns` hold numbers."""
-    return [name not in _TEXT for name in columns(table)]
+TEXT_COLUMNS = frozenset({"algorithm", "device", "commit", "flags"})  # the others hold numbers
 
 
 def cells(table: Table) -> list[list[str]]:
-    """The rows as text, in the order of `columns`."""
+    """Return the cells of each row as text, in the order of `columns`."""
     return [_cells(row, table) for row in table.rows]
 
 
@@ -128,7 +123,7 @@ def _cells(row: Row, table: Table) -> list[str]:
 
 
 def _rank(row: Row) -> str:
-    """With its interval, where it has one that is wider: 2 (1-3)."""
+    """Return the rank, with its interval if that is wider: 2 (1-3)."""
     text = formatting.count(row.rank)
     if row.rank_interval is None or row.rank_interval == (row.rank, row.rank):
         return text
@@ -137,18 +132,18 @@ def _rank(row: Row) -> str:
 
 
 def _without_score(row: Row) -> str:
-    """Stands where the score would; the flags column gives the status and the reason."""
+    """Return the words shown in place of a score; the flags column has status and reason."""
     names = {"not_applicable": "not applicable", "interrupted": "interrupted"}
     return names.get(row.status, "failed")
 
 
 def measured_on(table: Table) -> str:
-    """The machines behind a table, in one sentence; empty where none is recorded."""
+    """Return a sentence with the machines of a table; "" if none is recorded."""
     return f"Measured on {'; '.join(table.machines)}." if table.machines else ""
 
 
 def footnotes(tables: Iterable[Table]) -> list[tuple[str, str]]:
-    """The flags that occur and what they mean; flags of one meaning stand together."""
+    """Return the flags that occur with their notes; flags with the same note are joined."""
     occurring = sorted({flag for table in tables for row in table.rows for flag in row.flags})
     by_note: dict[str, list[str]] = defaultdict(list)
     for flag in occurring:

@@ -1,4 +1,4 @@
-"""What a reader has to know before trusting a row, in a few words and explained below."""
+"""Flags: short caveats for a row, each explained by a note below the tables."""
 
 from __future__ import annotations
 
@@ -35,63 +35,72 @@ UNPROBED = "not probed"
 _NOISY = 0.1  # interquartile range over median
 _OF_TIMES = {CONTENDED, OTHER_MACHINE, NOISY, COLD}
 
-# Every flag is explained by the first pattern that matches all of it.
+# The note of a flag is that of the first pattern that matches the whole flag.
 NOTES: dict[str, str] = {
-    re.escape(FEW_SEEDS): "fewer than five seeds: the interval rests on few degrees of freedom",
+    re.escape(FEW_SEEDS): "fewer than five seeds: the interval has few degrees of freedom",
+    re.escape(ONE_SEED): (
+        "the interval describes one trained learner; another seed may give another score"
+    ),
     re.escape(
-        ONE_SEED
-    ): "the interval speaks of one trained learner; another seed may do otherwise",
-    re.escape(STALE): "made by other code than the present; `metabench run` does it again",
+        STALE
+    ): "made by code that differs from the current code; `metabench run` computes it again",
     re.escape(CHANCE): "the confidence interval contains the accuracy of guessing",
-    re.escape(BELOW): "worse than guessing, with all of its confidence interval: look at signs",
-    re.escape(NONFINITE): "some outputs were NaN or infinite; such queries count as wrong",
-    re.escape(DIRTY): "made from code with changes that were not committed",
+    re.escape(
+        BELOW
+    ): "the whole confidence interval is below the accuracy of guessing: look for a wrong sign",
+    re.escape(NONFINITE): "some outputs were NaN or infinite; these queries count as wrong",
+    re.escape(DIRTY): "made by code with uncommitted changes",
     re.escape(CONTENDED): (
-        "the machine was shared, with other cells or with other work: the times of such cells are "
-        "left out"
+        "some cells shared the machine with other cells or other work; their times are left out"
     ),
     re.escape(OTHER_MACHINE): (
-        "some cells ran on another machine than the one named first: their times are left out"
+        "some cells ran on a machine other than the one named first; their times are left out"
     ),
-    re.escape(
-        NOISY
-    ): "the times of one phase spread widely: interquartile range over median > 10 %",
+    re.escape(NOISY): (
+        "the times of at least one phase vary widely: interquartile range over median above 10 %"
+    ),
     re.escape(COLD): (
-        "while times were sampled something happened for the first time, an import, a compilation "
-        "or a request for device memory: see `metabench why`"
+        "while times were sampled, something was imported or compiled, or more device memory was "
+        "requested; see `metabench why`"
     ),
-    re.escape(HALVED): "memory did not suffice for the usual batch of test episodes",
+    re.escape(HALVED): (
+        "there was not enough memory for the usual batch of test episodes, so half of it was used"
+    ),
     re.escape(CODE): "the seeds were run with different versions of the algorithm's code",
     re.escape(PACKAGES): "the seeds were run with different versions of a package that they import",
     re.escape(PIXELS): "the preprocessed images differ from those of most other rows",
-    re.escape(BASE): "the seeds were trained on different base data of one name",
+    re.escape(BASE): "the seeds were trained on different base data with the same name",
     re.escape(TRANSDUCTIVE): (
-        "normalised by the statistics of each batch, queries included: transductive, so that the "
-        "answer to a query depends on the others"
+        "normalises with the statistics of each batch, queries included, and is therefore "
+        "transductive: answers to a query depend on the other queries"
     ),
     re.escape(UNDECLARED): (
-        "measured to be transductive, which its plugin does not say: the answer to a query depends "
-        "on the others; see `metabench why`"
+        "answers to a query depend on the other queries, which the plugin does not declare; see "
+        "`metabench why`"
     ),
-    re.escape(MIXES): "the answers to a task depend on others that are worked on at the same time",
-    re.escape(CARRIES): "the same task is answered differently after others: state is carried over",
-    re.escape(UNPROBED): "what its answers depend on was not measured; see `metabench why`",
+    re.escape(MIXES): "answers to a task depend on other tasks in the same batch",
+    re.escape(CARRIES): "answers to a task depend on tasks answered before: state is carried over",
+    re.escape(UNPROBED): (
+        "it was not measured whether answers depend on other queries or tasks; see `metabench why`"
+    ),
     r"[\d,]+ of [\d,]+ episodes": (
-        "fewer episodes scored than in other rows, among which it has no rank"
+        "fewer episodes were scored than in other rows, so the row has no rank"
     ),
-    r"\d+ of \d+ seeds (failed|interrupted)": "the row speaks of the other seeds only",
-    r"train (\d+-way )?\d+-shot": "the training episodes have another shape than the test episodes",
+    r"\d+ of \d+ seeds (failed|interrupted)": "the row covers the other seeds only",
+    r"train (\d+-way )?\d+-shot": (
+        "the shape of the training episodes differs from that of the test episodes"
+    ),
     r"trained on .*": "meta-trained on the base data of another suite",
 }
 
 
 def note(flag: str) -> str:
-    """The explanation of a flag; the flag has to match one pattern of `NOTES`."""
+    """Return the note of a flag, which must match a pattern of `NOTES`."""
     return next(text for pattern, text in NOTES.items() if re.fullmatch(pattern, flag))
 
 
 def of_cells(results: Sequence[Result], timed_on: str | None) -> list[str]:
-    """The flags that the cells of one row, one a seed, give it by themselves."""
+    """Return the flags of a row that follow from its own cells, one for each seed."""
     ok = [r for r in results if r.status == "ok"]
     if not ok:
         return []
@@ -120,18 +129,21 @@ def of_cells(results: Sequence[Result], timed_on: str | None) -> list[str]:
 
 
 def of_scores(results: Sequence[Result]) -> list[str]:
-    """Those of the flags that say something of scores."""
+    """Return the flags that concern scores, not times."""
     return [flag for flag in of_cells(results, None) if flag not in _OF_TIMES]
 
 
 def ignores_seed(result: Result) -> bool:
-    """Whether it says so; of older results, which do not, what was not trained by updates may."""
+    """Return whether the seed has no effect, as the algorithm declares.
+
+    Older results do not record it; for these, return whether there were no training episodes.
+    """
     job = result.job
     return job.training is None if job.deterministic is None else job.deterministic
 
 
 def _measured(ok: Sequence[Result]) -> list[str]:
-    """What the probes of any seed say against a row."""
+    """Return the flags that follow from the probes of any seed."""
     found = [r.properties for r in ok if r.properties is not None]
     said = says_transductive(ok[0])
     return [
@@ -143,9 +155,9 @@ def _measured(ok: Sequence[Result]) -> list[str]:
 
 
 def contains_chance(ci95: tuple[float, float], way: int) -> bool:
-    """Whether the interval of an accuracy contains that of guessing, 1 / way."""
+    """Return whether the interval of an accuracy contains that of guessing, 1 / way."""
     lo, hi = ci95
-    rounding = 1e-9  # an interval without width may stand exactly at chance
+    rounding = 1e-9  # an interval without width may lie exactly at chance
     return lo - rounding <= 1 / way <= hi + rounding
 
 
@@ -158,7 +170,7 @@ def _noisy(result: Result) -> bool:
 
 
 def _packages_differ(ok: Sequence[Result]) -> bool:
-    """Whether a package that several cells imported had not the same version in all of them."""
+    """Return whether the version of a package that cells imported differs between them."""
     pairs = {
         pair for r in ok if r.environment is not None for pair in r.environment.packages.items()
     }

@@ -1,4 +1,4 @@
-"""Figures as tables show them; unknown is a dash."""
+"""Numbers as text for tables; an unknown number is a dash."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ _DIVERGED = 1e6
 
 
 def percent(fraction: float | None) -> str:
-    """0.8632 -> 86.32"""
+    """Return a fraction in percent: 0.8632 -> 86.32."""
     return UNKNOWN if fraction is None else f"{100 * fraction:.2f}"
 
 
 def score(value: float, metric: Metric) -> str:
-    """One score without an interval: 86.32% or MSE 0.04121"""
+    """Return a score without an interval: 86.32% or MSE 0.04121."""
     return f"{value:.2%}" if metric == "accuracy" else f"MSE {error(value, None)}"
 
 
 def accuracy(score: float | None, ci95: tuple[float, float] | None) -> str:
-    """A fraction and its symmetric interval, in percent: 86.32 ± 0.41"""
+    """Return a fraction and its symmetric interval in percent: 86.32 ± 0.41."""
     if score is None or ci95 is None:
         return percent(score)
     return f"{percent(score)} ± {percent((ci95[1] - ci95[0]) / 2)}"
 
 
 def error(score: float | None, ci95: tuple[float, float] | None) -> str:
-    """A positive value and its symmetric interval, to its second digit: 0.0412 ± 0.0035
+    """Return a positive value with its interval to two digits: 0.0412 ± 0.0035.
 
-    What has diverged is shown in powers of ten: 1.3e+30
+    A value that has diverged is shown in scientific notation: 1.3e+30.
     """
     if score is None:
         return UNKNOWN
@@ -46,20 +46,20 @@ def error(score: float | None, ci95: tuple[float, float] | None) -> str:
 
 
 def significant(value: float | None, digits: int = 3) -> str:
-    """Rounded to so many digits, never in powers of ten: 0.123, 12.3, 1234"""
+    """Return a value with so many significant digits, never 1e3: 0.123, 12.3, 1234."""
     if value is None:
         return UNKNOWN
     return f"{value:.{max(0, digits - 1 - _exponent(value))}f}"
 
 
 def difference(value: float, metric: Metric) -> str:
-    """Signed: +0.13 points of accuracy, or +0.0021 of squared error."""
+    """Return a signed difference: +0.13 points of accuracy, or +0.0021 of squared error."""
     value += 0.0  # no negative zero
     return f"{100 * value:+.2f}" if metric == "accuracy" else f"{value:+.2g}"
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds up to two minutes, then minutes: 3.21 s, 95.0 s, 12.5 m"""
+    """Return a time in seconds up to two minutes, then in minutes: 3.21 s, 95.0 s, 12.5 m."""
     if seconds is None:
         return UNKNOWN
     if seconds < 0.1:
@@ -70,7 +70,7 @@ def duration(seconds: float | None) -> str:
 
 
 def time(seconds: float | None) -> str:
-    """In the unit that fits: 812 us, 4.13 ms, 2.60 s"""
+    """Return a time in a suitable unit: 812 us, 4.13 ms, 2.60 s."""
     if seconds is None:
         return UNKNOWN
     for unit, name in ((1.0, "s"), (1e-3, "ms")):
@@ -80,17 +80,17 @@ def time(seconds: float | None) -> str:
 
 
 def interval(ci95: tuple[float, float] | None) -> str:
-    """0.82 .. 0.97"""
+    """Return the two ends of an interval: 0.82 .. 0.97."""
     if ci95 is None:
         return UNKNOWN
     return f"{significant(ci95[0])} .. {significant(ci95[1])}"
 
 
 def count(number: int | None) -> str:
-    """111936 -> 111,936"""
+    """Return a number with separators: 111936 -> 111,936."""
     return UNKNOWN if number is None else f"{number:,}"
 
 
 def _exponent(value: float) -> int:
-    """The power of ten of the first digit; 0 for zero."""
+    """Return the power of ten of the first digit; 0 for zero."""
     return math.floor(math.log10(abs(value))) if value else 0

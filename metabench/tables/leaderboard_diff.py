@@ -1,4 +1,4 @@
-"""What changed between two sets of results, as Markdown for a pull request."""
+"""Changes between two sets of results, as Markdown for a pull request."""
 
 from __future__ import annotations
 
@@ -7,28 +7,30 @@ from typing import NamedTuple
 
 from metabench.learner import Metric
 from metabench.tables import formatting
-from metabench.tables.markdown import markdown_text, name_of
+from metabench.tables.markdown import markdown_table, name_of
 from metabench.tables.ranked_tables import Table
 from metabench.tables.rows import Row
+
+_COLUMNS = ("suite", "budget", "algorithm", "before", "now", "difference")
 
 Key = tuple[str, str, str, str, str, str]  # suite, budget, episodes, address, device, train_on
 
 
 class Change(NamedTuple):
-    """One row of either set; None where it is not in it."""
+    """A row that is in one set only, or that differs between the two; None means no such row."""
 
     suite: str
     budget: str
     metric: Metric
-    row: Row  # the new one, if there is one
+    row: Row  # the new one if it exists, otherwise the old one
     old: Row | None
     new: Row | None
 
 
 def changes(old: Sequence[Table], new: Sequence[Table]) -> list[Change]:
-    """Rows that are in one set only, or whose score, status, tier or number of seeds differs.
+    """Return rows in one set only, or with another score, interval, status, tier or size.
 
-    Times always differ a little and are no change.
+    Times always differ a little, so they are not compared.
     """
     before, after = _rows(old), _rows(new)
     found = []
@@ -49,22 +51,23 @@ def changes(old: Sequence[Table], new: Sequence[Table]) -> list[Change]:
     return found
 
 
-def markdown(found: Sequence[Change], old_name: str) -> str:
-    """One table; a sentence where nothing changed."""
+def diff_document(found: Sequence[Change], old_name: str) -> str:
+    """Return one table, or a sentence if nothing changed."""
     if not found:
         return f"No score differs from {old_name}.\n"
-    lines = [
-        f"Rows that differ from {old_name}: {len(found)}.",
-        "",
-        "| suite | budget | algorithm | before | now | difference |",
-        "|:--|:--|:--|--:|--:|--:|",
+    cells = [
+        (
+            change.suite,
+            change.budget,
+            name_of(change.row),
+            _score(change.old, change.metric),
+            _score(change.new, change.metric),
+            _moved(change),
+        )
+        for change in found
     ]
-    for change in found:
-        before, now = (_score(row, change.metric) for row in (change.old, change.new))
-        told = (markdown_text(change.suite), change.budget, name_of(change.row))
-        cells = (*told, before, now, _moved(change))
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    table = markdown_table(_COLUMNS, cells, {"suite", "budget", "algorithm"}, padded=False)
+    return f"Rows that differ from {old_name}: {len(found)}.\n\n{table}\n"
 
 
 def _rows(tables: Sequence[Table]) -> dict[Key, tuple[Table, Row]]:

@@ -1,4 +1,4 @@
-"""The leaderboard: the tables that a folder of results, or a list of them, amounts to."""
+"""The leaderboard as a data frame, from a results folder or from results in memory."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import warnings
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from metabench.results.schema import Result
 from metabench.results.store import Store
-from metabench.tables.rows import StoredResult
+from metabench.tables.rows import Row, StoredResult
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from metabench.tables.ranked_tables import Table
 
 
 def leaderboard(
@@ -22,23 +26,22 @@ def leaderboard(
     suite: str | Sequence[str] = (),
     budget: str | None = None,
 ) -> pd.DataFrame:
-    """The leaderboard as a data frame, best rows first within each table.
+    """Return the leaderboard as a data frame, best rows first within each table.
 
-    Rows compare only where suite, budget, episodes_digest and transductive are equal.
+    Two rows can be compared only if suite, budget, episodes_digest and transductive are equal.
 
     Args:
-        results: a results folder, or results themselves.
+        results: a results folder, or results in memory.
         suite: names of suites, or patterns such as "omniglot-*"; default: all.
-        budget: only this one; default: all.
+        budget: only results with this budget; default: all.
 
     Returns:
-        One line per algorithm, parameters and device; scores are fractions (accuracy) or mean
-        squared errors; what is unknown is missing.
+        One line for each algorithm with its parameters, device and training data. Scores are
+        fractions (accuracy) or mean squared errors; unknown values are missing.
 
     Warns:
-        UserWarning: for each file that is not a readable result.
+        UserWarning: for each file that cannot be read as a result.
     """
-    from metabench.tables.formats import frame
     from metabench.tables.ranked_tables import build_tables
 
     if isinstance(results, (str, Path)):
@@ -51,8 +54,22 @@ def leaderboard(
     return frame(build_tables(select(cells, patterns, budget)))
 
 
+def frame(tables: Sequence[Table]) -> pd.DataFrame:
+    """Return every row of every table as one line of plain values.
+
+    Scores are fractions or mean squared errors. `ci95` is split into `ci95_low` and `ci95_high`,
+    `params` is JSON, and lists are joined by "; ".
+    """
+    import pandas as pd
+
+    records = [_record(table, row) for table in tables for row in table.rows]
+    return pd.DataFrame.from_records(records, columns=_record_names()).astype(
+        {name: "Int64" for name in ("rank", "tier", "parameters")}  # whole, or missing
+    )
+
+
 def read(folder: str | Path) -> tuple[list[StoredResult], list[str]]:
-    """The cells of a results folder, and a line about each file that is not readable."""
+    """Return the results of a folder, and a line about each file that cannot be read."""
     found, problems = Store(folder).read()
     return [StoredResult(path, result) for path, result in found], problems
 
@@ -60,10 +77,44 @@ def read(folder: str | Path) -> tuple[list[StoredResult], list[str]]:
 def select(
     cells: Iterable[StoredResult], suites: Sequence[str], budget: str | None
 ) -> list[StoredResult]:
-    """The cells of suites that match any of the patterns (none: all), with the budget."""
+    """Return the results with this budget on suites that match a pattern; no patterns: all."""
     return [
         cell
         for cell in cells
         if (not suites or any(fnmatchcase(cell.result.suite.name, s) for s in suites))
         and (budget is None or cell.result.job.budget == budget)
     ]
+
+
+_OF_TABLE = (
+    "suite",
+    "dataset",
+    "way",
+    "shot",
+    "query",
+    "metric",
+    "transductive",
+    "episodes_digest",
+)
+
+
+def _record(table: Table, row: Row) -> dict[str, Any]:
+    values: dict[str, Any] = {name: getattr(table, name) for name in _OF_TABLE}
+    values |= msgspec.structs.asdict(row)
+    low, high = row.ci95 or (None, None)
+    return values | {
+        "ci95_low": low,
+        "ci95_high": high,
+        "params": msgspec.json.encode(row.params).decode(),
+        "rank_interval": "-".join(map(str, row.rank_interval or ())),
+        "flags": "; ".join(row.flags),
+        "files": "; ".join(row.files),
+    }
+
+
+def _record_names() -> list[str]:
+    names = [*_OF_TABLE, *(field.name for field in msgspec.structs.fields(Row))]
+    at = names.index("ci95")
+    names[at : at + 1] = ["ci95_low", "ci95_high"]
+    names.remove("training")
+    return names

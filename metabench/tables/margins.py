@@ -1,4 +1,4 @@
-"""How much worse an algorithm may get before the gate minds."""
+"""Margins: the loss of score that the gate and comparisons allow."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _UNITS: tuple[tuple[str, Literal["points", "relative"]], ...] = (
 
 @dataclass(frozen=True)
 class Margin:
-    """A loss that is put up with.
+    """A loss that is allowed.
 
     Attributes:
-        text: as it was written.
+        text: the margin as it was written.
         amount: a fraction: 0.005 for "0.5pp" and for "0.005", 0.05 for "5%".
         unit: "points" of accuracy, "relative" to the baseline's score, or "absolute" in the
             units of the metric: a fraction, or a squared error.
@@ -41,7 +41,7 @@ class Margin:
         """Read "0.5pp", "5%" or "0.005".
 
         Raises:
-            UsageError: it is none of these, or negative.
+            UsageError: the text is none of these, or negative.
         """
         written, scale, unit = text.strip(), 1.0, "absolute"
         for suffix, name in _UNITS:
@@ -59,11 +59,11 @@ class Margin:
         return cls(text.strip(), amount, unit)  # type: ignore[arg-type]
 
     def applies(self, metric: Metric) -> bool:
-        """Squared errors have no points."""
+        """Return whether the margin has a meaning for a metric: squared errors have no points."""
         return self.unit != "points" or metric == "accuracy"
 
     def of(self, baseline: float) -> float:
-        """In the units of the metric, for a baseline's mean score."""
+        """Return the margin in units of the metric, for a baseline's mean score."""
         return self.amount * baseline if self.unit == "relative" else self.amount
 
 
@@ -75,11 +75,11 @@ DEFAULTS: Mapping[Metric, Margin] = {
 
 @dataclass(frozen=True)
 class Margins:
-    """Which margin holds for which algorithm.
+    """The margin of each algorithm.
 
     Attributes:
-        given: for all of them, as by `--margin`.
-        by_algorithm: by name, or by address for one set of parameters.
+        given: the margin for all algorithms, as given by `--margin`.
+        by_algorithm: margins by name, or by address for one set of parameters.
     """
 
     given: Margin | None = None
@@ -87,10 +87,10 @@ class Margins:
 
     @classmethod
     def parse(cls, given: str | None, by_algorithm: Mapping[str, str]) -> Margins:
-        """Read what the command line and `bench.toml` say.
+        """Read the margins of the command line and of `bench.toml`.
 
         Raises:
-            UsageError: one of them is no margin.
+            UsageError: one of them is not a margin.
         """
         return cls(
             None if given is None else Margin.parse(given),
@@ -98,15 +98,15 @@ class Margins:
         )
 
     def of(self, algorithm: str, params: Mapping[str, Value], metric: Metric) -> Margin:
-        """The first that applies: the one given, the most special of this algorithm's, the default.
+        """Return the first that applies: the one given, the most specific, the default.
 
         Args:
-            algorithm: its name.
+            algorithm: the algorithm's name.
             params: all of its parameters.
-            metric: of the suite.
+            metric: the suite's metric.
 
         Raises:
-            UsageError: it is a plain number that can hardly be meant.
+            UsageError: a plain number that is implausibly large for an accuracy.
         """
         named = [
             (len(address.parse(text).params), margin)
@@ -125,18 +125,18 @@ class Margins:
         return DEFAULTS[metric]
 
     def of_result(self, result: Result) -> Margin:
-        """That of a stored result's algorithm."""
+        """Return the margin of a stored result's algorithm."""
         job = result.job
         return self.of(job.algorithm, {**job.params, **job.chosen}, result.suite.metric)
 
     def check(self, known: Iterable[str]) -> None:
-        """Refuse margins for what is no algorithm.
+        """Check that every margin names an algorithm that exists.
 
         Args:
-            known: the names of all algorithms there are.
+            known: the names of all algorithms.
 
         Raises:
-            UsageError: one is none of them.
+            UsageError: a margin names an unknown algorithm.
         """
         names = set(known)
         for text in self.by_algorithm:

@@ -1,34 +1,69 @@
-"""Text of others inside Markdown tables: it stays what it is."""
+"""Pieces of Markdown: tables, code, and text whose special characters are escaped."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Sequence
+
+from tabulate import tabulate
 
 from metabench.tables.rows import Row
 
-_READ_AS_MORE = re.compile(
-    r"[|`\\]"  # a cell's end, code, an escape
+_SPECIAL = re.compile(
+    r"[|`\\]"  # the end of a cell, code, an escape
     r"|<(?=[A-Za-z/!?])"  # a tag
     r"|\*(?=\S)|(?<=\S)\*|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])"  # emphasis
 )
 
 
-def name_of(row: Row) -> str:
-    """A row's algorithm, with its device and training data where they are not the usual ones."""
-    told = [markdown_code(row.address)]
-    told += [row.device] if row.device != "cpu" else []
-    told += [f"trained on {markdown_text(row.train_on)}"] if row.train_on else []
-    return ", ".join(told)
+class Markdown(str):
+    """Text that is Markdown already, and must not be escaped again."""
+
+    __slots__ = ()
 
 
-def markdown_text(text: str) -> str:
-    """Text that stays one cell and is shown as it is."""
-    return _READ_AS_MORE.sub(r"\\\g<0>", text)
+def escaped(text: str) -> Markdown:
+    """Return text that Markdown shows as it is and that stays within one table cell."""
+    return text if isinstance(text, Markdown) else Markdown(_SPECIAL.sub(r"\\\g<0>", text))
 
 
-def markdown_code(text: str) -> str:
-    """Text as code that stays one cell: within backticks only a bar needs an escape."""
+def code(text: str) -> Markdown:
+    """Return text as code that stays within one table cell; only bars have to be escaped."""
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     space = " " if "`" in text else ""
-    escaped = text.replace("|", "\\|")
-    return f"{fence}{space}{escaped}{space}{fence}"
+    without_bars = text.replace("|", r"\|")
+    return Markdown(f"{fence}{space}{without_bars}{space}{fence}")
+
+
+def name_of(row: Row) -> Markdown:
+    """Return a row's algorithm, with its device and training data unless these are the default."""
+    parts = [code(row.address)]
+    parts += [escaped(row.device)] if row.device != "cpu" else []
+    parts += [escaped(f"trained on {row.train_on}")] if row.train_on else []
+    return Markdown(", ".join(parts))
+
+
+def markdown_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    text_columns: Collection[str],
+    *,
+    padded: bool = True,
+) -> str:
+    """Return a table, its cells escaped.
+
+    Args:
+        columns: their names.
+        rows: their cells.
+        text_columns: the columns that are aligned to the left; the others hold numbers.
+        padded: the source is aligned too. Long cells are easier to read without.
+    """
+    heads = [escaped(name) for name in columns]
+    cells = [[escaped(cell) for cell in row] for row in rows]
+    if padded:
+        align = ["left" if name in text_columns else "right" for name in columns]
+        text: str = tabulate(cells, heads, "pipe", colalign=align, disable_numparse=True)
+        return text
+    rule = "|".join(":--" if name in text_columns else "--:" for name in columns)
+    lines = [f"| {' | '.join(line)} |" for line in (heads, *cells)]
+    return "\n".join([lines[0], f"|{rule}|", *lines[1:]])

@@ -1,8 +1,7 @@
-"""Our rows beside the numbers that papers published, with the differences in protocol."""
+"""Comparison of our rows with published numbers, with the differences in protocol."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import msgspec
 from metabench import address
 from metabench.learner import Metric
 from metabench.tables import formatting
-from metabench.tables.markdown import markdown_code
+from metabench.tables.markdown import code, markdown_table
 from metabench.tables.ranked_tables import Table
 from metabench.tables.rows import Row
 
@@ -20,23 +19,33 @@ FILE = Path(__file__).with_name("published.json")
 _SPLITS = {
     "omniglot": "Vinyals, 4 rotations",
 }
-_ANY = "-"
+_NONE = "-"
+
+_COLUMNS = (
+    "published",
+    "score",
+    "our row",
+    "budget",
+    "our score",
+    "difference",
+    "their protocol",
+)
+_TEXT_COLUMNS = frozenset({"published", "our row", "budget", "their protocol"})
 
 
 class Published(msgspec.Struct, frozen=True, kw_only=True):
     """A number from a paper.
 
     Attributes:
-        method: as the paper calls it.
-        algorithm: ours that does the same, if there is one.
-        params: that such a row of ours must have.
-        suite: ours whose task it is.
+        method: its name in the paper.
+        algorithm: the name of the same algorithm in metabench, if there is one.
+        params: parameters that a row of this algorithm must have.
+        suite: the suite in metabench with the same task.
         score: accuracy as a fraction, or mean squared error.
-        half_ci95: half the width of the 95 % interval that the paper gives.
-        verified: read in the paper's text, or where `source` says; False: from memory, to be
-            checked.
-        source: where it stands.
-        protocol: what the paper says of how it was measured.
+        half_ci95: half the width of the 95 % interval in the paper.
+        verified: whether the number was read in `source`; if not, it is from memory.
+        source: the paper and the table.
+        protocol: how the number was measured, as far as the paper says.
     """
 
     method: str
@@ -51,7 +60,7 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pair(msgspec.Struct, frozen=True, kw_only=True):
-    """A published number and a row of ours, or none; names are those of `--published --json`."""
+    """A published number with one of our rows, if any; field names are those of the JSON."""
 
     published: Published
     metric: Metric
@@ -65,12 +74,12 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load_published() -> list[Published]:
-    """The numbers that come with metabench."""
+    """Return the published numbers that are shipped with metabench."""
     return msgspec.json.decode(FILE.read_bytes(), type=list[Published])
 
 
 def compare(tables: Iterable[Table], published: Sequence[Published]) -> list[Pair]:
-    """Every number of the tables' suites with each row of ours that does the same."""
+    """Return every number on the suites of the tables, with each of our rows that matches."""
     tables = list(tables)
     pairs: list[Pair] = []
     for number in published:
@@ -117,7 +126,7 @@ def _pair(number: Published, table: Table, row: Row) -> Pair:
 
 
 def protocol(table: Table, row: Row) -> Mapping[str, int | str]:
-    """How a row of ours was measured, in the words of `Published.protocol`."""
+    """Return how one of our rows was measured, with the keys of `Published.protocol`."""
     found: dict[str, int | str] = {"queries": table.query, "episodes": row.episodes}
     if table.dataset in _SPLITS:
         found["split"] = _SPLITS[table.dataset]
@@ -137,7 +146,7 @@ def protocol(table: Table, row: Row) -> Mapping[str, int | str]:
 
 
 def _network(row: Row) -> dict[str, int | str]:
-    """Its backbone, and whose statistics normalise."""
+    """Return a row's backbone and the statistics that normalise in it."""
     text = row.params.get("backbone")
     if not isinstance(text, str):
         return {}
@@ -150,7 +159,7 @@ def _network(row: Row) -> dict[str, int | str]:
 
 
 def _inner_loop(row: Row) -> dict[str, int | str]:
-    """Steps and step size of learners that have an inner loop."""
+    """Return the steps and the step size of the inner loop, if there is one."""
     params = row.params
     if "inner_steps" not in params:
         return {}
@@ -164,20 +173,20 @@ def _inner_loop(row: Row) -> dict[str, int | str]:
     return found
 
 
-def markdown(pairs: Sequence[Pair]) -> str:
-    """One table a suite."""
-    parts = ["# Beside published numbers"]
+def published_document(pairs: Sequence[Pair]) -> str:
+    """Return one table for each suite."""
+    parts = ["# Comparison with published numbers"]
     for suite in dict.fromkeys(pair.published.suite for pair in pairs):
         of_suite = [pair for pair in pairs if pair.published.suite == suite]
-        lines = [
-            "| published | score | our row | budget | our score | difference | protocol: theirs |",
-            "|:--|--:|:--|:--|--:|--:|:--|",
-            *("| " + " | ".join(_cells(pair)) + " |" for pair in of_suite),
-        ]
+        cells = [_cells(pair) for pair in of_suite]
         sources = dict.fromkeys(f"- {p.published.method}: {p.published.source}" for p in of_suite)
-        parts += [f"## {suite}", "\n".join(lines), "\n".join(sources)]
+        parts += [
+            f"## {suite}",
+            markdown_table(_COLUMNS, cells, _TEXT_COLUMNS, padded=False),
+            "\n".join(sources),
+        ]
     if any(not pair.published.verified for pair in pairs):
-        parts.append("(?) from memory, not yet checked against the paper.")
+        parts.append("(?) from memory, not yet checked in the paper.")
     return "\n\n".join(parts) + "\n"
 
 
@@ -189,32 +198,26 @@ def _cells(pair: Pair) -> list[str]:
     return [
         number.method + ("" if number.verified else " (?)"),
         _published_score(number, mse),
-        _ANY if pair.address is None else markdown_code(pair.address),
-        pair.budget or _ANY,
-        show(pair.score, pair.ci95) if pair.score is not None else _ANY,
-        sign or _ANY,
+        _NONE if pair.address is None else code(pair.address),
+        pair.budget or _NONE,
+        show(pair.score, pair.ci95) if pair.score is not None else _NONE,
+        sign or _NONE,
         _protocol(pair),
     ]
 
 
 def _protocol(pair: Pair) -> str:
-    """What differs from our row; without one, all that is known."""
+    """Return the differences from our row; without a row, all that is known."""
     if pair.address is not None:
-        return "; ".join(pair.protocol_differences) or "no difference known"
+        return "; ".join(pair.protocol_differences) or "no known difference"
     known = [f"{what}: {value}" for what, value in pair.published.protocol.items()]
-    return "; ".join(known) or _ANY
+    return "; ".join(known) or _NONE
 
 
 def _published_score(number: Published, mse: bool) -> str:
-    """With the digits that papers give: 98.8, 99.47, 98.70 ± 0.40, 0.67, 1.13 ± 0.18."""
+    """Return a score with the digits of the paper: 98.8, 99.47, 98.70 ± 0.40, 0.67."""
     scale = 1 if mse else 100
     if number.half_ci95 is None:
         digits = f"{scale * number.score:.6g}"
         return digits if mse or "." in digits else f"{digits}.0"
     return f"{scale * number.score:.2f} ± {scale * number.half_ci95:.2f}"
-
-
-def to_json(pairs: Sequence[Pair]) -> str:
-    """The pairs, scores as fractions or mean squared errors."""
-    content = {"schema": 1, "published": list(pairs)}
-    return json.dumps(msgspec.to_builtins(content), indent=2) + "\n"

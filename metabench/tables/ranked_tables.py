@@ -1,7 +1,6 @@
-"""Leaderboard tables: rows that may be compared, in order.
+"""Leaderboard tables: rows that may be compared, best first.
 
-Only cells of one suite, on the same episodes (by digest) and with the same budget, share a
-table.
+A table holds results on one suite, with the same episodes (by digest) and the same budget.
 """
 
 from __future__ import annotations
@@ -30,38 +29,37 @@ from metabench.tables.rows import Row, StoredResult, build_row, identity
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
-    """One leaderboard. Its names are part of the contract of `leaderboard --json`."""
+    """A table; its field names are part of the contract of `leaderboard --json`."""
 
     suite: str
     episodes_digest: str
     metric: Metric
     rows: list[Row]
     budget: str
-    transductive: bool = False  # its rows' answers to a query depend on the others
+    transductive: bool = False  # answers to a query depend on the other queries
     dataset: str
     way: int
     shot: int
     query: int  # per class
-    suite_episodes: int  # in the whole suite
-    scored_episodes: int  # of them, at most
-    detectable: float | None = None  # difference of neighbours found in four of five cases
-    alone: bool  # no other table of this suite and budget, on other episodes
-    commands: list[str]  # that make these results
-    machines: list[str]  # where they were made; times are those of the first per device
+    suite_episodes: int  # of the suite
+    scored_episodes: int  # of these, the most that any row has
+    detectable: float | None = None  # between neighbouring rows, with a power of 80 %
+    alone: bool  # this suite and budget have no table with other episodes
+    commands: list[str]  # these reproduce the results
+    machines: list[str]  # times are those of the first of each device type
 
 
 def build_tables(cells: Iterable[StoredResult], stale: Collection[Path | None] = ()) -> list[Table]:
-    """Every table that the cells fill, by suite, budget and digest.
+    """Return a table for every suite, budget and digest of episodes.
 
-    Algorithms whose answer to a query depends on the others are told more: they have a table of
-    their own below. What was measured decides, or else what they say themselves.
-
-    Where two cells have the same identity and seed, the newer one counts.
+    Algorithms whose answers to a query depend on the other queries see extra information. They
+    have a table of their own, after the others. The measured property decides; if it was not
+    measured, the declared one. If two cells have the same identity and seed, the newer one counts.
 
     Args:
-        cells: what to show.
-        stale: the files that other code than the present has made. That is true of a day, so
-            documents that are kept do without.
+        cells: the results.
+        stale: the files whose code has changed since. Documents that are kept leave this out,
+            because it changes with the code.
     """
     groups: dict[tuple[str, str, str], list[StoredResult]] = defaultdict(list)
     for cell in cells:
@@ -85,7 +83,7 @@ def _with_stale(table: Table, stale: Collection[Path | None]) -> Table:
 
 
 def _parts(cells: Sequence[StoredResult]) -> Iterator[tuple[bool, list[StoredResult]]]:
-    """The inductive cells, then the transductive ones, as far as there are any."""
+    """Yield the inductive cells, then the transductive ones; empty groups are left out."""
     rows: dict[tuple[object, ...], list[StoredResult]] = defaultdict(list)
     for cell in cells:
         rows[identity(cell.result)].append(cell)
@@ -93,9 +91,9 @@ def _parts(cells: Sequence[StoredResult]) -> Iterator[tuple[bool, list[StoredRes
     for row in rows.values():
         ok = [cell.result for cell in row if cell.result.status == "ok"]
         measured = inductive(ok)
-        said = says_transductive(row[0].result)
-        # Who has no score has shown nothing, and stands with the others.
-        parts[bool(ok) and (said if measured is None else not measured)] += row
+        declared = says_transductive(row[0].result)
+        # A row without a score has no measured property; it goes with the inductive ones.
+        parts[bool(ok) and (declared if measured is None else not measured)] += row
     yield from ((transductive, part) for transductive, part in parts.items() if part)
 
 
@@ -135,7 +133,7 @@ def _table(cells: Sequence[StoredResult], alone: bool, transductive: bool) -> Ta
     )
 
 
-Built = tuple[Row, EpisodeScores]  # a row and the scores [S, E] behind it
+Built = tuple[Row, EpisodeScores]  # a row and its scores [S, E]
 
 
 def _scores(group: Sequence[StoredResult]) -> EpisodeScores:
@@ -143,9 +141,9 @@ def _scores(group: Sequence[StoredResult]) -> EpisodeScores:
 
 
 def _rank(rows: Iterable[Built], lower_is_better: bool) -> list[Built]:
-    """Best first, then those that cannot be ranked; equal scores share a rank.
+    """Return the rows best first, then those without a rank; equal scores share a rank.
 
-    Fewer episodes than the others have may be easier or harder ones.
+    A row with fewer episodes than the others has no rank: its episodes may be easier or harder.
     """
     sign = 1 if lower_is_better else -1
     built = list(rows)
@@ -170,7 +168,7 @@ def _rank(rows: Iterable[Built], lower_is_better: bool) -> list[Built]:
 
 
 def _compare(ranked: Sequence[Built], lower_is_better: bool) -> tuple[list[Row], float | None]:
-    """Tiers and rank intervals of the rows that have a rank."""
+    """Return the rows with tiers and rank intervals, and the detectable difference."""
     scored = [(row, table) for row, table in ranked if row.rank is not None]
     rest = [row for row, _ in ranked if row.rank is None]
     if not scored:
@@ -187,7 +185,7 @@ def _compare(ranked: Sequence[Built], lower_is_better: bool) -> tuple[list[Row],
 
 
 def _pareto(rows: Sequence[Row], lower_is_better: bool) -> list[Row]:
-    """Mark rows that no other row of their device beats in both score and adaptation time."""
+    """Mark rows that no other row on the same device beats in both score and adaptation time."""
     sign = 1 if lower_is_better else -1
     timed = [row for row in rows if row.rank is not None and row.adapt_ms is not None]
 
@@ -196,7 +194,7 @@ def _pareto(rows: Sequence[Row], lower_is_better: bool) -> list[Row]:
         others = [
             (sign * (other.score or 0.0), other.adapt_ms or 0.0)
             for other in timed
-            if other.device == row.device  # each device has a machine of its own
+            if other.device == row.device  # each device type has its own machine
         ]
         return any(s <= mine[0] and t <= mine[1] and (s, t) != mine for s, t in others)
 
@@ -204,7 +202,7 @@ def _pareto(rows: Sequence[Row], lower_is_better: bool) -> list[Row]:
 
 
 def _flag(rows: Sequence[Row], metric: Metric, way: int) -> list[Row]:
-    """Add what only a look at the whole table can tell."""
+    """Add the flags that depend on the whole table."""
     scored = max(row.episodes for row in rows)
     pixels = Counter(row.pixels_digest for row in rows if row.status == "ok").most_common(1)
 
@@ -226,7 +224,7 @@ def _flag(rows: Sequence[Row], metric: Metric, way: int) -> list[Row]:
 
 
 def _machines(results: Sequence[Result]) -> dict[str, str | None]:
-    """For each device type the machine whose times are shown: most cells ran there alone."""
+    """Return for each device type the machine where most cells ran alone; its times are shown."""
     found: dict[str, str | None] = {}
     for device in sorted({result.job.device for result in results}):
         ok = [r for r in results if r.job.device == device and r.status == "ok"]
@@ -238,5 +236,5 @@ def _machines(results: Sequence[Result]) -> dict[str, str | None]:
 
 
 def _order(budget: str) -> tuple[int, str]:
-    """Presets in their order, explicit budgets after them."""
+    """Return a sort key: presets in their order, then explicit budgets."""
     return (PRESETS.index(budget) if budget in PRESETS else len(PRESETS), budget)

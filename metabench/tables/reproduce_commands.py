@@ -1,4 +1,4 @@
-"""The commands that make the results of a table."""
+"""The commands that reproduce the results of a table."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from metabench.tables.rows import StoredResult
 
 
 def commands(rows: Sequence[Sequence[StoredResult]], suite: str) -> list[str]:
-    """The commands that make the results of a table: one for each device, training data and seeds.
+    """Return one command for each device, training data and number of seeds.
 
     Args:
-        rows: the cells of each, one a seed.
-        suite: its name or address.
+        rows: the cells of each row, one for each seed.
+        suite: the suite's name or address.
     """
     jobs = [[cell.result for cell in row] for row in rows]
     most: dict[tuple[str, str], int] = defaultdict(int)
@@ -26,7 +26,7 @@ def commands(rows: Sequence[Sequence[StoredResult]], suite: str) -> list[str]:
     groups: dict[tuple[str, str, int], list[Result]] = defaultdict(list)
     for results in jobs:
         first = results[0]
-        # What ignores its seed is run with one, however many are asked for.
+        # An algorithm that ignores its seed runs once, however many seeds are requested.
         alike = len(results) == 1 and first.job.seed == 0 and flags.ignores_seed(first)
         seeds = most[_where(first)] if alike else max(r.job.seed for r in results) + 1
         groups[*_where(first), seeds].append(first)
@@ -45,12 +45,12 @@ def commands(rows: Sequence[Sequence[StoredResult]], suite: str) -> list[str]:
 
 
 def _where(result: Result) -> tuple[str, str]:
-    """Its device, and the suite whose base data it uses, "" for its own."""
+    """Return the device and the suite whose base data was used; "" for the suite itself."""
     return result.job.device, result.suite.train_on or ""
 
 
 def _plugins(result: Result) -> list[str]:
-    """The options that its plugins were loaded by; older results name a file at most."""
+    """Return the options that loaded the plugins; older results know at most one file."""
     if result.environment is not None and result.environment.plugins is not None:
         return result.environment.plugins
     provider = result.job.provider

@@ -1,4 +1,4 @@
-"""Leaderboard rows: what the seeds of one algorithm say together."""
+"""Leaderboard rows: the results of all seeds of one algorithm, combined."""
 
 from __future__ import annotations
 
@@ -33,49 +33,49 @@ from metabench.tables.aggregate import (
 
 
 class StoredResult(NamedTuple):
-    """A result, and the file it was read from, relative to the results folder."""
+    """A result with its file, relative to the results folder."""
 
     file: Path | None
     result: Result
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a leaderboard; None is unknown.
+    """A line of a leaderboard; None is unknown.
 
-    The names are a contract with readers of `leaderboard --json`: fields may be added, never
+    Field names are part of the contract of `leaderboard --json`: fields may be added, never
     renamed.
     """
 
     rank: int | None = None  # 1 is best; rows of equal score share a rank
-    tier: int | None = None  # rows of one are not told apart
-    rank_interval: tuple[int, int] | None = None  # the ranks of 95 % of bootstrap draws
+    tier: int | None = None  # its rows cannot be distinguished from the first by paired tests
+    rank_interval: tuple[int, int] | None = None  # covers 95 % of bootstrap draws
     algorithm: str
-    params: dict[str, Value]  # every parameter, resolved
+    params: dict[str, Value]  # every parameter, defaults included
     budget: str
     status: Status  # ok if any seed has a score
     score: float | None = None  # mean accuracy as a fraction, or mean squared error
     ci95: tuple[float, float] | None = None
-    sd_seeds: float | None = None  # between seeds, the same episodes; of several seeds
-    sd_episodes: float | None = None  # between episodes, the same seed
+    sd_seeds: float | None = None  # standard deviation between seeds; needs several
+    sd_episodes: float | None = None  # standard deviation between episodes
     macro_f1: float | None = None
     nll: float | None = None  # negative log-likelihood in nats, mean over seeds
     brier: float | None = None  # 0 to 2
     ece: float | None = None  # expected calibration error, 0 to 1
-    seeds: int  # that have a score
-    episodes: int  # scored, per seed
-    inductive: bool | None = None  # as measured
+    seeds: int  # number of seeds with a score
+    episodes: int  # number of scored episodes per seed
+    inductive: bool | None = None  # measured: answers do not depend on other queries
     flags: list[str]
-    fit_s: float | None = None  # meta-training, mean over seeds
-    updates: int | None = None  # of meta-training, the most of any seed
+    fit_s: float | None = None  # seconds of meta-training, mean over seeds
+    updates: int | None = None  # of meta-training, the largest number of any seed
     updates_per_s: float | None = None  # of meta-training
     tasks_per_s: float | None = None
     adapt_ms: float | None = None  # one task at a time; median over the samples of all seeds
     adapt_p95_ms: float | None = None
     predict_ms: float | None = None
     predict_p95_ms: float | None = None
-    cold_ms: float | None = None  # the very first adapt and predict, if so; median over seeds
-    episodes_per_s: float | None = None  # many tasks at a time; median likewise
-    peak_mib: float | None = None  # memory of the phase that needs most, over seeds
+    cold_ms: float | None = None  # the very first adapt and predict; median over seeds
+    episodes_per_s: float | None = None  # many tasks at a time; median over blocks
+    peak_mib: float | None = None  # memory of the phase that needs most, in any seed
     parameters: int | None = None  # learnable numbers
     device: str  # device type
     pareto: bool | None = None  # no row is better in both score and adaptation time
@@ -83,23 +83,23 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     files: list[str]  # relative to the results folder
     provider: str  # the plugin that provides the algorithm
     address: str  # the algorithm with the parameters that differ from its defaults
-    reason: str | None = None  # why all seeds, or some, have no score
+    reason: str | None = None  # why the first seed without a score has none
     training: Training | None = None  # the shape of its training episodes
-    train_on: str | None = None  # the suite whose base data was used, if another
+    train_on: str | None = None  # the suite whose base data was used, if not this one
     pixels_digest: str
 
 
 def identity(result: Result) -> tuple[object, ...]:
-    """What the seeds of one row have in common, within one table."""
+    """Return what all seeds of a row have in common, within a table."""
     job = result.job
     return (job.algorithm, tuple(sorted(job.chosen.items())), job.device, result.suite.train_on)
 
 
 def build_row(cells: Sequence[StoredResult], timed_on: str | None) -> Row:
-    """One row, not ranked yet.
+    """Return a row that has no rank yet.
 
     Args:
-        cells: one a seed, at least one, of one identity.
+        cells: one for each seed, at least one, with the same identity.
         timed_on: the machine whose times the table shows.
     """
     results = [cell.result for cell in cells]
@@ -109,7 +109,7 @@ def build_row(cells: Sequence[StoredResult], timed_on: str | None) -> Row:
     spread = spreads(scores)
     alone = [r for r in ok if not contended(r) and machine(r) == timed_on]
     timings = [r.timing for r in alone if r.timing is not None]
-    # What was broken off has times of several processes, perhaps of several machines.
+    # Training that was resumed took place in several processes, perhaps on several machines.
     trained = [r.training for r in alone if r.training is not None and not r.training.resumed]
     shown = ok[0] if ok else min(results, key=_gravity)
     job = shown.job
@@ -155,7 +155,7 @@ def build_row(cells: Sequence[StoredResult], timed_on: str | None) -> Row:
 
 
 def _gravity(result: Result) -> int:
-    """Orders cells without a score: a failure tells most."""
+    """Return a sort key for cells without a score: failures first."""
     return {"interrupted": 1, "not_applicable": 2}.get(result.status, 0)
 
 
@@ -166,7 +166,7 @@ def _interval(estimate: Estimate | None) -> tuple[float, float] | None:
 
 
 def _reason(results: Sequence[Result]) -> str | None:
-    """The first reason why there is no score, on one line, with its status."""
+    """Return the first reason for a missing score, on one line, with the status."""
     for result in sorted((r for r in results if r.status != "ok"), key=_gravity):
         why = result.failure.reason if result.failure is not None else ""
         return " ".join(f"{result.status}: {why}".split()).removesuffix(":")

@@ -1,4 +1,4 @@
-"""`metabench compare`: a few lines to read, or JSON."""
+"""`metabench compare` prints a few lines, or JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def stored(cli) -> None:
 
 
 @pytest.mark.usefixtures("stored")
-def test_the_difference_is_told_with_its_interval(cli) -> None:
+def test_the_difference_is_printed_with_its_interval(cli) -> None:
     lines = cli("compare", "good", "bad", "-s", "digits-5w1s").out.splitlines()
     assert lines[:3] == [
         "digits-5w1s, smoke: 6 episodes, paired",
@@ -28,11 +28,11 @@ def test_the_difference_is_told_with_its_interval(cli) -> None:
         "B: bad, 63.33%, 1 seed",
     ]
     assert lines[3].startswith("A - B: +20.000 points, 95 % CI ")
-    assert lines[4].startswith("A is better 9")
+    assert lines[4].startswith("probability that A is better: 9")
     assert lines[7].split() == ["3", "70.00", "10.00"]
 
 
-def test_what_is_to_be_known_of_a_score_stands_beside_it(cli) -> None:
+def test_flags_follow_the_score(cli) -> None:
     suite = make_suite(episodes=6, query=2)
     results = [
         make_result("good", suite=suite, correct=[9, 8, 9, 7, 8, 9], seed=seed, code=f"{seed}")
@@ -67,7 +67,7 @@ def test_mistakes_are_one_line(cli, arguments, code, message) -> None:
     assert message in line
 
 
-def test_without_results_it_says_how_to_make_some(cli) -> None:
+def test_without_results_the_error_says_how_to_make_some(cli) -> None:
     outcome = cli("compare", "good", "bad", "-s", "digits-5w1s")
     assert outcome.code == 4
     assert "make some with: metabench run" in outcome.err

@@ -53,13 +53,13 @@ def stored(cli):
 
 
 def rendered(name, folder="results", links=""):
-    """What is printed; with `links`, to the results folder, what stands in a file."""
+    """Return the printed text; with `links` to the results folder, the content of a file."""
     cells, _ = read(folder)
     plugins = load_plugins()
     changed = stale(plugins, [cell.result for cell in cells])
     old = [cell.file for cell, is_stale in zip(cells, changed, strict=True) if is_stale]
     tables = build_tables(cells, () if links else old)
-    return formats.markdown(tables, links) if name == "md" else formats.FORMATS[name](tables)
+    return formats.render(name, tables, links)
 
 
 @pytest.mark.usefixtures("stored")
@@ -67,7 +67,7 @@ class TestWithResults:
     def test_a_pipe_gets_markdown(self, cli):
         assert cli("leaderboard") == (0, rendered("md"), "")
 
-    @pytest.mark.parametrize("name", ["md", "csv", "json", "html"])
+    @pytest.mark.parametrize("name", formats.FORMATS)
     def test_each_format_is_printed(self, cli, name):
         assert cli("leaderboard", "--format", name) == (0, rendered(name), "")
 
@@ -88,14 +88,14 @@ class TestWithResults:
         assert chosen("--budget", "standard") == [("digits-5w1s", "standard")]
         assert len(chosen("-s", "glyphs-*", "-s", "digits-*")) == 3
 
-    def test_nothing_matched_names_what_there_is(self, cli):
+    def test_filters_without_a_match_list_suites_and_budgets(self, cli):
         code, out, err = cli("leaderboard", "-s", "omniglot-*")
         assert (code, out) == (4, "")
         assert err.count("\n") == 1
         for name in ("digits-5w1s", "glyphs-5w1s", "smoke", "standard"):
             assert name in err
 
-    @pytest.mark.parametrize("name", ["md", "csv", "json", "html"])
+    @pytest.mark.parametrize("name", formats.FORMATS)
     def test_a_file_is_written_in_the_format_of_its_suffix(self, cli, name):
         file = Path(f"leaderboard.{name}")
         code, out, err = cli("leaderboard", "-o", file)
@@ -103,7 +103,7 @@ class TestWithResults:
         assert file.read_text(encoding="utf-8") == rendered(name, links="results")
 
     @pytest.mark.parametrize("folder", [".", "docs/deep"])
-    def test_every_row_leads_to_its_files(self, cli, folder):
+    def test_every_row_links_to_its_files(self, cli, folder):
         file = Path(folder) / "leaderboard.md"
         assert cli("leaderboard", "-o", file).code == 0
         targets = re.findall(r"\]\((.*?)\)", file.read_text())
@@ -112,14 +112,14 @@ class TestWithResults:
             assert list((file.parent / target).glob("*.json")), target
         assert cli("leaderboard", "--check", "-o", file).code == 0
 
-    def test_quiet_writes_without_a_word(self, cli):
+    def test_quiet_writes_without_a_message(self, cli):
         assert cli("leaderboard", "-q", "-o", "leaderboard.md") == (0, "", "")
 
-    def test_a_format_that_is_given_decides_over_the_suffix(self, cli):
+    def test_a_given_format_overrides_the_suffix(self, cli):
         cli("leaderboard", "-o", "table.txt", "--format", "csv")
         assert Path("table.txt").read_text() == rendered("csv", links="results")
 
-    def test_a_suffix_that_tells_nothing_is_an_error(self, cli):
+    def test_an_unknown_suffix_is_an_error(self, cli):
         code, _, err = cli("leaderboard", "-o", "table.txt")
         assert code == 2
         assert "table.txt" in err
@@ -132,7 +132,7 @@ class TestWithResults:
         assert err.count("\n") == 1
         assert "taken" in err
 
-    def test_plugins_report_beside_a_file_and_only_then(self, cli):
+    def test_plugins_write_reports_only_if_a_file_is_written(self, cli):
         Path("reporter.py").write_text(REPORTER)
         cli("leaderboard", "-p", "reporter.py")
         assert not Path("report.txt").exists()
@@ -146,7 +146,7 @@ class TestWithResults:
         assert "no ink" in err
         assert Path("leaderboard.md").exists()
 
-    def test_check_accepts_what_would_be_written(self, cli):
+    def test_check_accepts_a_file_that_is_up_to_date(self, cli):
         cli("leaderboard", "-o", "leaderboard.md")
         assert cli("leaderboard", "--check") == (0, "", "")
 
@@ -215,20 +215,20 @@ def test_results_may_be_elsewhere(cli):
 
 def test_published_numbers_are_printed_in_both_forms(cli, tmp_path) -> None:
     store_results(tmp_path / "results", [make_result(suite=make_suite("omniglot-5w1s"))])
-    assert cli("leaderboard", "--published").out.startswith("# Beside published numbers\n")
+    assert cli("leaderboard", "--published").out.startswith("# Comparison with published numbers\n")
     content = json.loads(cli("leaderboard", "--published", "--json").out)
     assert content["schema"] == 1
     assert {pair["published"]["suite"] for pair in content["published"]} == {"omniglot-5w1s"}
 
 
-def test_suites_of_no_paper_are_said_to_be_so(cli, tmp_path) -> None:
+def test_suites_without_published_numbers_are_an_error(cli, tmp_path) -> None:
     store_results(tmp_path / "results", [make_result()])
     outcome = cli("leaderboard", "--published")
     assert (outcome.code, outcome.out) == (4, "")
-    assert "no paper's number is known" in outcome.err
+    assert "no published numbers are known" in outcome.err
 
 
-def test_what_changed_is_told_from_a_folder_and_from_a_revision(cli, tmp_path) -> None:
+def test_changes_are_shown_from_a_folder_and_from_a_revision(cli, tmp_path) -> None:
     def git(*arguments: str) -> None:
         settings = ["-c", "user.name=n", "-c", "user.email=e@x"]
         subprocess.run(["git", *settings, *arguments], check=True, capture_output=True)
@@ -271,7 +271,7 @@ def test_a_revision_that_does_not_exist_is_one_line(cli, tmp_path) -> None:
         ("--published", "--format", "md"),
     ],
 )
-def test_views_that_do_not_go_together_are_refused(cli, args):
+def test_views_that_cannot_be_combined_are_refused(cli, args):
     code, out, err = cli("leaderboard", *args)
     assert (code, out) == (2, "")
     assert args[0] in err
@@ -279,7 +279,7 @@ def test_views_that_do_not_go_together_are_refused(cli, args):
 
 
 @pytest.mark.usefixtures("stored")
-def test_what_other_code_has_made_is_flagged_where_it_is_printed_and_not_kept(cli):
+def test_stale_rows_are_flagged_in_print_but_not_in_files(cli):
     content = json.loads(cli("leaderboard", "--json").out)
     found = {row["algorithm"]: row["flags"] for table in content["suites"] for row in table["rows"]}
     assert "stale" in found["protonet"]

@@ -1,6 +1,6 @@
-"""How often the 95 % interval holds the true mean, by simulation with fixed seeds.
+"""The coverage of the 95 % interval, by simulation with fixed seeds.
 
-python -m pytest tests/analysis/test_coverage.py -s      prints what was measured
+python -m pytest tests/statistics/test_coverage.py -s      prints the measured coverage
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ REPEATS = 2000  # a coverage of 0.95 is measured to within 0.015 (three standard
 
 
 def normal_scores(rng, seeds, episodes, of_seed, of_episode, noise):
-    """Scores [S, E] about 0 with these standard deviations."""
+    """Return scores [S, E] around 0 with these standard deviations."""
     return (
         of_seed * rng.standard_normal((seeds, 1))
         + of_episode * rng.standard_normal((1, episodes))
@@ -45,7 +45,7 @@ SETTINGS = {
     # With neither component, truncation at zero can only lengthen the interval.
     "3 seeds, residual only": (3, 100, 0.0, 0.0, 1.0, 0.95, 0.99),
     "5 seeds, residual only": (5, 100, 0.0, 0.0, 1.0, 0.95, 0.99),
-    # Where one or two degrees of freedom carry the interval it is known to be too short; the
+    # With only one or two degrees of freedom the interval is known to be too short; the
     # `seeds<5` flag of the leaderboard says so.
     "2 seeds, seeds over noise": (2, 100, 1.0, 1.0, 1.0, 0.86, 0.92),
     "3 seeds, seeds over noise": (3, 100, 1.0, 1.0, 1.0, 0.91, 0.95),
@@ -54,7 +54,7 @@ SETTINGS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SETTINGS)
-def test_the_interval_covers_the_mean_as_often_as_it_says(name):
+def test_the_interval_has_the_stated_coverage(name):
     *setting, low, high = SETTINGS[name]
     measured = coverage(lambda rng: normal_scores(rng, *setting), truth=0.0)
     print(f"\n{name:28} {setting}  coverage {measured:.4f}")
@@ -64,7 +64,7 @@ def test_the_interval_covers_the_mean_as_often_as_it_says(name):
 @pytest.mark.slow
 @pytest.mark.parametrize(("seeds", "low"), [(1, 0.935), (3, 0.92), (5, 0.93)])
 def test_the_interval_covers_for_bounded_accuracies_too(seeds, low):
-    """Right answers among 75 queries, with episodes and seeds of unequal difficulty."""
+    """Scores are correct answers among 75 queries; episodes and seeds differ in difficulty."""
 
     def draw(rng):
         chance = 0.9 + normal_scores(rng, seeds, 100, 0.01 if seeds > 1 else 0, 0.03, 0.01)

@@ -1,4 +1,4 @@
-"""The interval of a mean equals its closed forms, and statsmodels where that has them."""
+"""The interval of a mean equals its closed forms and those of statsmodels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from metabench.statistics.intervals import mean_ci, mean_squares
 
 
 def crossed_scores(seeds, episodes, of_seed, of_episode, noise, seed=0):
-    """Scores [S, E] with standard deviations by seed, by episode and for the rest."""
+    """Return scores [S, E] with standard deviations of seeds, episodes and residuals."""
     rng = np.random.default_rng(seed)
     return (
         0.8
@@ -63,7 +63,7 @@ def test_several_seeds_give_the_standard_error_of_the_crossed_mixed_model():
     # is negative.
     scores = crossed_scores(5, 12, 0.08, 0.1, 0.05)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its optimiser talks a lot
+        warnings.simplefilter("ignore")  # its optimiser warns often
         model = smf.mixedlm(
             "score ~ 1",
             long_frame(scores),
@@ -75,7 +75,7 @@ def test_several_seeds_give_the_standard_error_of_the_crossed_mixed_model():
     assert estimate.se == pytest.approx(model.bse["Intercept"], rel=1e-3)
 
 
-def test_nothing_truncated_follows_the_closed_form():
+def test_without_truncation_the_closed_form_holds():
     scores = crossed_scores(4, 30, 0.05, 0.1, 0.03)
     a, b, c = mean_squares(scores)
     assert min(a, b) > c

@@ -1,4 +1,4 @@
-"""Verdicts of single looks; how often they err is simulated in tests/test_simulations.py."""
+"""Verdicts of single looks; their error rates are simulated in tests/test_simulations.py."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from metabench.statistics.non_inferiority import ALPHA, LOOKS, fewest_episodes, 
 
 
 def gains(mean: float, sd: float = 0.05, episodes: int = 600) -> np.ndarray:
-    """[1, E] with exactly this mean and standard deviation."""
+    """Return gains [1, E] with exactly this mean and standard deviation."""
     values = np.random.default_rng(0).standard_normal(episodes)
     return (mean + sd * (values - values.mean()) / values.std(ddof=1))[None]
 
@@ -56,7 +56,7 @@ def test_a_proven_loss_within_the_margin_passes() -> None:
         (0.0, 10_000, "inconclusive"),
     ],
 )
-def test_a_pass_takes_so_many_episodes_however_equal_they_are(
+def test_a_pass_needs_a_minimum_number_of_episodes(
     margin: float, episodes: int, verdict: str
 ) -> None:
     assert judge(np.zeros((1, episodes)), margin, 0, LOOKS).verdict == verdict
@@ -64,7 +64,7 @@ def test_a_pass_takes_so_many_episodes_however_equal_they_are(
 
 
 def test_the_number_of_episodes_is_that_of_the_rule_of_three() -> None:
-    """With so many a loss of twice the margin, all or nothing, goes unseen in 5 % of all cases."""
+    """With so many episodes, a loss of twice the margin is not observed in 5 % of cases."""
     n = fewest_episodes(0.005, worst=0.8)
     assert (1 - 2 * 0.005 / 0.8) ** n == pytest.approx(0.05, rel=0.05)
 
@@ -75,5 +75,5 @@ def test_seeds_that_differ_make_it_inconclusive() -> None:
     assert judge(table.mean(axis=0, keepdims=True), 0.005, 0, LOOKS).verdict == "pass"
 
 
-def test_a_single_episode_tells_nothing() -> None:
+def test_a_single_episode_is_inconclusive() -> None:
     assert judge(np.array([[-1.0]]), 0.005, 2, LOOKS).verdict == "inconclusive"

@@ -1,4 +1,4 @@
-"""Paired differences, tiers and rank intervals: against libraries, closed forms and simulation."""
+"""Paired differences, tiers and rank intervals, compared with libraries and closed forms."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from metabench.statistics.paired_tests import detectable, difference, holm, rank
 
 
 def table(rng, mean, seeds=3, episodes=200, hard=None, sd_seed=0.0, sd=0.05):
-    """Scores [S, E]: a mean, the hardness of each episode, seeds of their own, noise."""
+    """Return scores [S, E]: a mean plus difficulty per episode, an effect per seed, and noise."""
     hard = np.zeros(episodes) if hard is None else hard
     own = rng.normal(0, sd_seed, (seeds, 1)) if sd_seed else 0.0
     return mean + hard + own + rng.normal(0, sd, (seeds, episodes))
@@ -32,7 +32,7 @@ def test_one_seed_each_is_the_paired_t_test() -> None:
     assert found.df == pytest.approx(49)
 
 
-def test_what_is_hard_for_both_drops_out() -> None:
+def test_the_difficulty_of_episodes_cancels() -> None:
     rng = np.random.default_rng(1)
     hard = rng.normal(0, 0.2, 200)
     a, b = table(rng, 0.8, 1, hard=hard), table(rng, 0.78, 1, hard=hard)
@@ -40,7 +40,7 @@ def test_what_is_hard_for_both_drops_out() -> None:
     assert difference(a, b).se < 0.4 * unpaired
 
 
-def test_several_seeds_add_what_varies_between_them() -> None:
+def test_several_seeds_add_their_variance() -> None:
     a = np.array([[0.9, 0.7], [0.5, 0.3]])  # seeds 0.4 apart, no noise
     b = np.array([[0.2, 0.0]])
     found = difference(a, b)
@@ -51,7 +51,9 @@ def test_several_seeds_add_what_varies_between_them() -> None:
 
 
 @pytest.mark.parametrize(("seeds", "sd_seed"), [(1, 0.0), (3, 0.02), (5, 0.02), (5, 0.0)])
-def test_equal_algorithms_are_told_apart_as_seldom_as_claimed(seeds: int, sd_seed: float) -> None:
+def test_equal_algorithms_are_called_different_as_rarely_as_claimed(
+    seeds: int, sd_seed: float
+) -> None:
     rng = np.random.default_rng(2)
     rejected = 0
     for _ in range(600):
@@ -61,7 +63,7 @@ def test_equal_algorithms_are_told_apart_as_seldom_as_claimed(seeds: int, sd_see
     assert rejected / 600 < 0.08
 
 
-def test_what_cannot_be_known_is_nan_and_what_is_equal_is_zero() -> None:
+def test_unknown_values_are_nan_and_equal_scores_differ_by_zero() -> None:
     one = difference(np.ones((1, 1)), np.zeros((1, 1)))
     assert one.mean == 1
     assert np.isnan([one.lo, one.p, one.probability_above(0)]).all()
@@ -70,8 +72,8 @@ def test_what_cannot_be_known_is_nan_and_what_is_equal_is_zero() -> None:
     assert (same.mean, same.lo, same.hi, same.p) == (0, 0, 0, 1)
 
 
-def test_a_difference_that_is_the_same_in_every_episode_is_proven_by_many_only() -> None:
-    """The sign test: two episodes that agree are no more than a coin that falls alike twice."""
+def test_a_constant_difference_is_proven_by_many_episodes_only() -> None:
+    """By the sign test, two episodes with the same sign prove no more than two coin flips."""
     few, more = (difference(np.ones((1, n)), np.zeros((1, n))) for n in (2, 8))
     assert (few.mean, few.p) == (1, 0.5)
     assert np.isnan([few.lo, few.hi, few.probability_above(0)]).all()
@@ -93,7 +95,7 @@ def test_rounding_is_no_difference() -> None:
 
 
 @pytest.mark.parametrize("seeds", range(2, 12))
-def test_copies_of_one_seed_are_no_other_than_that_seed(seeds: int) -> None:
+def test_copies_of_one_seed_give_the_result_of_that_seed(seeds: int) -> None:
     rng = np.random.default_rng(11)
     for _ in range(20):
         one = rng.integers(0, 76, (1, 400)) / 75
@@ -105,7 +107,7 @@ def test_copies_of_one_seed_are_no_other_than_that_seed(seeds: int) -> None:
         assert mean_ci(copies).mean == mean_ci(one).mean
 
 
-def test_errors_may_be_as_large_as_float32_holds() -> None:
+def test_errors_may_be_as_large_as_float32_allows() -> None:
     large = np.array([[1e76, 9e76, 3e76], [2e76, 8e76, 4e76]])
     found, small = (difference(table, table[:1] / 2) for table in (large, large / 1e76))
     assert found.p == pytest.approx(small.p)
@@ -128,7 +130,7 @@ def test_holm_is_that_of_statsmodels() -> None:
         assert holm(list(p)) == pytest.approx(multipletests(p, method="holm")[1])
 
 
-def test_a_tier_holds_what_its_first_row_does_not_differ_from() -> None:
+def test_a_tier_holds_the_rows_that_do_not_differ_from_its_first() -> None:
     rng = np.random.default_rng(5)
     hard = rng.normal(0, 0.1, 400)
     means = [0.90, 0.899, 0.80, 0.799, 0.798, 0.5]
@@ -142,7 +144,7 @@ def test_a_chain_of_small_steps_is_cut_where_the_first_row_differs() -> None:
     noise = rng.normal(0, 0.02, (7, 1, 400))
     rows = [0.8 - 0.0012 * k + noise[k] - noise[k].mean() for k in range(7)]
     neighbours = [difference(a, b).p for a, b in pairwise(rows)]
-    assert min(neighbours) > 0.05  # no step is found
+    assert min(neighbours) > 0.05  # no step is significant
     found = tiers(rows)
     assert found == sorted(found)
     assert max(found) > 1
@@ -153,7 +155,7 @@ def test_no_rows_have_no_tiers() -> None:
     assert tiers([np.ones((1, 4))]) == [1]
 
 
-def test_ranks_that_are_sure_have_no_width_and_others_share_theirs() -> None:
+def test_certain_ranks_have_no_width_and_others_overlap() -> None:
     rng = np.random.default_rng(7)
     hard = rng.normal(0, 0.1, 300)
     rows = [table(rng, mean, 2, 300, hard) for mean in (0.9, 0.7, 0.7, 0.3)]
@@ -169,7 +171,7 @@ def test_rank_intervals_are_the_same_every_time() -> None:
     assert rank_intervals(rows, False) == rank_intervals(rows, False)
 
 
-def test_a_seed_that_is_off_widens_the_ranks() -> None:
+def test_an_outlying_seed_widens_the_ranks() -> None:
     rng = np.random.default_rng(9)
     steady, wild = table(rng, 0.8, 4, 300), table(rng, 0.81, 4, 300, sd_seed=0.2)
     (low, high), _ = rank_intervals([wild, steady], lower_is_better=False)
@@ -177,7 +179,7 @@ def test_a_seed_that_is_off_widens_the_ranks() -> None:
 
 
 @pytest.mark.parametrize("seeds", [3, 5])
-def test_equal_methods_seldom_get_ranks_apart(seeds: int) -> None:
+def test_equal_methods_rarely_get_disjoint_ranks(seeds: int) -> None:
     rng = np.random.default_rng(11)
     apart = 0
     for _ in range(200):

@@ -1,4 +1,4 @@
-"""Two algorithms by their stored results: the paired difference and what it is worth."""
+"""Comparisons of stored results: the paired difference and its probabilities."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_the_difference_is_paired_by_episode() -> None:
     assert (found.episodes, found.seeds_a, found.seeds_b) == (6, 1, 1)
 
 
-def test_the_three_probabilities_are_one_together_and_mirror_each_other() -> None:
+def test_the_three_probabilities_sum_to_one_and_mirror_each_other() -> None:
     found, mirrored = compared(GOOD, BAD), compared(GOOD, BAD, a="bad", b="good")
     assert found.better + found.equivalent + found.worse == pytest.approx(1)
     assert found.better > 0.9
@@ -56,7 +56,7 @@ def test_lower_errors_are_better() -> None:
     assert found.better > 0.99
 
 
-def test_the_episodes_that_differ_most_stand_first() -> None:
+def test_the_episodes_that_differ_most_come_first() -> None:
     first, second, *_ = compared(GOOD, BAD).most_different
     assert (first.episode, first.a, first.b) == (3, 0.7, 0.1)
     assert second.episode == 0
@@ -67,7 +67,7 @@ def test_the_newest_result_of_a_seed_counts() -> None:
     assert compared(older, GOOD, BAD).score_a == compared(GOOD, BAD).score_a
 
 
-def test_what_is_to_be_known_of_each_score_is_told() -> None:
+def test_each_score_has_its_flags() -> None:
     changed = make_result("good", suite=SUITE, correct=[5] * 6, seed=1, code="other")
     found = compared(GOOD, changed, BAD)
     assert found.flags_a == ["seeds<5", "code differs"]
@@ -79,14 +79,14 @@ def test_parameters_are_part_of_the_name() -> None:
     assert compared(GOOD, BAD, other, a="good[lr=0.1]").score_a == pytest.approx(0.5)
 
 
-def test_one_episode_has_a_difference_and_no_more() -> None:
+def test_one_episode_has_a_difference_but_no_interval() -> None:
     suite = make_suite(episodes=1)
     results = (make_result(name, suite=suite, correct=[9]) for name in ("good", "bad"))
     found = compared(*results)
     assert (found.ci95, found.p, found.better) == (None, None, None)
 
 
-def test_what_cannot_be_compared_says_why() -> None:
+def test_refusals_say_why() -> None:
     with pytest.raises(NothingToRun, match="no scores on nothing"):
         compared(GOOD, BAD, suite="nothing")
     with pytest.raises(NothingToRun, match="no scores on digits-5w1s with budget paper"):
@@ -97,19 +97,19 @@ def test_what_cannot_be_compared_says_why() -> None:
     with pytest.raises(UsageError, match="good was run at smoke and bad at paper: run one of them"):
         compared(GOOD, paper)
     other = make_suite(episodes=6, query=2, manifest="other")
-    with pytest.raises(UsageError, match="of different episodes"):
+    with pytest.raises(UsageError, match="use different episodes"):
         compared(GOOD, make_result("bad", suite=other, correct=[1] * 6))
     other = make_suite(episodes=6, query=2, pixels="other")
-    with pytest.raises(UsageError, match="of different images"):
+    with pytest.raises(UsageError, match="use different images"):
         compared(GOOD, make_result("bad", suite=other, correct=[1] * 6))
 
 
-def test_what_no_table_mixes_is_not_mixed_here() -> None:
+def test_devices_and_training_data_are_not_mixed() -> None:
     elsewhere = make_suite(episodes=6, query=2, train_on="glyphs-5w1s")
     newer = make_result("good", suite=elsewhere, correct=[0] * 6, created="2027-01-01T00:00:00Z")
     assert compared(GOOD, BAD, newer).score_a == compared(GOOD, BAD).score_a
     device = make_result("good", suite=SUITE, correct=[0] * 6, device="cuda")
-    with pytest.raises(UsageError, match=r"several sorts of results.*give --device or --train-on"):
+    with pytest.raises(UsageError, match=r"several kinds of results.*give --device or --train-on"):
         compared(GOOD, BAD, device)
     assert compared(GOOD, BAD, device, device="cpu") == compared(GOOD, BAD)
     other = make_result("bad", suite=elsewhere, correct=[5] * 6)
@@ -119,8 +119,8 @@ def test_what_no_table_mixes_is_not_mixed_here() -> None:
         compared(GOOD, BAD, device="mps")
 
 
-def test_probabilities_are_none_below_zero_and_nothing_is_not_below_nothing() -> None:
-    """With rounding 1 - better - worse may be less than 0, and a sum of differences of one."""
+def test_rounding_gives_no_negative_probability() -> None:
+    """With rounding, 1 - better - worse may be less than 0."""
     suite = make_suite(episodes=100, query=15)
     right = np.random.default_rng(3).integers(20, 70, 100)
     good = make_result("good", suite=suite, correct=right.tolist())

@@ -1,4 +1,4 @@
-"""A row carries what a reader must know before trusting it, and nothing else."""
+"""Each flag is set when its condition holds, and every flag has a note."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_few_seeds_are_flagged_one_seed_is_not(count, expected):
     assert flags_of(*seeds(count)) == expected
 
 
-def test_seeds_trained_on_other_data_of_one_name_are_told():
+def test_seeds_trained_on_different_data_with_the_same_name_are_flagged():
     suites = [
         replace(make_suite(train_on="glyphs-5w1s"), train_on_digest=content * 64)
         for content in "aab"
@@ -43,7 +43,7 @@ def test_seeds_that_failed_are_counted():
     assert flags_of(*seeds(5), make_result(seed=5, status="crashed")) == ["1 of 6 seeds failed"]
 
 
-def test_seeds_that_were_interrupted_are_told_apart_from_failures():
+def test_interrupted_seeds_are_counted_separately_from_failures():
     found = flags_of(*seeds(5), make_result(seed=5, status="interrupted"))
     assert found == ["1 of 6 seeds interrupted"]
     found = flags_of(
@@ -56,19 +56,19 @@ def test_seeds_that_were_interrupted_are_told_apart_from_failures():
     assert found == ["1 of 8 seeds failed", "2 of 8 seeds interrupted"]
 
 
-def test_one_seed_of_what_is_trained_by_updates_is_flagged_also_where_nothing_was_declared():
+def test_one_seed_of_a_trained_algorithm_is_flagged_in_results_without_a_declaration():
     trained = Training(way=5, shot=1, query=9, tasks_per_step=4)
     assert flags_of(make_result(training=trained)) == [flags.ONE_SEED]
     assert flags_of(make_result()) == []
 
 
-def test_what_was_not_probed_is_flagged():
+def test_results_without_a_probe_are_flagged():
     assert flags_of(make_result(properties=None)) == [flags.UNPROBED]
     some = [*seeds(5), make_result(seed=5, properties=None)]
     assert flags_of(*some) == [flags.UNPROBED]
 
 
-def test_an_interval_with_chance_in_it_is_flagged():
+def test_an_interval_that_contains_chance_is_flagged():
     suite = make_suite(episodes=4)
     assert flags_of(make_result(suite=suite, correct=[2, 4, 3, 3])) == ["CI contains chance"]
     assert flags_of(make_result(suite=suite, correct=[12, 14, 13, 13])) == []
@@ -80,7 +80,7 @@ def test_times_that_spread_widely_are_flagged(phase):
     assert flags_of(make_result(**{phase: [0.9, 1.0, 1.1] * 5})) == ["noisy"]
 
 
-def test_times_with_a_first_time_in_them_are_flagged():
+def test_times_with_an_import_in_them_are_flagged():
     assert flags_of(make_result(cold=["imported late"])) == ["cold"]
 
 
@@ -96,7 +96,7 @@ def test_a_batch_that_had_to_be_halved_is_flagged():
     assert flags_of(replace(result, scores=scores)) == ["halved batch"]
 
 
-def test_guessing_one_class_always_stands_exactly_at_chance():
+def test_always_guessing_one_class_is_exactly_at_chance():
     assert flags_of(make_result(suite=make_suite(episodes=7), correct=[3] * 7)) == [
         "CI contains chance"
     ]
@@ -114,7 +114,7 @@ def test_the_shape_of_training_episodes_of_functions_has_no_way():
     training = Training(way=1, shot=5, query=10, tasks_per_step=4)
     result = make_result(suite=suite, error=[0.5] * 20, training=training)
     assert flags_of(result) == ["one seed", "train 5-shot"]
-    assert "another shape" in flags.note("train 5-shot")
+    assert "shape" in flags.note("train 5-shot")
 
 
 def test_mean_squared_errors_have_no_chance():
@@ -139,11 +139,11 @@ def test_where_a_cell_ran_is_flagged(environment, expected):
     assert flags_of(*seeds(4), make_result(seed=4, environment=environment)) == expected
 
 
-def test_versions_of_the_code_are_not_mixed_unseen():
+def test_seeds_with_different_code_are_flagged():
     assert flags_of(*seeds(4), make_result(seed=4, code="newer")) == ["code differs"]
 
 
-def test_seeds_with_other_versions_of_a_package_are_flagged() -> None:
+def test_seeds_with_different_versions_of_a_package_are_flagged() -> None:
     def with_sklearn(seed: int, version: str) -> Result:
         environment = make_environment()
         packages = {**environment.packages, "sklearn": version}
@@ -214,5 +214,5 @@ def test_every_flag_is_explained(flag):
     assert flags.note(flag)
 
 
-def test_every_explanation_belongs_to_one_meaning():
+def test_all_notes_differ():
     assert len(set(flags.NOTES.values())) == len(flags.NOTES)

@@ -1,10 +1,12 @@
-"""Four formats say the same; the JSON is a contract, and Markdown adds no number to it."""
+"""All formats show the same values; the keys of the JSON are a contract."""
 
 from __future__ import annotations
 
 import io
 import json
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,8 +16,16 @@ from results_factory import make_environment, make_result, make_suite
 from tabulate import tabulate
 
 from metabench.results.schema import Training
-from metabench.tables import document, formats
-from metabench.tables.markdown import markdown_code
+from metabench.tables import (
+    csv_format,
+    document,
+    formats,
+    html_format,
+    json_format,
+    markdown_format,
+)
+from metabench.tables.leaderboard_frame import frame
+from metabench.tables.markdown import code, markdown_table
 from metabench.tables.ranked_tables import build_tables
 from metabench.tables.rows import StoredResult
 
@@ -23,7 +33,7 @@ GOLDEN = Path(__file__).parent / "resources" / "leaderboard.md"
 
 
 def small_case():
-    """Two suites: three algorithms with figures that can be checked by hand, and failures."""
+    """Two suites: three algorithms with numbers that can be checked by hand, and failures."""
     digits = make_suite(episodes=1000)
     right = {0: [12, 14, 13, 13], 1: [13, 13, 11, 15], 2: [12, 12, 14, 14]}
     results = [
@@ -66,7 +76,7 @@ def tables_of(results):
 
 
 def markdown_rows(text):
-    """The cells of every table in a Markdown document, by column name."""
+    """Return the cells of every table in a Markdown document, by column name."""
     tables, header = [], None
     for line in text.splitlines():
         if not line.startswith("|"):
@@ -82,7 +92,7 @@ def markdown_rows(text):
 
 
 def test_markdown_of_a_small_case():
-    assert formats.markdown(tables_of(small_case())) == GOLDEN.read_text(encoding="utf-8")
+    assert markdown_format.render(tables_of(small_case())) == GOLDEN.read_text(encoding="utf-8")
 
 
 CONTRACT = {
@@ -112,7 +122,7 @@ CONTRACT = {
 
 
 def test_json_keeps_its_contract():
-    content = json.loads(formats.json(tables_of(small_case())))
+    content = json.loads(json_format.render(tables_of(small_case())))
     assert content["schema"] == 1
     assert [suite["suite"] for suite in content["suites"]] == ["digits-5w1s", "sinusoid-5s"]
     for suite in content["suites"]:
@@ -124,8 +134,8 @@ def test_json_keeps_its_contract():
                 assert row[name] is None or isinstance(row[name], kind), name
 
 
-def test_json_says_null_for_what_is_unknown_and_fractions_for_accuracies():
-    content = json.loads(formats.json(tables_of(small_case())))
+def test_json_has_null_for_unknown_values_and_fractions_for_accuracies():
+    content = json.loads(json_format.render(tables_of(small_case())))
     best, *_, failed, _ = content["suites"][0]["rows"]
     assert best["score"] == pytest.approx(sum([52, 52, 52]) / (3 * 4 * 15))
     assert best["ci95"][0] < best["score"] < best["ci95"][1]
@@ -136,13 +146,13 @@ def test_json_says_null_for_what_is_unknown_and_fractions_for_accuracies():
 
 def test_json_is_valid_where_scores_are_not_finite():
     waves = make_suite("sinusoid-5s", way=1, metric="mse", episodes=2)
-    text = formats.json(tables_of([make_result(suite=waves, error=[float("nan"), 1.0])]))
+    text = json_format.render(tables_of([make_result(suite=waves, error=[float("nan"), 1.0])]))
     row = json.loads(text, parse_constant=pytest.fail)["suites"][0]["rows"][0]
     assert (row["score"], row["ci95"], row["rank"]) == (None, None, None)
 
 
 def agrees(text, value):
-    """Whether a figure as printed is the value, rounded to the digits printed."""
+    """Return whether a printed number is the value, rounded to the printed digits."""
     digits = text.replace(",", "")
     decimals = len(digits.partition(".")[2])
     return abs(float(digits) - value) <= 0.5 * 10**-decimals + 1e-9
@@ -150,8 +160,8 @@ def agrees(text, value):
 
 def test_every_number_in_markdown_can_be_computed_again_from_json():
     tables = tables_of(small_case())
-    content = json.loads(formats.json(tables))
-    shown = markdown_rows(formats.markdown(tables))
+    content = json.loads(json_format.render(tables))
+    shown = markdown_rows(markdown_format.render(tables))
     compared = 0
     for suite, cells_of in zip(content["suites"], shown, strict=True):
         scale = 100 if suite["metric"] == "accuracy" else 1
@@ -190,21 +200,21 @@ def test_every_number_in_markdown_can_be_computed_again_from_json():
 
 def test_csv_reads_back_as_the_frame():
     tables = tables_of(small_case())
-    frame = formats.frame(tables)
+    expected = frame(tables)
     read = pd.read_csv(
-        io.StringIO(formats.csv(tables)),
+        io.StringIO(csv_format.render(tables)),
         dtype={"commit": str, "rank": "Int64", "tier": "Int64", "parameters": "Int64"},
     )
-    assert list(read.columns) == list(frame.columns)
+    assert list(read.columns) == list(expected.columns)
     for name in ("rank", "score", "ci95_low", "ci95_high", "macro_f1", "parameters", "adapt_ms"):
-        assert read[name].isna().tolist() == frame[name].isna().tolist()
-        assert read[name].dropna().tolist() == frame[name].dropna().tolist()
-    assert read["commit"].tolist() == frame["commit"].tolist()
+        assert read[name].isna().tolist() == expected[name].isna().tolist()
+        assert read[name].dropna().tolist() == expected[name].dropna().tolist()
+    assert read["commit"].tolist() == expected["commit"].tolist()
     assert [json.loads(text) for text in read["params"]][1] == {"bn": "running", "inner_lr": 0.4}
 
 
 class _Tables(HTMLParser):
-    """Collects the cells of each table."""
+    """A parser that collects the cells of each table."""
 
     def __init__(self):
         super().__init__()
@@ -231,7 +241,7 @@ class _Tables(HTMLParser):
 def test_html_reads_back_as_the_cells():
     tables = tables_of(small_case())
     parser = _Tables()
-    parser.feed(formats.html_page(tables))
+    parser.feed(html_format.render(tables))
     read = [[[cell.strip() for cell in row] for row in table] for table in parser.tables]
     assert read == [[document.columns(table), *document.cells(table)] for table in tables]
 
@@ -247,19 +257,19 @@ def test_html_reads_back_as_the_cells():
         "two ``ticks``",
     ],
 )
-def test_what_a_plugin_says_stays_inside_its_cell(text):
+def test_text_from_a_plugin_stays_within_its_cell(text):
     tables = tables_of([make_result("good"), make_result("bad", status="error", reason=text)])
-    page = formats.html_page(tables)
+    page = html_format.render(tables)
     assert "<script>" not in page
     assert "<b>" not in page
-    ((good, bad),) = markdown_rows(formats.markdown(tables))
+    ((good, bad),) = markdown_rows(markdown_format.render(tables))
     assert (good["rank"], bad["rank"]) == ("1", "-")
     assert re.sub(r"\\([|<*_`\\])", r"\1", bad["flags"]) == f"error: {text}"
     assert not re.search(r"(?<!\\)(<[a-z/]|__|`|\*\S)", bad["flags"])
 
 
 @pytest.mark.parametrize(
-    ("text", "code"),
+    ("text", "shown"),
     [
         ("maml[lr=0.1]", "`maml[lr=0.1]`"),
         ("a[b=<i>*x*]", "`a[b=<i>*x*]`"),
@@ -267,19 +277,19 @@ def test_what_a_plugin_says_stays_inside_its_cell(text):
         ("a[b=``]", "``` a[b=``] ```"),
     ],
 )
-def test_a_name_stands_as_code_with_no_more_escaped_than_a_cell_needs(text, code):
-    assert markdown_code(text) == code
+def test_only_bars_are_escaped_in_code(text, shown):
+    assert code(text) == shown
 
 
-def test_columns_stay_where_nothing_is_known():
+def test_columns_without_any_value_are_kept():
     (table,) = tables_of([make_result(status="timeout", reason="after 1 s")])
     width = len(document.columns(table))
-    assert width == len(document.cells(table)[0]) == len(document.numeric(table))
-    assert "| adapt (ms)" in re.sub(" +", " ", formats.markdown([table]))
+    assert width == len(document.cells(table)[0])
+    assert "| adapt (ms)" in re.sub(" +", " ", markdown_format.render([table]))
 
 
-def test_flags_that_occur_are_explained_once_and_others_not():
-    text = formats.markdown(tables_of(small_case()))
+def test_only_flags_that_occur_are_explained():
+    text = markdown_format.render(tables_of(small_case()))
     (explained,) = re.findall(r"## Flags\n\n(.*)", text, flags=re.DOTALL)
     names = [line[2:].partition(": ")[0] for line in explained.splitlines()]
     assert sorted(names) == [
@@ -293,11 +303,11 @@ def test_flags_that_occur_are_explained_once_and_others_not():
     ]
 
 
-def test_no_flags_no_footnotes():
-    assert "## Flags" not in formats.markdown(tables_of([make_result()]))
+def test_without_flags_there_is_no_section_on_flags():
+    assert "## Flags" not in markdown_format.render(tables_of([make_result()]))
 
 
-def test_the_first_episodes_of_a_suite_are_said_to_be_that():
+def test_the_first_episodes_of_a_suite_are_named_as_such():
     suite = make_suite(episodes=1000)
     (table,) = tables_of([make_result(suite=suite, scored=100)])
     assert "the first 100 of 1,000 episodes" in document.facts(table)
@@ -305,18 +315,18 @@ def test_the_first_episodes_of_a_suite_are_said_to_be_that():
     assert "accuracy over 1,000 episodes" in document.facts(table)
 
 
-def test_tables_of_one_suite_on_other_episodes_have_headings_of_their_own():
+def test_tables_of_one_suite_with_different_episodes_have_different_headings():
     tables = tables_of([make_result(), make_result(suite=make_suite(manifest="others"))])
     headings = [document.heading(table) for table in tables]
     assert headings == [f"digits-5w1s, smoke, episodes {t.episodes_digest[:12]}" for t in tables]
-    assert all("do not compare" in document.facts(table) for table in tables)
+    assert all("cannot be compared" in document.facts(table) for table in tables)
 
 
-def test_no_tables_are_a_document_and_a_frame_all_the_same():
-    assert formats.markdown([]).startswith("# Leaderboard")
-    assert json.loads(formats.json([])) == {"schema": 1, "suites": []}
-    assert len(formats.frame([])) == 0
-    assert "score" in formats.frame([]).columns
+def test_no_tables_give_a_valid_document_and_frame():
+    assert markdown_format.render([]).startswith("# Leaderboard")
+    assert json.loads(json_format.render([])) == {"schema": 1, "suites": []}
+    assert len(frame([])) == 0
+    assert "score" in frame([]).columns
 
 
 def test_a_markdown_table_equals_that_of_tabulate_alone():
@@ -324,8 +334,29 @@ def test_a_markdown_table_equals_that_of_tabulate_alone():
     cells = document.cells(table)
     for row in cells:
         row[document.ALGORITHM] = f"`{row[document.ALGORITHM]}`"
-    align = ["right" if numeric else "left" for numeric in document.numeric(table)]
-    expected = tabulate(
-        cells, document.columns(table), "pipe", colalign=align, disable_numparse=True
-    )
-    assert expected in formats.markdown([table])
+    columns = document.columns(table)
+    align = ["left" if name in document.TEXT_COLUMNS else "right" for name in columns]
+    expected = tabulate(cells, columns, "pipe", colalign=align, disable_numparse=True)
+    assert expected in markdown_format.render([table])
+
+
+def test_cells_are_escaped_once_and_long_tables_need_no_padding():
+    rows = [("a|b", code("c|d")), ("e", "1")]
+    assert markdown_table(("name", "n*"), rows, {"name"}, padded=False).splitlines() == [
+        "| name | n\\* |",
+        "|:--|--:|",
+        "| a\\|b | `c\\|d` |",
+        "| e | 1 |",
+    ]
+
+
+def test_every_format_of_the_registry_can_be_rendered():
+    assert list(formats.FORMATS) == ["md", "csv", "json", "html"]
+    tables = tables_of(small_case())
+    assert len({formats.render(name, tables) for name in formats.FORMATS}) == len(formats.FORMATS)
+
+
+def test_reading_the_registry_imports_no_heavy_module():
+    heavy = {"torch", "pandas", "numpy", "tabulate"}
+    code = f"import sys, metabench.tables.formats; sys.exit(bool({heavy} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

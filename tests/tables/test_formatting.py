@@ -1,4 +1,4 @@
-"""Figures keep the digits that mean something."""
+"""Numbers are shown with their significant digits."""
 
 from __future__ import annotations
 
@@ -63,6 +63,6 @@ def test_counts_have_thousands_separated():
     assert formatting.count(None) == "-"
 
 
-def test_a_score_says_what_it_is():
+def test_a_score_names_its_metric():
     assert formatting.score(0.8632, "accuracy") == "86.32%"
     assert formatting.score(0.0123456, "mse") == "MSE 0.01235"

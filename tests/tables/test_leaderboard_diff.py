@@ -1,10 +1,10 @@
-"""What changed between two sets of results."""
+"""Changes between two sets of results."""
 
 from __future__ import annotations
 
 from results_factory import make_result, make_suite
 
-from metabench.tables.leaderboard_diff import changes, markdown
+from metabench.tables.leaderboard_diff import changes, diff_document
 from metabench.tables.ranked_tables import Table, build_tables
 from metabench.tables.rows import StoredResult
 
@@ -19,19 +19,19 @@ def made(name, correct, **given):
     return make_result(name, suite=SUITE, correct=correct, **given)
 
 
-def test_times_alone_are_no_change() -> None:
+def test_a_change_of_times_only_is_no_change() -> None:
     before = tables(made("a", [8, 8, 9, 9], adapt_s=[0.001]))
     after = tables(made("a", [8, 8, 9, 9], adapt_s=[0.002], fit_s=99))
     assert changes(before, after) == []
-    assert markdown([], "main") == "No score differs from main.\n"
+    assert diff_document([], "main") == "No score differs from main.\n"
 
 
-def test_scores_that_moved_rows_that_came_and_rows_that_went_are_told() -> None:
+def test_changed_new_and_removed_rows_are_listed() -> None:
     before = tables(made("a", [8, 8, 9, 9]), made("gone", [5, 5, 5, 6]))
     after = tables(made("a", [9, 9, 9, 9]), made("new", [7, 7, 7, 8]))
     found = {change.row.address: change for change in changes(before, after)}
     assert set(found) == {"a", "gone", "new"}
-    text = markdown(changes(before, after), "main")
+    text = diff_document(changes(before, after), "main")
     assert text.startswith("Rows that differ from main: 3.\n")
     (line,) = [line for line in text.splitlines() if "`a`" in line]
     assert line.endswith(
@@ -41,7 +41,7 @@ def test_scores_that_moved_rows_that_came_and_rows_that_went_are_told() -> None:
     assert "| `new` | no row | 72.50 ± 7.96 (tier 2, seeds 1) | - |" in text
 
 
-def test_rows_of_another_device_or_training_are_told_apart() -> None:
+def test_rows_with_another_device_or_training_are_named_differently() -> None:
     other = make_suite(episodes=4, query=2, train_on="glyphs-5w1s")
 
     def all_rows(right: int) -> list[Table]:
@@ -52,7 +52,7 @@ def test_rows_of_another_device_or_training_are_told_apart() -> None:
             make_result("a", suite=other, correct=correct),
         )
 
-    text = markdown(changes(all_rows(8), all_rows(9)), "main")
+    text = diff_document(changes(all_rows(8), all_rows(9)), "main")
     assert {line.split(" | ")[2] for line in text.splitlines()[4:]} == {
         "`a`",
         "`a`, cuda",
@@ -60,9 +60,9 @@ def test_rows_of_another_device_or_training_are_told_apart() -> None:
     }
 
 
-def test_a_row_that_failed_since_is_told() -> None:
+def test_a_row_that_fails_now_is_listed() -> None:
     after = tables(make_result("a", suite=SUITE, status="error"))
-    assert "| error | - |" in markdown(changes(tables(made("a", [8, 8, 9, 9])), after), "main")
+    assert "| error | - |" in diff_document(changes(tables(made("a", [8, 8, 9, 9])), after), "main")
 
 
 def test_other_episodes_are_other_rows() -> None:

@@ -1,4 +1,4 @@
-"""`metabench.leaderboard` gives the tables of a folder, or of results, as one data frame."""
+"""`metabench.leaderboard` returns the tables of a folder, or of results, as one data frame."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def results():
     ]
 
 
-def test_a_folder_and_its_results_give_the_same_but_for_the_files(results, tmp_path):
+def test_a_folder_and_its_results_give_the_same_except_for_files(results, tmp_path):
     paths = store_results(tmp_path, results)
     by_folder = metabench.leaderboard(tmp_path)
     by_results = metabench.leaderboard(results)

@@ -15,12 +15,12 @@ def test_a_margin_is_in_units_of_the_metric(text: str, baseline: float, expected
 
 
 @pytest.mark.parametrize("text", ["", "pp", "-1pp", "much", "inf", "nan", "1ppm"])
-def test_what_is_no_margin_is_refused(text: str) -> None:
+def test_text_that_is_not_a_margin_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match=r"^margin '.*write points of accuracy"):
         Margin.parse(text)
 
 
-def test_the_most_special_one_that_applies_holds() -> None:
+def test_the_most_specific_margin_that_applies_is_used() -> None:
     margins = Margins.parse(None, {"maml": "1pp", "maml[lr=0.1]": "2pp"})
     assert margins.of("maml", {"lr": 0.1}, "accuracy").text == "2pp"
     assert margins.of("maml", {"lr": 0.2}, "accuracy").text == "1pp"
@@ -31,14 +31,14 @@ def test_the_most_special_one_that_applies_holds() -> None:
     assert given.of("maml", {}, "mse").text == "5%"
 
 
-def test_a_plain_number_that_can_hardly_be_meant_is_refused() -> None:
+def test_an_implausibly_large_plain_number_is_refused() -> None:
     margins = Margins.parse("0.5", {})
     with pytest.raises(UsageError, match=r"margin .0\.5. is 50 points of accuracy: write 0\.5pp"):
         margins.of("maml", {}, "accuracy")
     assert margins.of("maml", {}, "mse").of(3.0) == 0.5
 
 
-def test_a_margin_for_what_is_no_algorithm_is_refused() -> None:
+def test_a_margin_for_an_unknown_algorithm_is_refused() -> None:
     margins = Margins.parse(None, {"mamml[lr=0.1]": "1pp"})
     with pytest.raises(UsageError, match=r"algorithm in \[margins\] 'mamml': did you mean 'maml'"):
         margins.check(["maml", "protonet"])

@@ -1,4 +1,4 @@
-"""Papers' numbers ship as data and stand beside rows that do the same."""
+"""Published numbers are compared with the rows of the same algorithm."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from results_factory import make_result, make_suite
 
 from metabench.results.schema import Training
 from metabench.suites.builtin_suites import SUITES
-from metabench.tables.published import compare, load_published, markdown, to_json
+from metabench.tables.json_format import json_text
+from metabench.tables.published import compare, load_published, published_document
 from metabench.tables.ranked_tables import build_tables
 from metabench.tables.rows import StoredResult
 
@@ -41,7 +42,7 @@ def test_the_headline_numbers_are_the_published_ones() -> None:
     assert found["Meta-SGD, trained with 5 shots", "sinusoid-freq-10s"] == 0.63
 
 
-def test_a_row_stands_beside_its_paper_with_the_differences_in_protocol() -> None:
+def test_a_pair_lists_the_differences_in_protocol() -> None:
     row = make_result(
         suite=OMNIGLOT,
         correct=[74, 75, 73, 74],
@@ -58,7 +59,7 @@ def test_a_row_stands_beside_its_paper_with_the_differences_in_protocol() -> Non
     ]
 
 
-def test_training_on_another_suite_is_told() -> None:
+def test_training_on_another_suite_is_listed() -> None:
     suite = make_suite(
         "sinusoid-5s", way=1, shot=5, metric="mse", episodes=4, train_on="sinusoid-freq-5s"
     )
@@ -71,7 +72,7 @@ def test_training_on_another_suite_is_told() -> None:
         assert any("ours sinusoid-freq-5s" in line for line in pair.protocol_differences)
 
 
-def test_normalisation_that_differs_is_said() -> None:
+def test_a_different_normalisation_is_listed() -> None:
     def result(backbone):
         chosen = {"backbone": backbone, "first_order": False}
         return make_result("maml", suite=OMNIGLOT, correct=[74] * 4, chosen=chosen)
@@ -84,7 +85,7 @@ def test_normalisation_that_differs_is_said() -> None:
     assert pairs_of(transductive, method="First-order MAML")[0].score is None
 
 
-def test_rows_trained_otherwise_than_the_number_are_not_the_same() -> None:
+def test_rows_trained_differently_do_not_match() -> None:
     suite = make_suite("sinusoid-freq-10s", way=1, shot=10, metric="mse", episodes=4)
     training = Training(way=1, shot=5, query=10, tasks_per_step=4)
     chosen = {"first_order": False}
@@ -102,16 +103,16 @@ def test_numbers_without_a_row_of_ours_are_listed_too() -> None:
 
 
 def test_published_numbers_keep_their_digits() -> None:
-    text = markdown(compare(tables_of(make_result(suite=OMNIGLOT)), load_published()))
+    text = published_document(compare(tables_of(make_result(suite=OMNIGLOT)), load_published()))
     assert "| MAML++ | 99.47 |" in text
     assert "| Matching networks | 98.1 |" in text
     wide = make_suite("omniglot-20w1s", way=20, query=15)
-    text = markdown(compare(tables_of(make_result(suite=wide)), load_published()))
+    text = published_document(compare(tables_of(make_result(suite=wide)), load_published()))
     assert "| Prototypical networks | 96.0 |" in text
 
 
 def test_the_document_marks_what_was_not_checked() -> None:
-    text = markdown(compare(tables_of(make_result(suite=OMNIGLOT)), load_published()))
+    text = published_document(compare(tables_of(make_result(suite=OMNIGLOT)), load_published()))
     assert "| R2D2 (?) | 98.6 | - |" in text
     assert "| MAML | 98.70 ± 0.40 |" in text
     assert "(?) from memory" in text
@@ -120,10 +121,13 @@ def test_the_document_marks_what_was_not_checked() -> None:
 
 def test_json_has_fractions() -> None:
     pairs = compare(tables_of(make_result(suite=OMNIGLOT, correct=[30] * 4)), load_published())
-    assert any(p["score"] == pytest.approx(0.4) for p in json.loads(to_json(pairs))["published"])
+    assert any(
+        p["score"] == pytest.approx(0.4)
+        for p in json.loads(json_text(published=pairs))["published"]
+    )
 
 
-def test_an_inductive_row_is_told_from_a_transductive_number_and_other_networks_are_named() -> None:
+def test_normalisation_and_network_of_a_row_are_compared() -> None:
     chosen = {"backbone": "conv4[bn=support,channels=8]", "first_order": False, "inner_steps": 5}
     row = make_result("meta-sgd", suite=OMNIGLOT, correct=[74] * 4, chosen=chosen)
     (pair,) = pairs_of(row, method="Meta-SGD")
@@ -132,7 +136,7 @@ def test_an_inductive_row_is_told_from_a_transductive_number_and_other_networks_
     assert "inner steps: 1, ours 5" in pair.protocol_differences
 
 
-def test_a_number_without_a_row_shows_all_that_is_known_of_it() -> None:
-    text = markdown(compare(tables_of(make_result(suite=OMNIGLOT)), load_published()))
+def test_a_number_without_a_row_shows_its_whole_protocol() -> None:
+    text = published_document(compare(tables_of(make_result(suite=OMNIGLOT)), load_published()))
     (line,) = (line for line in text.splitlines() if line.startswith("| MAML++ "))
     assert line.endswith("| normalisation: per step; ensemble: five checkpoints |")

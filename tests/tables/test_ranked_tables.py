@@ -1,4 +1,4 @@
-"""Only what may be compared shares a table, and the best row stands first."""
+"""A table holds only rows that may be compared, best first."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_equal_scores_share_a_rank():
     assert places(rows) == [(1, "a"), (1, "b"), (3, "c")]
 
 
-def test_rows_without_a_score_are_last_failures_before_what_does_not_apply():
+def test_rows_without_a_score_are_last_failures_first():
     rows = rows_of(
         make_result("na", status="not_applicable", reason="needs base data"),
         make_result("stopped", status="interrupted"),
@@ -139,7 +139,7 @@ def test_no_results_make_no_tables():
     assert build_tables([]) == []
 
 
-def test_the_command_makes_every_row_again():
+def test_the_command_reproduces_every_row():
     (table,) = tables_of(
         make_result("protonet", seed=2),
         make_result("protonet", seed=0),
@@ -169,7 +169,7 @@ def test_the_command_names_the_plugins_of_its_rows():
 
 
 def test_rows_with_equally_many_right_answers_share_a_rank():
-    """Their means, summed in another order, differ in the last digit."""
+    """Means that are summed in another order differ in the last digit."""
     rng = np.random.default_rng(3)
     right = rng.integers(30, 75, 100)
     suite = make_suite(episodes=100, query=15)
@@ -184,7 +184,7 @@ def test_rows_with_equally_many_right_answers_share_a_rank():
     ]
 
 
-def test_fewer_episodes_than_others_have_give_no_rank():
+def test_rows_with_fewer_episodes_have_no_rank():
     suite = make_suite(episodes=200)
     (table,) = tables_of(
         make_result("whole", suite=suite, accuracy=0.6),
@@ -199,7 +199,7 @@ def test_fewer_episodes_than_others_have_give_no_rank():
     assert "100 of 200 episodes" in table.rows[2].flags
 
 
-def test_times_are_those_of_the_machine_on_which_most_cells_ran_alone():
+def test_times_are_from_the_machine_on_which_most_cells_ran_alone():
     big, small = make_environment(cpu="Big CPU"), make_environment(cpu="Small CPU")
     shared = make_environment(cpu="Big CPU", contended=True)
     (table,) = tables_of(
@@ -250,20 +250,20 @@ def test_errors_have_tiers_with_the_lowest_first():
     assert [(row.algorithm, row.tier) for row in table.rows] == [("good", 1), ("bad", 2)]
 
 
-def test_rows_that_none_beats_in_score_and_time_are_marked():
+def test_rows_that_no_other_beats_in_score_and_time_are_marked():
     suite = make_suite(episodes=100)
     results = [
         make_result("best", suite=suite, accuracy=0.9, adapt_s=[0.010]),
-        make_result("quick", suite=suite, accuracy=0.7, adapt_s=[0.001]),
+        make_result("fast", suite=suite, accuracy=0.7, adapt_s=[0.001]),
         make_result("beaten", suite=suite, accuracy=0.5, adapt_s=[0.005]),
         make_result("untimed", suite=suite, accuracy=0.99, adapt_s=[]),
     ]
     (table,) = build_tables(StoredResult(None, result) for result in results)
     marks = {row.algorithm: row.pareto for row in table.rows}
-    assert marks == {"best": True, "quick": True, "beaten": False, "untimed": None}
+    assert marks == {"best": True, "fast": True, "beaten": False, "untimed": None}
 
 
-def test_a_row_that_nothing_beats_is_one_of_its_own_device():
+def test_stars_compare_rows_of_one_device_only():
     suite = make_suite(episodes=100)
     elsewhere = make_environment(cpu="Another CPU", device_name="GPU")
     results = [
@@ -289,7 +289,7 @@ def test_times_with_other_settings_of_the_allocator_are_not_mixed():
     assert any(name.endswith("MALLOC_ARENA_MAX=1") for name in table.machines)
 
 
-def test_what_was_validated_has_no_cold_time():
+def test_results_with_validation_have_no_cold_time():
     suite = make_suite()
     warm, cold = make_result("maml", suite=suite), make_result("protonet", suite=suite)
     point = CurvePoint(update=1, values={"loss": 1.0, "validation": 0.5})
@@ -298,7 +298,7 @@ def test_what_was_validated_has_no_cold_time():
     assert {row.algorithm: row.cold_ms for row in table.rows} == {"maml": None, "protonet": 50}
 
 
-def test_spreads_between_seeds_and_episodes_are_told_apart():
+def test_spreads_between_seeds_and_between_episodes_are_separate():
     suite = make_suite(episodes=4, query=2)  # ten queries
     results = [
         make_result(seed=0, suite=suite, correct=[8, 8, 6, 6]),
@@ -311,7 +311,7 @@ def test_spreads_between_seeds_and_episodes_are_told_apart():
 
 
 class TestTransductive:
-    """Rows that are told more stand in a table of their own."""
+    """Transductive rows are in a table of their own."""
 
     @staticmethod
     def measured(inductive: bool | None, **other: object):
@@ -324,7 +324,7 @@ class TestTransductive:
         ]
         return build_tables(StoredResult(None, result) for result in results)
 
-    def test_what_was_measured_decides(self) -> None:
+    def test_the_measured_property_decides(self) -> None:
         first, second = self.tables(maml=self.measured(True), cheat=self.measured(False), old=None)
         assert {row.algorithm: row.inductive for row in first.rows} == {"maml": True, "old": None}
         assert [(row.algorithm, row.rank, row.tier) for row in second.rows] == [("cheat", 1, 1)]
@@ -334,7 +334,7 @@ class TestTransductive:
         assert second.alone
         assert flags.UNDECLARED in second.rows[0].flags
 
-    def test_one_seed_is_enough_to_be_found_out(self) -> None:
+    def test_one_transductive_seed_is_enough(self) -> None:
         results = [
             msgspec.structs.replace(make_result(seed=seed), properties=self.measured(seed != 1))
             for seed in range(3)
@@ -342,7 +342,7 @@ class TestTransductive:
         (table,) = build_tables(StoredResult(None, result) for result in results)
         assert table.transductive
 
-    def test_what_it_says_itself_holds_until_it_is_measured(self) -> None:
+    def test_the_declared_property_counts_if_none_was_measured(self) -> None:
         said = make_result(chosen={"backbone": "conv4[bn=episode]"}, properties=None)
         (table,) = build_tables([StoredResult(None, said)])
         assert table.transductive
@@ -351,12 +351,12 @@ class TestTransductive:
         (table,) = build_tables([StoredResult(None, other)])
         assert not table.transductive
 
-    def test_a_row_without_a_score_stands_in_the_first(self) -> None:
+    def test_a_row_without_a_score_is_in_the_first(self) -> None:
         failed = make_result(chosen={"backbone": "conv4[bn=episode]"}, status="error")
         (table,) = build_tables([StoredResult(None, failed)])
         assert not table.transductive
 
-    def test_what_is_wrong_is_flagged(self) -> None:
+    def test_failed_and_missing_probes_are_flagged(self) -> None:
         (table,) = self.tables(
             bad=Properties(inductive=True, isolated=False, independent=False, episodes=2),
             odd=self.measured(None, problem="one query is too few"),

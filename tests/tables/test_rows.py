@@ -1,4 +1,4 @@
-"""One row says what its seeds say together."""
+"""A row combines the results of its seeds."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from results_factory import make_environment, make_result, make_suite
 from metabench.results.schema import Training
 from metabench.statistics.intervals import mean_ci
 from metabench.tables.aggregate import machine
-from metabench.tables.rows import Cell, build_row, identity
+from metabench.tables.rows import StoredResult, build_row, identity
 
 HERE = machine(make_result())
 
 
 def row_of(*results, timed_on=HERE):
-    return build_row([Cell(None, result) for result in results], timed_on)
+    return build_row([StoredResult(None, result) for result in results], timed_on)
 
 
 def test_score_and_interval_cover_seeds_and_episodes():
@@ -86,7 +86,7 @@ def test_times_are_medians_over_the_samples_of_all_seeds():
     assert row.tasks_per_s == pytest.approx((200 + 200) / (10 + 20))
 
 
-def test_training_that_was_broken_off_has_no_time():
+def test_training_that_was_resumed_has_no_time():
     whole, resumed = make_result(seed=0, fit_s=10), make_result(seed=1, fit_s=99)
     training = replace(resumed.training, resumed=1)
     row = row_of(whole, replace(resumed, training=training))
@@ -127,7 +127,7 @@ def test_times_of_contended_cells_and_of_other_machines_are_left_out(environment
     assert row.score is not None
 
 
-def test_a_failed_row_has_status_and_reason_on_one_line_and_no_figures():
+def test_a_failed_row_has_status_and_reason_on_one_line_and_no_numbers():
     row = row_of(make_result(status="error", reason="ValueError: two\nlines"))
     assert row.status == "error"
     assert row.reason == "error: ValueError: two lines"
@@ -135,7 +135,7 @@ def test_a_failed_row_has_status_and_reason_on_one_line_and_no_figures():
     assert (row.seeds, row.episodes) == (0, 0)
 
 
-def test_a_failure_is_told_before_an_interruption():
+def test_the_reason_of_a_failure_comes_before_that_of_an_interruption():
     row = row_of(
         make_result(seed=0, status="interrupted", reason=""),
         make_result(seed=1, status="timeout", reason="after 60 s"),
@@ -143,7 +143,7 @@ def test_a_failure_is_told_before_an_interruption():
     assert (row.status, row.reason) == ("timeout", "timeout: after 60 s")
 
 
-def test_an_interruption_without_a_reason_is_told_by_its_status():
+def test_an_interruption_without_a_reason_shows_its_status():
     assert row_of(make_result(status="interrupted", reason="")).reason == "interrupted"
 
 
@@ -154,7 +154,9 @@ def test_a_row_names_its_algorithm_files_commits_and_training():
                     training=training, environment=make_environment(commit=commit))
         for seed, commit in enumerate(["bbbbbbbbbb", "aaaaaaaaaa", "bbbbbbbbbb"])
     ]  # fmt: skip
-    cells = [Cell(Path("s") / "maml" / f"{i}.json", result) for i, result in enumerate(results)]
+    cells = [
+        StoredResult(Path("s") / "maml" / f"{i}.json", result) for i, result in enumerate(results)
+    ]
     row = build_row(cells, HERE)
     assert row.address == "maml[inner_lr=0.4,first_order=true]"
     assert row.params == {"bn": "running", "inner_lr": 0.4, "first_order": True}
@@ -164,7 +166,7 @@ def test_a_row_names_its_algorithm_files_commits_and_training():
     assert row.parameters == 111_936
 
 
-def test_a_row_without_a_commit_says_it_is_unknown():
+def test_a_row_without_a_commit_has_none():
     assert row_of(make_result(environment=make_environment(commit=None))).commit is None
 
 
