@@ -1,4 +1,4 @@
-"""A dataset from any labelled arrays, kept in the data root by what they hold."""
+"""Datasets made from labelled arrays, kept in the data root under a key of their content."""
 
 from __future__ import annotations
 
@@ -19,27 +19,28 @@ _MOST_CHANNELS = 4
 
 
 def load(
-    X: Any,  # noqa: N803 - the name that scikit-learn made usual
+    X: Any,  # noqa: N803 - the conventional name in scikit-learn
     y: Any,
     root: Path,
     name: str = "arrays",
     splits: Mapping[str, Any] | None = None,
     split: str = "auto",
 ) -> Dataset:
-    """A dataset from images and labels.
+    """Make a dataset from images and labels.
 
     Args:
-        X: anything `numpy.asarray` takes: [M, H, W], [M, C, H, W] or [M, H, W, C] with 1 to
-            4 channels; where both of the latter could be meant, it is refused. uint8, or
-            floats in [0, 1] (rounded to 256 levels), or bool. Ink should be bright.
+        X: anything that `numpy.asarray` accepts: [M, H, W], [M, C, H, W] or [M, H, W, C] with
+            1 to 4 channels. An array that could have either of the last two forms is refused.
+            Values are uint8, bool, or floats in [0, 1], which are rounded to 256 levels. Ink
+            should be bright.
         y: [M] labels, integers or strings.
-        root: the data root, where the arrays are kept.
-        name: names the dataset, written as lower-case words joined by hyphens.
-        splits: the labels of "base", "validation" and "novel"; others stay unused.
-        split: without `splits`, how `autosplit.split_classes` makes them.
+        root: the data root; the arrays are kept there.
+        name: the name of the dataset; it is changed to lower-case words joined by hyphens.
+        splits: the labels of "base", "validation" and "novel"; other classes are not used.
+        split: the rule of `autosplit.split_classes` that is used if `splits` is None.
 
     Raises:
-        UsageError: arrays or splits are not of this form.
+        UsageError: arrays or splits do not have this form.
         DataError: a label is in two splits, or the data root cannot be written to.
     """
     images = np.ascontiguousarray(_bytes(_channels_first(_array("X", X))))
@@ -101,7 +102,7 @@ def _bytes(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
 
 
 def _labels(array: npt.NDArray[Any]) -> tuple[tuple[str, ...], Indices]:
-    """Class names, in the order of the labels, and [M] class ids."""
+    """Return class names, in the order of their labels, and [M] class ids."""
     if array.dtype.kind == "O" and all(isinstance(label, str) for label in array.flat):
         array = array.astype(str)
     if array.ndim != 1 or array.dtype.kind not in "iuU":

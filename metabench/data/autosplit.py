@@ -1,4 +1,4 @@
-"""Splits for classes that come without any."""
+"""Splits for classes that have none."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WAYS = ("auto", "novel")
 
 
 def split_classes(classes: Sequence[str], split: str) -> dict[str, Indices]:
-    """Put classes into splits by their names alone, so that the same ones meet everywhere.
+    """Split classes by their names alone, so that splits are the same on every machine.
 
     Args:
         classes: the name of each class id.
@@ -22,7 +22,7 @@ def split_classes(classes: Sequence[str], split: str) -> dict[str, Indices]:
             are base, the next fifth validation, the rest novel. "novel": all are novel.
 
     Raises:
-        UsageError: no such way to split.
+        UsageError: there is no such rule.
     """
     if split not in WAYS:
         raise unknown("split", split, WAYS)

@@ -1,4 +1,4 @@
-"""Where data lives, and how images are kept so that reading them again takes milliseconds."""
+"""The data root, and the cache that keeps datasets as memory-mapped arrays."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from metabench.files import remove_leftovers, temporary_name
 ENVIRONMENT = "METABENCH_DATA"
 
 _IMAGES, _FACTS = "images.npy", "dataset.json"
-_FORMAT = 1  # part of every key: entries of another format are not looked at
+_FORMAT = 1  # part of every key, so entries of another format are ignored
 _TRIES = 5
 _ANYBODY_WRITES = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 _UNREADABLE = (OSError, ValueError, TypeError, KeyError, EOFError, DataError)
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 def data_root(given: str | Path | None = None) -> Path:
-    """The folder of datasets: as given, else METABENCH_DATA, else the platform's cache."""
+    """Return the data root: `given`, otherwise METABENCH_DATA, otherwise the platform's cache."""
     chosen = given or os.environ.get(ENVIRONMENT)
     if chosen:
         return Path(chosen).expanduser()
@@ -45,15 +45,15 @@ def _platform_cache() -> Path:
 
 
 def slug(text: str) -> str:
-    """Text as lower-case words joined by hyphens, safe in file names and addresses."""
+    """Return text as lower-case words joined by hyphens, safe in file names and addresses."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "unnamed"
 
 
 def files_key(files: Iterable[Path], root: Path, **params: object) -> str:
-    """A content key: relative names, sizes and times of files, and parameters.
+    """Return a key made of files' relative names, sizes and modification times, and parameters.
 
     Raises:
-        DataError: a file is gone or may not be looked at.
+        DataError: a file is missing or cannot be accessed.
     """
     digest = hashlib.sha256(json.dumps(params, sort_keys=True).encode())
     for file in files:
@@ -67,20 +67,20 @@ def files_key(files: Iterable[Path], root: Path, **params: object) -> str:
 
 
 def cached(root: Path, name: str, key: str, make: Callable[[], Dataset]) -> Dataset:
-    """The dataset that `make` returns, made once and memory-mapped ever after.
+    """Return the dataset of `make`, which is called once; afterwards it is memory-mapped.
 
-    It is kept in `<root>/cache/<name>-<12 digits>/`, or in the platform's cache folder where a
-    root that several people share may only be read. A damaged entry is made again, and any
-    number of processes may do this at once.
+    It is kept in `<root>/cache/<name>-<12 hex digits>/`, or in the platform's cache folder if the
+    root is read-only, as a shared one may be. A damaged entry is made again. Any number of
+    processes may call this at the same time.
 
     Args:
         root: the data root.
-        name: begins the folder's name.
-        key: says what `make` depends on; another key is another entry.
-        make: reads or computes the dataset.
+        name: the start of the folder's name.
+        key: everything that `make` depends on; each key has its own entry.
+        make: a function that reads or computes the dataset.
 
     Raises:
-        DataError: the data root cannot be written to; and whatever `make` raises.
+        DataError: the data root cannot be written to. Errors of `make` are passed on.
     """
     key = f"{_FORMAT}:{key}"
     folder = (
@@ -88,14 +88,14 @@ def cached(root: Path, name: str, key: str, make: Callable[[], Dataset]) -> Data
         / "cache"
         / f"{slug(name)}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
     )
-    if os.path.isdir(folder):  # noqa: PTH112 - Path's raises where access is denied
+    if os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises if access is denied
         try:
             return _read(folder, key)
         except _UNREADABLE as error:
             reason = str(error).partition("\n")[0]
             _log.warning("cached dataset %s is damaged (%s): making it again", folder, reason)
     dataset = make()
-    # Not in the system's folder for temporary files: a rename must stay on one disk.
+    # Not in the system's folder for temporary files: a rename must stay on one file system.
     temporary = folder.with_name(temporary_name(folder.name))
     try:
         remove_leftovers(folder.parent.glob(".*.tmp"))
@@ -116,8 +116,8 @@ def cached(root: Path, name: str, key: str, make: Callable[[], Dataset]) -> Data
 
 
 def _cache_root(root: Path) -> Path:
-    # Root may write anywhere; a folder that nobody has the right to write to is meant to stay
-    # as it is all the same.
+    # The superuser may write anywhere, so permissions are checked too: a folder that nobody may
+    # write to is meant to stay unchanged.
     read_only = root.is_dir() and not (
         os.access(root, os.W_OK) and root.stat().st_mode & _ANYBODY_WRITES
     )
@@ -149,10 +149,10 @@ def _flush(file: BinaryIO) -> None:
 
 
 def _publish(temporary: Path, folder: Path, key: str) -> None:
-    """Rename a finished entry into place, unless another process was quicker."""
+    """Rename a finished entry into place, unless another process has done so."""
     for attempt in range(_TRIES):
         try:
-            temporary.replace(folder)  # refused where a folder with files stands
+            temporary.replace(folder)  # fails if a folder with files is there
             return
         except OSError:
             if attempt == _TRIES - 1:
@@ -165,7 +165,7 @@ def _publish(temporary: Path, folder: Path, key: str) -> None:
 
 
 def _discard(folder: Path) -> None:
-    """Remove a damaged entry: moved first, so that nobody finds half of it."""
+    """Remove a damaged entry, moving it away first so that no process finds half of it."""
     aside = folder.with_name(temporary_name(folder.name))
     try:
         folder.replace(aside)

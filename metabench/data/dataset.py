@@ -1,4 +1,4 @@
-"""What every dataset is: examples as one array, labels, class names and splits."""
+"""The form of every dataset: examples in one array, labels, class names and splits."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ Targets = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labelled images with class-disjoint splits; or functions, whose points are the examples.
+    """Labelled images with class-disjoint splits, or functions whose points are the examples.
 
     Attributes:
-        name: as it stands in suite names.
-        images: [M, C, H, W] uint8, ink = 255; read-only, usually a memory map. For functions
-            the points, [M, *shape] float32.
+        name: the name, as in suite names.
+        images: [M, C, H, W] uint8, ink = 255; read-only, usually a memory map. For functions,
+            their points, [M, *shape] float32.
         labels: [M] int64, the class id of each image.
         classes: the name of each class id.
         splits: class ids of "base", "validation" and "novel"; a missing split is empty.
-        facts: how the images came about, e.g. {"resample": "bilinear"}.
-        targets: [M, 1] float32, what is to be predicted where classes are functions: the value
-            at each point. None: the class is.
+        facts: how the images were made, e.g. {"resample": "bilinear"}.
+        targets: [M, 1] float32, for functions: the value at each point, which is to be
+            predicted. None: the class is to be predicted.
         pixels: SHA-256 hex digest of the images' bytes (for functions, of points and values);
-            "": it is computed.
+            if empty, it is computed.
 
     Raises:
-        DataError: images have another type, splits overlap, or labels do not fit images or class
+        DataError: images have the wrong type, splits overlap, or labels do not fit images or class
             names.
     """
 
@@ -83,7 +83,7 @@ class Dataset:
                 seen[int(c)] = split
 
     def split(self, name: str) -> Indices:
-        """The class ids of a split, ascending; empty if there is no such split."""
+        """Return the class ids of a split, ascending; empty if there is no such split."""
         return np.sort(np.asarray(self.splits.get(name, ()), dtype=np.int64))
 
     @property
@@ -93,17 +93,17 @@ class Dataset:
 
     @cached_property
     def images_of(self) -> tuple[Indices, ...]:
-        """For each class id, the indices of its images, ascending."""
+        """The indices of each class's images, ascending."""
         order = np.argsort(self.labels, kind="stable")
         ends = np.cumsum(np.bincount(self.labels, minlength=len(self.classes)))
         return tuple(np.split(order, ends[:-1]))
 
     @cached_property
     def content(self) -> str:
-        """SHA-256 hex digest of what episodes are drawn from: classes, labels and splits.
+        """The SHA-256 hex digest of classes, labels and splits, which episodes are drawn from.
 
-        It leaves pixels out: the same classes resized by another version of an image
-        library give the same episodes, and `pixels` tells the difference.
+        Pixels do not count, so that the same classes resized by another version of an image
+        library give the same episodes. `pixels` shows the difference.
         """
         splits = {name: self.split(name).tolist() for name in SPLITS}
         digest = hashlib.sha256(json.dumps([list(self.classes), splits]).encode())
@@ -112,12 +112,12 @@ class Dataset:
 
 
 def truth(members: Indices, labels: Indices, targets: Targets | None) -> Indices | Targets:
-    """What is true of examples in an episode: their labels there, or their targets.
+    """Return the true answers for examples of an episode: their labels, or their targets.
 
     Args:
-        members: [..., n] the examples.
-        labels: [..., n] the label of each in its episode.
-        targets: the dataset's, if classes are functions.
+        members: [..., n] indices of the examples.
+        labels: [..., n] their labels in the episode.
+        targets: the dataset's targets, if classes are functions.
 
     Returns:
         [..., n] int64, or [..., n, 1] float32.
@@ -126,7 +126,7 @@ def truth(members: Indices, labels: Indices, targets: Targets | None) -> Indices
 
 
 def pixels_digest(images: Examples, targets: Targets | None = None) -> str:
-    """SHA-256 hex digest of an image array's bytes, or of points and values."""
+    """Return the SHA-256 hex digest of an image array's bytes, or of points and values."""
     digest = hashlib.sha256(np.ascontiguousarray(images).data)
     if targets is not None:
         digest.update(np.ascontiguousarray(targets).data)

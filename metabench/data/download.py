@@ -1,4 +1,4 @@
-"""torchvision, for the datasets that it knows how to get."""
+"""Downloads of datasets through torchvision."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _META = "torchvision._meta_registrations"
 
 
 def torchvision_datasets() -> Any:
-    """The module `torchvision.datasets`, beside any build of torch.
+    """Import `torchvision.datasets`, whichever build of torch is installed.
 
-    A CPU build of torch beside a CUDA build of torchvision lacks compiled operators, and
-    registering their shapes fails. Datasets need none of them, so that this step is left out.
+    With a CPU build of torch and a CUDA build of torchvision, compiled operators are missing, and
+    registering their shapes fails. Datasets need none of them, so this step is skipped.
 
     Raises:
         DataError: torchvision cannot be imported at all.
@@ -41,13 +41,13 @@ def torchvision_datasets() -> Any:
 
 
 def download_mnist(root: Path, advice: str) -> None:
-    """Download what is missing of MNIST into `<root>/MNIST/raw`, checksums verified.
+    """Download the missing files of MNIST into `<root>/MNIST/raw` and verify their checksums.
 
     Raises:
-        DataError: it cannot be downloaded; `advice` says what to do.
+        DataError: it cannot be downloaded; `advice` ends the message.
     """
     try:
-        # torchvision prints its attempts
+        # torchvision prints to stdout
         with contextlib.redirect_stdout(sys.stderr), _no_empty_folders(root / "MNIST" / "raw"):
             torchvision_datasets().MNIST(str(root), download=True)
     except (OSError, HTTPException, RuntimeError, EOFError, ValueError, AssertionError) as error:
@@ -58,10 +58,10 @@ def download_mnist(root: Path, advice: str) -> None:
 def download_omniglot(folder: Path, name: str, advice: str) -> None:
     """Download an archive of Omniglot, "images_background" or "images_evaluation".
 
-    It appears in the folder whole and with the checksum that torchvision knows, or not at all.
+    It appears in the folder only when it is complete and has the checksum that torchvision lists.
 
     Raises:
-        DataError: it cannot be downloaded; `advice` says what to do.
+        DataError: it cannot be downloaded; `advice` ends the message.
     """
     temporary = folder / temporary_name(name)
     try:
@@ -86,17 +86,17 @@ def download_omniglot(folder: Path, name: str, advice: str) -> None:
 
 @contextlib.contextmanager
 def _no_empty_folders(folder: Path) -> Iterator[None]:
-    """If what is to fill a folder fails, remove it and those above it that were made for it."""
+    """Remove a folder and the parents made for it, if the code that should fill it fails."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         yield
     except BaseException:
-        with contextlib.suppress(OSError):  # one that is not empty stays, and all above it
+        with contextlib.suppress(OSError):  # one that is not empty stays, with its parents
             for path in missing:
                 path.rmdir()
         raise
 
 
 def _said(error: Exception) -> str:
-    """The first line of an error, or at least its kind."""
+    """Return the first line of an error, or its type if it has no text."""
     return str(error).partition("\n")[0].rstrip(": ") or type(error).__name__

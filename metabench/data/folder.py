@@ -1,4 +1,4 @@
-"""Anyone's images in class folders, one or two levels deep."""
+"""Datasets made from images in class folders, one or two levels deep."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LIKE_SPLITS = {
 
 class _Class(NamedTuple):
     name: str
-    split: str  # as a split folder says, else ""
+    split: str  # from its split folder, otherwise ""
     files: list[Path]
 
 
@@ -41,23 +41,23 @@ def load(
     split: str = "auto",
     invert: bool = False,
 ) -> Dataset:
-    """Images in `class/*.png`, or in `alphabet/character/*.png`.
+    """Load images from `class/*.png`, or from `alphabet/character/*.png`.
 
     Folders named base, validation and novel (or train, val and test) at the top are the
-    splits; the last of the three must be there. Files that are not images are passed over.
+    splits; the last of the three must exist. Files that are not images are skipped.
 
     Args:
         path: the folder.
-        root: the data root; images are resized once and kept there.
-        size: images are resized to size x size; None keeps them as they are.
-        split: without split folders, how `autosplit.split_classes` makes splits; "novel"
-            makes every class novel in any case.
+        root: the data root; resized images are kept there.
+        size: images are resized to size x size; None keeps their size.
+        split: the rule of `autosplit.split_classes` if there are no split folders; "novel"
+            always makes every class novel.
         invert: make dark bright, for dark ink on light paper.
 
     Raises:
-        DataError: no such folder, no images, a class without images, classes at different
-            depths, a class in two splits, or an image that cannot be read.
-        UsageError: no such `split`.
+        DataError: there is no such folder, it has no images, a class has no images, classes lie
+            at different depths, a class is in two splits, or an image cannot be read.
+        UsageError: there is no such `split`.
     """
     path = Path(path).expanduser().resolve()
     if not path.is_dir():
@@ -84,7 +84,7 @@ def load(
             },
         )
 
-    # Times of files tell little: archives that are made reproducibly have the same everywhere.
+    # The path counts too: files from archives that are made reproducibly all have the same times.
     key = files_key(files, path, place=str(path), size=size, split=split, invert=invert)
     return cached(root, name, key, make)
 
@@ -94,7 +94,7 @@ def _of_split(split: str, classes: list[_Class]) -> Indices:
 
 
 def _classes(path: Path) -> list[_Class]:
-    """Every class with its images, by name."""
+    """Return every class with its images, sorted by name."""
     classes: dict[str, _Class] = {}
     spelt: dict[str, _Class] = {}
     depths: dict[int, Path] = {}
@@ -103,7 +103,7 @@ def _classes(path: Path) -> list[_Class]:
             inside = folder.relative_to(part)
             depths.setdefault(len(inside.parts), folder)
             found = _Class(inside.as_posix(), split, files)
-            # Names that differ in case alone are one class, of which copies were made elsewhere.
+            # Names that differ only in case are one class: copying may have changed the case.
             other = spelt.setdefault(found.name.casefold(), found)
             if other.split != split:
                 raise DataError(
@@ -126,7 +126,7 @@ def _classes(path: Path) -> list[_Class]:
 
 
 def _parts(path: Path) -> list[tuple[str, Path]]:
-    """The split folders, or the folder itself, which is of no split."""
+    """Return the split folders, or the folder itself, which has no split."""
     folders, _ = _list(path)
     present = {folder.name for folder in folders}
     for names in _SPLIT_FOLDERS:
@@ -144,7 +144,7 @@ def _parts(path: Path) -> list[tuple[str, Path]]:
 
 
 def _leaves(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
-    """Folders that hold images, or nothing, with their images."""
+    """Yield folders that hold images or nothing, each with its images."""
     folders, images = _list(folder)
     if images or not folders:
         yield folder, images
@@ -153,7 +153,7 @@ def _leaves(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
 
 
 def _list(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The folders and the images in a folder, by name; hidden ones are passed over."""
+    """Return the folders and images in a folder, sorted by name; hidden ones are skipped."""
     entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     entries = [e for e in entries if not e.name.startswith((".", "__MACOSX"))]
     return (

@@ -1,8 +1,8 @@
 """Families of functions as datasets: every function is a class, with points as its examples.
 
-Functions are drawn once, by counter, and frozen like images: base, validation and novel
-functions are different ones, and episodes choose among them and among their points as they
-choose among classes and their images.
+Functions are drawn once, from a counter-based generator, and frozen like images. Base, validation
+and novel functions are disjoint. Episodes choose functions and points as they choose classes and
+images.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ def draw_family(
     ranges: Mapping[str, tuple[float, float]],
     x_range: tuple[float, float],
 ) -> Dataset:
-    """Draw a dataset of functions of one number.
+    """Draw a dataset of functions of one variable.
 
     Args:
-        name: of the dataset; also the key of the draw.
+        name: the name of the dataset; also the key of the draw.
         function: `function(x, **parameters)`, elementwise.
-        ranges: for each parameter the interval that it is drawn from, uniformly.
-        x_range: the interval that points are drawn from, uniformly.
+        ranges: for each parameter, the interval that it is drawn from uniformly.
+        x_range: the interval that points are drawn from uniformly.
 
     Returns:
         `images` are the points x, [M, 1] float32; `targets` the values, [M, 1] float32.
-        A class is called by its parameters.
+        A class is named by its parameters.
     """
     count = sum(FUNCTIONS.values())
     per_function = len(ranges) + POINTS
@@ -51,7 +51,7 @@ def draw_family(
     x = x_range[0] + (x_range[1] - x_range[0]) * unit[:, len(ranges) :]
     y = function(x, **{parameter: values[:, None] for parameter, values in parameters.items()})
     points, targets = (v.astype(np.float32).reshape(-1, 1) for v in (x, y))
-    for shared in (points, targets):  # by every suite of the process
+    for shared in (points, targets):  # shared by every suite of the process
         shared.flags.writeable = False
     ends = np.cumsum(list(FUNCTIONS.values()))[:-1]
     return Dataset(

@@ -1,7 +1,7 @@
 """Characters of many scripts, rendered from fonts and warped; shipped with the package.
 
-`make_glyphs.py` makes the file. Splits differ in script, and no character looks like one of
-another split.
+`tools/glyphs/make_glyphs.py` makes the file. Splits differ in script, and no character looks like
+one of another split.
 """
 
 from __future__ import annotations
@@ -15,17 +15,34 @@ import numpy as np
 
 from metabench.data.cache import cached
 from metabench.data.dataset import SPLITS, Dataset
+from metabench.data.declared import DatasetSpec
 from metabench.errors import DataError
+
+SPEC: DatasetSpec = {
+    "what": (
+        "722 characters of eight scripts, 20 warped images each; Latin, Cyrillic and Canadian "
+        "syllabics are base, Hebrew and Lao validation, Greek, Georgian and Armenian novel"
+    ),
+    "shape": (1, 28, 28),
+    "classes": (474, 45, 203),
+    "source": "rendered from the fonts that come with matplotlib",
+    "suites": {
+        "glyphs-5w1s": {"way": 5, "shot": 1},
+        "glyphs-5w5s": {"way": 5, "shot": 5},
+        "glyphs-20w1s": {"way": 20, "shot": 1},
+        "glyphs-20w5s": {"way": 20, "shot": 5},
+    },
+}
 
 FILE = Path(__file__).with_name("glyphs.xz")
 SHA256 = "4924182796a08f35fd3bc5714994c3a9a67afee826555bd2079f20db826f5cad"
 
 
 def load(root: Path) -> Dataset:
-    """722 characters with 20 images of 28x28 each.
+    """Load 722 characters with 20 images of 28x28 each.
 
     Base: Latin, Cyrillic, Canadian syllabics. Validation: Hebrew, Lao. Novel: Greek,
-    Georgian, Armenian. A class is called by script and letter, "GREEK/SMALL LETTER XI".
+    Georgian, Armenian. A class is named by script and letter, as in "GREEK/SMALL LETTER XI".
 
     Raises:
         DataError: the file in the package is damaged.
@@ -44,7 +61,7 @@ def _content() -> bytes:
 
 
 def decode(content: bytes) -> Dataset:
-    """Read what `make_glyphs.encode` wrote: a line of JSON, then 4-bit pixels."""
+    """Decode the output of `make_glyphs.encode`: a line of JSON, then 4-bit pixels."""
     line, _, body = content.partition(b"\n")
     header = json.loads(line)
     packed = np.frombuffer(body, dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Reading image files into one array."""
+"""Image files, read into one array."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pbm", ".pgm", ".ppm")
 )
 RESAMPLE = "bilinear"
-_OF_16_BITS = ("PNG", "PPM")  # formats whose 16 bits Pillow may give as 32
+_OF_16_BITS = ("PNG", "PPM")  # formats whose 16-bit pixels Pillow may read as 32-bit
 
 Pixels = npt.NDArray[np.uint8]
 
 
 class ImageError(DataError):
-    """An image that cannot be used; `path` says which."""
+    """An error about the image at `path`, which cannot be used."""
 
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(f"image {path} {problem}")
@@ -32,7 +32,7 @@ class ImageError(DataError):
 
 
 def read_images(paths: Sequence[Path], size: int | None, invert: bool = False) -> Pixels:
-    """Read image files: one channel if all of them are grey, else three.
+    """Read image files: one channel if all of them are grey, otherwise three.
 
     Transparent pixels become white, 16-bit greys keep their upper 8 bits, and the
     orientation that a camera recorded is applied.
@@ -40,14 +40,14 @@ def read_images(paths: Sequence[Path], size: int | None, invert: bool = False) -
     Args:
         paths: at least one file.
         size: images are resized to size x size, whatever their proportions; None keeps
-            them as they are, and then all must have one size.
+            their size, which must then be the same for all.
         invert: make dark bright, for dark ink on light paper.
 
     Returns:
         [M, C, H, W] uint8.
 
     Raises:
-        DataError: a file is not an image, is damaged, or has another size than the first.
+        DataError: a file is not an image, is damaged, or differs in size from the first.
     """
     mode: Literal["L", "RGB"] = "L"
     for path in paths:
@@ -74,10 +74,10 @@ def read_images(paths: Sequence[Path], size: int | None, invert: bool = False) -
 
 
 def read_grey(named: Iterable[tuple[str, bytes]], size: int, invert: bool = False) -> Pixels:
-    """Decode many image files, as one grey channel each.
+    """Decode image files, each as one grey channel.
 
     Args:
-        named: a name, for messages, and the content of each file.
+        named: the name, for messages, and the content of each file.
         size: images are resized to size x size.
         invert: make dark bright, for dark ink on light paper.
 
@@ -102,7 +102,7 @@ def _opened(path: Path, content: io.BytesIO | None = None) -> Iterator[Image.Ima
     try:
         with Image.open(content or path) as image:
             yield image
-    except Exception as error:  # each decoder has its own ways to fail
+    except Exception as error:  # decoders raise errors of many types
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise ImageError(path, f"cannot be read ({reason}): replace or remove it") from error
 
@@ -115,7 +115,7 @@ def _is_grey(image: Image.Image) -> bool:
 
 
 def _pixels(image: Image.Image, mode: Literal["L", "RGB"], size: int | None) -> Pixels:
-    """[C, H, W] of an open image."""
+    """Return the [C, H, W] pixels of an open image."""
     if image.mode == "F" or (image.mode == "I" and image.format not in _OF_16_BITS):
         raise ValueError("its pixels have 32 bits, and no range that one could know")
     image = ImageOps.exif_transpose(image)

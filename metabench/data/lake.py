@@ -1,9 +1,9 @@
 """The one-shot classification runs that were published with Omniglot.
 
 Lake, Salakhutdinov & Tenenbaum (2015), Science 350: each run is one 20-way 1-shot episode within
-an alphabet, with one query a class. A folder of runs holds `run01`, `run02`, ... and in each
-`class_labels.txt`, whose lines name a test image and the training image of the same character,
-`run01/test/item01.png run01/training/class13.png`, relative to the folder of runs.
+an alphabet, with one query per class. A folder of runs holds `run01`, `run02`, ..., each with a
+file `class_labels.txt`. A line of this file names a test image and the training image of the same
+character, relative to the folder of runs: `run01/test/item01.png run01/training/class13.png`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def load(folder: Path, root: Path) -> tuple[Dataset, Listing]:
 
 
 def _name(listed: list[ListedEpisode]) -> str:
-    """That of the published runs, 20 of 20 ways; others must not pass for them."""
+    """Return the published name for 20 runs of 20 ways, otherwise one with a digest."""
     if len(listed) == _RUNS and all(len(episode.support) == _WAY for episode in listed):
         return NAME
     pairs = [(episode.support, episode.query) for episode in listed]

@@ -20,10 +20,10 @@ from metabench.files import write_atomically
 
 
 class Listing(NamedTuple):
-    """E episodes as a file lists them, in its order.
+    """E episodes in the order in which a file lists them.
 
     Attributes:
-        name: as the file says.
+        name: the name in the file.
         way: classes per episode.
         shot: support examples per class.
         queries: query examples per class.
@@ -51,7 +51,7 @@ class ListedEpisode(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ListedEpisodes(msgspec.Struct, forbid_unknown_fields=True):
-    """What a manifest file says."""
+    """The content of a manifest file."""
 
     name: str
     root: str
@@ -63,15 +63,16 @@ def load(file: str | Path, root: Path) -> tuple[Dataset, Listing]:
     """Read a manifest file and its images.
 
     The file does not say which images of different episodes show the same thing, so each
-    image is a class of its own in the dataset, called by its path; there are no splits.
+    image is a class of its own in the dataset, named by its path. There are no splits.
 
     Args:
         file: a JSON file, `{"name", "root", "size", "episodes": [{"support": [[path, label],
             ...], "query": [...]}]}`; paths are relative to `root`, and `root` to the file.
-        root: the data root; images are resized once and kept there.
+        root: the data root; resized images are kept there.
 
     Raises:
-        DataError: the file or an image cannot be read, or an episode is not like the first.
+        DataError: the file or an image cannot be read, an episode is malformed, or episodes
+            differ in shape.
     """
     file = Path(file).expanduser().absolute()
     content = _decode(file)
@@ -86,14 +87,14 @@ def read_episodes(
 
     Args:
         content: the episodes.
-        file: where they were listed, for messages.
-        folder: that their paths are relative to.
-        name: of the dataset.
+        file: the file that lists them, for messages.
+        folder: the folder that their paths are relative to.
+        name: the name of the dataset.
         root: the data root.
         invert: make dark bright, for dark ink on light paper.
 
     Raises:
-        DataError: an image cannot be read, or an episode is not like the first.
+        DataError: an image cannot be read, an episode is malformed, or episodes differ in shape.
     """
     shapes = [_shape(episode, f"{file}, episode {e}") for e, episode in enumerate(content.episodes)]
     for e, shape in enumerate(shapes):
@@ -142,10 +143,10 @@ def write(
     query: Indices,
     query_y: Indices,
 ) -> None:
-    """Write episodes as a manifest file, with their images in a folder beside it.
+    """Write episodes as a manifest file, with their images in a folder next to it.
 
     Args:
-        file: where to; `<stem>-images` holds the images, pixel for pixel, as PNG.
+        file: the manifest file; the folder `<stem>-images` holds the unchanged images as PNG.
         name: the suite's name.
         dataset: images of one or three channels.
         support: [E, S] indices of images.
@@ -164,7 +165,7 @@ def write(
         for i in np.union1d(support, query).tolist():
             c = int(dataset.labels[i])
             n = int(np.searchsorted(dataset.images_of[c], i))
-            # The class id keeps names apart that differ in signs or capitals only.
+            # The class id distinguishes names that differ only in punctuation or case.
             folder = f"{file.stem}-images/{c:04d}-{slug(dataset.classes[c])[:60]}"
             paths[i] = f"{folder}/{n:04d}.png"
             (file.parent / folder).mkdir(parents=True, exist_ok=True)
@@ -197,7 +198,7 @@ def _decode(file: Path) -> ListedEpisodes:
 
 
 def _shape(episode: ListedEpisode, where: str) -> tuple[int, int, int]:
-    """Way, shot and queries per class of one episode."""
+    """Return way, shot and queries per class of one episode."""
     counts = Counter(label for _, label in episode.support)
     queries = Counter(label for _, label in episode.query)
     if not counts or sorted(counts) != list(range(len(counts))):
@@ -235,7 +236,7 @@ def _normal(path: str) -> str:
 
 
 def _first_seen(content: ListedEpisodes, file: Path) -> dict[str, int]:
-    """Every image path with the first episode that lists it."""
+    """Return every image path with the first episode that lists it."""
     seen: dict[str, int] = {}
     for e, episode in enumerate(content.episodes):
         for path, _ in episode.support + episode.query:

@@ -1,7 +1,7 @@
 """MNIST: 70,000 handwritten digits, through torchvision.
 
-LeCun, Cortes & Burges (1998), The MNIST database of handwritten digits. Looked for in
-`<data root>/MNIST/raw/`, where torchvision keeps it, else downloaded there.
+LeCun, Cortes & Burges (1998), The MNIST database of handwritten digits. It is read from
+`<data root>/MNIST/raw/`, where torchvision keeps it, and downloaded there if it is missing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,20 @@ import numpy as np
 from metabench.data import download
 from metabench.data.cache import cached, files_key
 from metabench.data.dataset import Dataset
+from metabench.data.declared import DatasetSpec
 from metabench.errors import DataError
+
+SPEC: DatasetSpec = {
+    "what": "70,000 handwritten digits; 0 to 4 are base, 5 to 9 novel",
+    "shape": (1, 28, 28),
+    "classes": (5, 0, 5),
+    "source": "LeCun et al. 1998, through torchvision",
+    "suites": {
+        "mnist-5w1s": {"way": 5, "shot": 1},
+        "mnist-5w5s": {"way": 5, "shot": 5},
+        "mnist-chunks": {"way": 10, "shot": 5, "episodes": 600, "protocol": "chunks"},
+    },
+}
 
 _FILES = tuple(
     f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
@@ -26,10 +39,10 @@ _ADVICE = (
 
 
 def load(root: Path) -> Dataset:
-    """Training and test digits together: 0 to 4 are base, 5 to 9 novel; no validation.
+    """Load training and test digits together: 0 to 4 are base, 5 to 9 novel; no validation.
 
     Raises:
-        DataError: the data is not there and cannot be downloaded, or is damaged.
+        DataError: the data is missing and cannot be downloaded, or is damaged.
     """
     folder = root / "MNIST" / "raw"
     if not all((folder / name).is_file() for name in _FILES):

@@ -1,8 +1,8 @@
 """Omniglot: 1,623 handwritten characters of 50 alphabets, 20 drawings of each.
 
 Lake, Salakhutdinov & Tenenbaum (2015), Human-level concept learning through probabilistic
-program induction, Science 350. Looked for in `<data root>/omniglot/`, as the two original
-archives or extracted; else downloaded there through torchvision.
+program induction, Science 350. It is read from `<data root>/omniglot/`, as the two original
+archives or extracted. If it is missing, it is downloaded there through torchvision.
 """
 
 from __future__ import annotations
@@ -17,9 +17,38 @@ import numpy as np
 from metabench.data import download
 from metabench.data.cache import cached, files_key
 from metabench.data.dataset import Dataset
+from metabench.data.declared import DatasetSpec
 from metabench.data.images import RESAMPLE, read_grey
 from metabench.data.splits import Split, load_split
 from metabench.errors import DataError
+
+SPEC: DatasetSpec = {
+    "what": (
+        "1,623 handwritten characters of 50 alphabets, 20 drawings each, every character in four "
+        "rotations that are classes of their own; the split of Vinyals et al."
+    ),
+    "shape": (1, 28, 28),
+    "classes": (4112, 688, 1692),
+    "source": "Lake et al. 2015, through torchvision",
+    "suites": {
+        "omniglot-5w1s": {"way": 5, "shot": 1},
+        "omniglot-5w5s": {"way": 5, "shot": 5},
+        "omniglot-20w1s": {"way": 20, "shot": 1},
+        "omniglot-20w5s": {"way": 20, "shot": 5},
+        "omniglot-alphabet-5w1s": {"way": 5, "shot": 1, "protocol": "within-group"},
+        "omniglot-alphabet-5w5s": {"way": 5, "shot": 5, "protocol": "within-group"},
+        "omniglot-alphabet-20w1s": {"way": 20, "shot": 1, "protocol": "within-group"},
+        "omniglot-alphabet-20w5s": {"way": 20, "shot": 5, "protocol": "within-group"},
+        "omniglot-1200-5w1s": {"way": 5, "shot": 1, "load": "load_1200"},
+        "omniglot-1200-5w5s": {"way": 5, "shot": 5, "load": "load_1200"},
+        "omniglot-1200-20w1s": {"way": 20, "shot": 1, "load": "load_1200"},
+        "omniglot-1200-20w5s": {"way": 20, "shot": 5, "load": "load_1200"},
+        "omniglot-background-5w1s": {"way": 5, "shot": 1, "load": "load_background"},
+        "omniglot-background-5w5s": {"way": 5, "shot": 5, "load": "load_background"},
+        "omniglot-background-20w1s": {"way": 20, "shot": 1, "load": "load_background"},
+        "omniglot-background-20w5s": {"way": 20, "shot": 5, "load": "load_background"},
+    },
+}
 
 SIZE = 28
 DRAWINGS = 20  # of each character
@@ -34,24 +63,24 @@ _HELP = (
 
 
 def load(root: Path) -> Dataset:
-    """The field's usual split, with rotations: 4,112 base, 688 validation, 1,692 novel classes.
+    """Load the usual split, with rotations: 4,112 base, 688 validation, 1,692 novel classes.
 
-    Ink is bright, images are 28x28. A class is called "Greek/character07/rot090"; the four
+    Ink is bright, images are 28x28. A class is named "Greek/character07/rot090"; the four
     rotations of a character are classes of their own, and in one split.
 
     Raises:
-        DataError: the data is not there and cannot be downloaded, or is damaged.
+        DataError: the data is missing and cannot be downloaded, or is damaged.
     """
     return _load(root, load_split("omniglot-vinyals"))
 
 
 def load_1200(root: Path) -> Dataset:
-    """Base and validation of the usual split together: 4,800 base and 1,692 novel classes."""
+    """Load the usual split, base and validation combined: 4,800 base, 1,692 novel classes."""
     return _load(root, load_split("omniglot-1200"))
 
 
 def load_background(root: Path) -> Dataset:
-    """The original sets: base is background (3,856 classes), novel is evaluation (2,636)."""
+    """Load the original sets: base is background (3,856 classes), novel is evaluation (2,636)."""
     return _load(root, load_split("omniglot-background"))
 
 
@@ -63,7 +92,7 @@ def _load(root: Path, split: Split) -> Dataset:
 
 
 def _sources(root: Path) -> dict[str, Path]:
-    """The archive or the folder of both sets, downloaded if there is neither."""
+    """Return the archive or the folder of each set, downloaded if there is neither."""
     folder = root / _FOLDER
     for name in CHARACTERS:
         if _source(folder, name) is None:
@@ -94,7 +123,7 @@ def read(sources: Mapping[str, Path]) -> Dataset:
         found: dict[str, list[tuple[str, bytes]]] = {}
         for path, content in _contents(source):
             parts = Path(path).parts
-            if len(parts) != 4 or parts[0] != name:  # what archivers add of their own
+            if len(parts) != 4 or parts[0] != name:  # a file that an archiver added
                 continue
             _, alphabet, character, drawing = parts
             found.setdefault(f"{alphabet}/{character}", []).append((drawing, content))
@@ -127,7 +156,7 @@ def read(sources: Mapping[str, Path]) -> Dataset:
 
 
 def rotated(upright: Dataset, split: Split) -> Dataset:
-    """Four classes for every character, in the splits of the characters."""
+    """Return four rotated classes for every character, in the split of the character."""
     turns = len(ROTATIONS)
     by_class = upright.images.reshape(-1, 1, DRAWINGS, *upright.shape)
     images = np.concatenate([np.rot90(by_class, k, axes=(-2, -1)) for k in range(turns)], axis=1)
@@ -147,7 +176,7 @@ def rotated(upright: Dataset, split: Split) -> Dataset:
 
 
 def _contents(source: Path) -> Iterator[tuple[str, bytes]]:
-    """Path and content of every image of an archive or a folder."""
+    """Yield the path and content of every image in an archive or a folder."""
     if source.is_dir():
         for file in _files(source):
             try:
@@ -160,7 +189,7 @@ def _contents(source: Path) -> Iterator[tuple[str, bytes]]:
             for name in sorted(archive.namelist()):
                 if name.endswith(".png"):
                     yield name, archive.read(name)
-    # RuntimeError: encrypted, or a way of packing that there is not.
+    # RuntimeError: encrypted, or compressed by an unknown method.
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]
         raise DataError(

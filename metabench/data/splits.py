@@ -1,4 +1,4 @@
-"""Which classes are base, validation and novel: lists that ship as data."""
+"""Published lists of base, validation and novel classes, which ship as data."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Split:
     """A published list of classes.
 
     Attributes:
-        name: of the list.
+        name: the name of the list.
         source: where it was published.
         members: for each split, classes or whole groups ("Greek", "Gurmukhi/character42").
         digest: SHA-256 hex digest of the list.
@@ -33,13 +33,13 @@ class Split:
     digest: str
 
     def classes(self, names: Sequence[str]) -> dict[str, Indices]:
-        """The class ids of each split; what names a class is told before what names its group.
+        """Return the class ids of each split; a member for a class overrides one for its group.
 
         Args:
             names: the classes, "group/class".
 
         Raises:
-            DataError: the list and the classes do not belong together.
+            DataError: the list and the classes do not match.
         """
         split_of = {member: split for split in SPLITS for member in self.members[split]}
         found: dict[str, list[int]] = {split: [] for split in SPLITS}
@@ -57,7 +57,7 @@ class Split:
 
 
 def load_split(name: str) -> Split:
-    """A list that comes with metabench, by name."""
+    """Load a list that comes with metabench, by its name."""
     content = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     members = {split: tuple(content[split]) for split in SPLITS}
     digest = hashlib.sha256(json.dumps(members, sort_keys=True).encode()).hexdigest()

@@ -1,1 +1,1 @@
-"""Network bodies and the functions on their features that learners share."""
+"""Backbones, and the functions on their features that learners share."""

@@ -1,4 +1,4 @@
-"""The built-in backbones by name; importing it imports no torch."""
+"""The built-in backbones by name; importing this file imports no torch."""
 
 from __future__ import annotations
 

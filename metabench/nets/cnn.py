@@ -10,9 +10,9 @@ from metabench.nets.shapes import channels_innermost, image_shape
 
 
 def cnn(input_shape: Sequence[int]) -> nn.Sequential:
-    """Two 3x3 convolutions (32 and 64 filters), 2x2 max-pooling, 128 hidden units.
+    """Build two 3x3 convolutions (32 and 64 filters), 2x2 max-pooling and 128 hidden units.
 
-    There is no batch normalisation, so it can be trained on a handful of images.
+    There is no batch normalisation, so the network can be trained on a handful of images.
 
     Args:
         input_shape: (C, H, W) of one image, at least 6x6.
@@ -23,7 +23,7 @@ def cnn(input_shape: Sequence[int]) -> nn.Sequential:
     Raises:
         UsageError: not an image shape, or images under 6x6.
 
-    Source:
+    References:
         The MNIST example that came with Keras, without its dropout.
     """
     channels, height, width = image_shape("cnn", input_shape, smallest=6)

@@ -17,19 +17,19 @@ EPS = 1e-5
 def conv4(
     input_shape: Sequence[int], *, channels: int = 64, pool: bool = True, bn: str = "running"
 ) -> nn.Sequential:
-    """Four blocks of 3x3 convolution, batch normalisation, ReLU and halving, flattened.
+    """Build four blocks of 3x3 convolution, batch normalisation, ReLU and halving, then flatten.
 
     Images of 28x28 give 64 features with 2x2 max-pooling and 256 with stride-2 convolutions.
-    A map under 2x2 is not halved any more, so that small images (8x8) work.
+    Maps smaller than 2x2 are not halved, so that small images (8x8) work.
 
     Args:
         input_shape: (C, H, W) of one image.
         channels: filters of each convolution.
-        pool: halve by 2x2 max-pooling; else by a stride of 2.
-        bn: where the statistics of batch normalisation come from: "episode" from the batch
-            passed, "support" from the support set, "running" from training (in eval mode);
-            "none" normalises nothing, and only then do convolutions have a bias, since
-            normalisation would cancel it. See `metabench.nets.norms`.
+        pool: halve by 2x2 max-pooling; otherwise by a stride of 2.
+        bn: the source of the batch-normalisation statistics: "episode" takes those of the batch
+            passed, "support" those of the support set, "running" those of training (in eval
+            mode). "none" normalises nothing, and only then do convolutions have a bias, which
+            normalisation would cancel. See `metabench.nets.norms`.
 
     Returns:
         A module mapping [N, C, H, W] to [N, D].
@@ -37,7 +37,7 @@ def conv4(
     Raises:
         UsageError: not an image shape, no channels, or an unknown `bn`.
 
-    Source:
+    References:
         Vinyals et al. 2016, Matching Networks, section 4.1.1 (arXiv:1606.04080).
     """
     inputs, height, width = image_shape("conv4", input_shape)

@@ -1,7 +1,7 @@
 """Functions of tensors on a GPU, recorded once and replayed from then on.
 
-Of small networks most kernels run for a shorter time than it takes to start them. A CUDA graph
-starts all of them at once.
+Most kernels of a small network take less time to run than to launch. A CUDA graph launches all of
+them at once.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from metabench.errors import UsageError
 
 Function = Callable[..., Sequence[Tensor | None]]
 
-_RECORDED_AT = 2  # the call; the first one sets up what lasts
+_RECORDED_AT = 2  # number of the call; the first one sets up lasting state
 _CHECKED_FROM, _CHECKED_EVERY = 10, 1000  # calls: 10, 20, 40, ...; 1000, 2000, 3000, ...
-_DEVIATION = 1e-2  # by norm: kernels that add up in no fixed order differ by far less
+_DEVIATION = 1e-2  # relative, by norm; kernels that sum in no fixed order differ by far less
 
 
 class Recording:
-    """What a function did once on a CUDA device, to be done again with other inputs.
+    """The kernels of a function on a CUDA device, recorded once and replayed with other inputs.
 
     Args:
-        function: the same kernels at each call, in the same memory but for its inputs.
-        inputs: tensors; others are to have their shapes and types.
+        function: runs the same kernels at each call, in the same memory except for its inputs.
+        inputs: tensors; later ones must have their shapes and types.
 
     Raises:
         RuntimeError: it cannot be recorded, for instance because it waits for the device.
@@ -40,8 +40,8 @@ class Recording:
             here = torch.cuda.current_stream()
             aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             aside.wait_stream(here)
-            # Aside, as a recording is made, where all is set up anew. What would wait for the
-            # device is found out here: a recording that breaks off leaves torch in disorder.
+            # On another stream, as recordings are made, where everything is set up again. This
+            # also finds what waits for the device: a recording that fails breaks torch's state.
             with _nothing_waits(), torch.cuda.stream(aside):
                 function(*self.inputs)
             here.wait_stream(aside)
@@ -53,7 +53,7 @@ class Recording:
                 torch.cuda.set_stream(here)
 
     def __call__(self, *inputs: Tensor) -> list[Tensor | None]:
-        """What the function gives for these inputs."""
+        """Return the function's outputs for these inputs."""
         for own, given in zip(self.inputs, inputs, strict=True):
             own.copy_(given)
         self.graph.replay()
@@ -62,9 +62,9 @@ class Recording:
 
 @contextmanager
 def _nothing_waits() -> Iterator[None]:
-    """Within, most of what waits for the device raises RuntimeError instead."""
+    """Make most operations that wait for the device raise RuntimeError during the block."""
     before = torch.cuda.get_sync_debug_mode()
-    with warnings.catch_warnings():  # torch says that it does not find everything
+    with warnings.catch_warnings():  # torch warns that it does not detect everything
         warnings.filterwarnings("ignore", "Synchronization debug mode", UserWarning)
         torch.cuda.set_sync_debug_mode("error")
     try:
@@ -76,14 +76,14 @@ def _nothing_waits() -> Iterator[None]:
 class Replayed:
     """A function that is recorded at its second call and replayed from the third on.
 
-    It stays as it is if it cannot be recorded, or if the recording gives something else: where
-    chance is part of it, for instance.
+    It is called as usual if it cannot be recorded, or if the recording gives different outputs,
+    for instance because the function draws random numbers.
 
     Args:
-        name: of the function, for messages.
+        name: the function's name, for messages.
 
     Attributes:
-        refused: it could not be recorded.
+        refused: True if it could not be recorded.
     """
 
     def __init__(self, name: str) -> None:
@@ -93,16 +93,16 @@ class Replayed:
         self.refused = False
 
     def __call__(self, function: Function, *inputs: Tensor) -> Sequence[Tensor | None]:
-        """What the function gives.
+        """Return the function's outputs.
 
         Args:
-            function: the same at each call; it depends on nothing but its inputs, and on tensors
-                that stay where they are. It is not kept.
+            function: the same at each call. It depends only on its inputs, and on tensors whose
+                memory stays in place. It is not kept.
             *inputs: of the same shapes and types at each call.
 
         Raises:
-            UsageError: it gives something else by now than what was recorded. That is looked at
-                now and then.
+            UsageError: the function now gives different outputs than when it was recorded; this
+                is checked now and then.
         """
         self.calls += 1
         if self.recording is None:
@@ -140,10 +140,10 @@ def _due(calls: int) -> bool:
 
 
 def _differ(some: Sequence[Tensor | None], expected: Sequence[Tensor | None]) -> bool:
-    """Whether outputs are off by more than rounding, all together.
+    """Return whether outputs, taken together, differ by more than rounding.
 
-    Each by itself would not do: a gradient that should be zero is nothing but rounding. What is
-    not finite is not compared.
+    They are not compared one by one, because a gradient that should be zero is nothing but
+    rounding. Outputs that are not finite are not compared.
     """
     off = size = 0.0
     for one, other in zip(some, expected, strict=True):

@@ -1,4 +1,4 @@
-"""Linear heads on features, and how linear layers start."""
+"""Linear heads on features, and the initialisation of linear layers."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from torch.nn.utils import skip_init
 
 
 def linear_head(features: int, way: int, generator: Generator) -> nn.Linear:
-    """A linear layer, initialised as torch does it but from a generator of one's own.
+    """Build a linear layer, initialised as torch does but from a generator of its own.
 
-    The global generator stays as it was, so that adapting a new head is repeatable.
+    The global generator is left unchanged, so that adapting a new head is repeatable.
 
     Args:
         features: width of the input.
@@ -24,11 +24,11 @@ def linear_head(features: int, way: int, generator: Generator) -> nn.Linear:
 
 
 def small_init(layer: nn.Linear, std: float, generator: Generator | None = None) -> None:
-    """Start a layer from small weights and no bias, as code in TensorFlow often does.
+    """Initialise a layer with small weights and zero bias, as TensorFlow code often does.
 
     Args:
         layer: changed in place.
-        std: deviation of the normal distribution, which is cut off at twice that.
+        std: standard deviation of the normal distribution, which is truncated at twice that.
         generator: a CPU generator; None: torch's global one.
     """
     nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std, generator=generator)

@@ -1,8 +1,8 @@
 """The inner loop: gradient steps on support sets, for T tasks at once.
 
-Tasks do not share parameters here, so the gradient of the sum of their losses is, for each
-task, the gradient of its own. Networks are mapped over tasks first and differentiated after,
-by ordinary autograd, as often as wanted.
+Tasks do not share parameters here, so for each task the gradient of the sum of all losses is the
+gradient of its own loss. Networks are mapped over tasks first and differentiated afterwards, by
+ordinary autograd, as often as needed.
 """
 
 from __future__ import annotations
@@ -31,29 +31,32 @@ def sgd_steps(
 ) -> dict[str, Tensor]:
     """Adapt parameters to T support sets by gradient descent on each set's mean loss.
 
+    One step takes theta to theta' = theta - alpha * grad L(theta), with L the loss of a task.
+
     Args:
         network: maps [N, *shape] to logits [N, way], or to values [N, 1].
-        params: what to adapt, by name: the network's parameters, which every task starts from
-            (`dict(network.named_parameters())`), or tensors [T, ...], each task its own.
-            They require gradients.
+        params: theta by name: the network's parameters, which every task starts from
+            (`dict(network.named_parameters())`), or tensors [T, ...], separate for each task.
+            They must require gradients.
         support: x [T, S, *shape], y [T, S] int64 or [T, S, 1] float.
-        lr: the step size, a number or a tensor of one; or one tensor for each parameter, of its
-            shape (Meta-SGD).
-        steps: how many; with 0 every task gets the parameters as they are.
-        second_order: let gradients of the result go through the steps' own gradients; without
-            it these count as constants (first-order MAML).
+        lr: the step size alpha, a number or a tensor of one; or one tensor for each parameter,
+            of its shape (Meta-SGD).
+        steps: number of steps; with 0 every task gets the parameters as they are.
+        second_order: differentiate through the gradients of the steps; otherwise these count as
+            constants (first-order MAML).
 
     Returns:
-        The adapted parameters [T, ...] by name. They hang on `params` and `lr` for autograd:
-        detach what is only used to predict.
+        The adapted parameters [T, ...] by name. Autograd tracks them back to `params` and `lr`:
+        detach those that are only used to predict.
 
     Raises:
-        UsageError: the support set is that of one task, a name is no parameter's, a parameter
-            does not require gradients, or has no step size.
+        UsageError: the support set is that of one task, a name belongs to no parameter, or a
+            parameter does not require gradients or has no step size.
 
-    Source:
-        Finn, Abbeel and Levine 2017, equation 1 and section 5.2 (arXiv:1703.03400);
-        Li et al. 2017, equation 2 (arXiv:1707.09835) for step sizes by parameter.
+    References:
+        Finn, Abbeel and Levine 2017, section 2.2, algorithm 2, and section 5.2 for first order
+        (arXiv:1703.03400);
+        Li et al. 2017, equation 2 (arXiv:1707.09835), for step sizes by parameter.
     """
     if support.y.ndim != (3 if support.y.is_floating_point() else 2):
         raise UsageError(
@@ -82,14 +85,14 @@ def sgd_steps(
 
 
 def _step(value: Tensor, grad: Tensor, lr: float | Tensor) -> Tensor:
-    """value - lr * grad, in one pass."""
+    """Return value - lr * grad, computed in one pass."""
     if isinstance(lr, Tensor):
         return torch.addcmul(value, lr, grad, value=-1)
     return torch.sub(value, grad, alpha=lr)
 
 
 def task_losses(outputs: Tensor, y: Tensor) -> Tensor:
-    """The mean loss of each task: cross-entropy, or squared error where `y` is no class.
+    """Return the mean loss of each task: cross-entropy, or squared error if `y` is float.
 
     Args:
         outputs: [T, N, way] logits, or [T, N, 1] values.
@@ -111,16 +114,16 @@ def task_losses(outputs: Tensor, y: Tensor) -> Tensor:
 def answering_state(
     network: nn.Module, params: NetworkState, support: Support
 ) -> dict[str, Tensor]:
-    """What the queries of T adapted tasks are answered with, by `per_task`.
+    """Return the state with which `per_task` answers the queries of T adapted tasks.
 
-    That is the adapted parameters, and under them the support sets' statistics where the
-    network normalises by these.
+    It holds the adapted parameters and, if the network normalises by support sets, their
+    statistics under these parameters.
     """
     return {**params, **support_statistics(network, params, support.x)}
 
 
 def _one_each(network: nn.Module, params: NetworkState, tasks: int) -> dict[str, Tensor]:
-    """Parameters [T, ...]: those that tasks share are expanded, not copied."""
+    """Return parameters [T, ...]: those that tasks share are expanded, not copied."""
     own = dict(network.named_parameters())
     for name in params:
         if name not in own:

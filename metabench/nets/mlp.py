@@ -1,4 +1,4 @@
-"""The multilayer perceptron that meta-learning papers regress sinusoids with."""
+"""The multilayer perceptron with which meta-learning papers regress sinusoids."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from metabench.nets.heads import small_init
 def mlp(
     input_shape: Sequence[int], *, hidden: int = 40, layers: int = 2, init_std: float = 0.0
 ) -> nn.Sequential:
-    """Hidden layers with ReLU behind each, on flattened inputs.
+    """Build hidden layers, each followed by ReLU, on flattened inputs.
 
     Args:
         input_shape: shape of one example, of any number of dimensions.
         hidden: width of each layer.
-        layers: how many.
-        init_std: draw weights from a normal distribution of this deviation, cut off at twice
-            that, and start biases from zero, as the papers on sinusoids do with 0.01; 0: as
-            torch initialises them.
+        layers: number of layers.
+        init_std: draw weights from a normal distribution of this standard deviation, truncated
+            at twice that, and start biases from zero, as the papers on sinusoids do with 0.01;
+            0: initialise as torch does.
 
     Returns:
         A module mapping [N, *input_shape] to [N, hidden].
@@ -31,7 +31,7 @@ def mlp(
     Raises:
         UsageError: no width, no layers, or a negative deviation.
 
-    Source:
+    References:
         Finn, Abbeel and Levine 2017, section 5.1 (arXiv:1703.03400): two layers of 40; the
         initialisation as in the code published with it.
     """

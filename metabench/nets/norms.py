@@ -1,10 +1,11 @@
-"""Batch normalisation in the four ways that few-shot papers use it without always saying so.
+"""Four variants of batch normalisation, which few-shot papers use without always naming them.
 
-Which examples the statistics come from decides what is measured: statistics of the queries
-make a learner transductive, and are worth 0.5 to 2.3 points on Omniglot (Nichol, Achiam and
-Schulman 2018, arXiv:1803.02999).
+The source of the statistics decides what is measured: statistics of the queries make a learner
+transductive, and are worth 0.5 to 2.3 points on Omniglot (Nichol, Achiam and Schulman 2018,
+arXiv:1803.02999).
 
-Source of the normalisation itself: Ioffe and Szegedy 2015 (arXiv:1502.03167), algorithm 1.
+References:
+    Ioffe and Szegedy 2015 (arXiv:1502.03167), algorithm 1: the normalisation itself.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ BUT_CHANNELS = (0, 2, 3)  # dimensions of images [N, C, H, W]
 
 
 class RunningNorm(nn.BatchNorm2d):
-    """By running statistics in eval mode (inductive), by the batch's own in training mode.
+    """Normalisation by running statistics in eval mode (inductive), by the batch's in training.
 
-    A single value passes as it is: it has no variance to divide by.
+    A single value passes unchanged: it has no variance to divide by.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -32,11 +33,11 @@ class RunningNorm(nn.BatchNorm2d):
 
 
 class EpisodeNorm(nn.Module):
-    """By the statistics of the batch passed, in every mode: transductive on queries.
+    """Normalisation by the statistics of the batch passed, in every mode: transductive on queries.
 
-    It is written out so that no way of mapping over tasks can go wrong with it: in torch 2.13
-    `grad(vmap(task))` of a task with an inner gradient is silently wrong where a convolution
-    stands before `F.batch_norm` (tests/nets/test_inner_loop.py).
+    It is written out so that any mapping over tasks is right: in torch 2.13 `grad(vmap(task))` of
+    a task with an inner gradient is silently wrong if a convolution comes before `F.batch_norm`
+    (tests/nets/test_inner_loop.py).
 
     Args:
         channels: C of the inputs [N, C, H, W].
@@ -53,25 +54,25 @@ class EpisodeNorm(nn.Module):
         return self.normalise(x, *self.statistics(x))
 
     def statistics(self, x: Tensor) -> Statistics:
-        """Mean and variance of a batch; those that change nothing if it is a single value."""
+        """Return mean and variance of a batch; those of a single value change nothing."""
         if x.shape[0] * x.shape[2] * x.shape[3] == 1:
             return torch.zeros_like(self.bias), torch.full_like(self.weight, 1 - self.eps)
         mean = x.mean(BUT_CHANNELS)
         return mean, (x - mean[:, None, None]).square().mean(BUT_CHANNELS)
 
     def normalise(self, x: Tensor, mean: Tensor, var: Tensor) -> Tensor:
-        """[N, C, H, W] moved and scaled by statistics [C], then by weight and bias."""
+        """Shift and scale [N, C, H, W] by statistics [C], then by weight and bias."""
         scale = self.weight * (var + self.eps).rsqrt()
         shift = self.bias - mean * scale
         return x * scale[:, None, None] + shift[:, None, None]
 
 
 class SupportNorm(EpisodeNorm):
-    """By the support set's statistics, for queries too: inductive.
+    """Normalisation by the support set's statistics, for queries too: inductive.
 
-    Without `mean` and `var` it normalises a batch by its own statistics: that batch is a
-    support set. `support_statistics` collects what it used, and a network called with these
-    as its buffers normalises queries by them.
+    Without `mean` and `var` it normalises a batch, which is then a support set, by its own
+    statistics. `support_statistics` collects these, and a network called with them as its
+    buffers normalises queries by them.
     """
 
     mean: Tensor | None
@@ -102,7 +103,7 @@ NORMS: dict[str, type[nn.Module] | None] = {
 
 
 def normalises_by_task(network: nn.Module) -> bool:
-    """Whether outputs for one task would change if another task shared its batch (in eval mode)."""
+    """Return whether a task's outputs change if another task shares its batch (in eval mode)."""
     return any(
         isinstance(part, EpisodeNorm) or (isinstance(part, BatchNorm) and part.running_mean is None)
         for part in network.modules()
@@ -110,7 +111,7 @@ def normalises_by_task(network: nn.Module) -> bool:
 
 
 def has_running_statistics(network: nn.Module) -> bool:
-    """Whether batches in training mode move statistics that eval mode normalises by."""
+    """Return whether batches in training mode move statistics that eval mode normalises by."""
     return any(
         isinstance(part, BatchNorm) and part.running_mean is not None for part in network.modules()
     )

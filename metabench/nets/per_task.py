@@ -1,10 +1,11 @@
 """Networks applied to T tasks at once, each with parameters and statistics of its own.
 
 A task's network is a state: tensors by name, as in a `state_dict`, with a leading task
-dimension. What a state does not name is the network's own and shared by all tasks.
+dimension. Tensors that a state does not name are the network's own and shared by all tasks.
 
-How that is computed depends on the network: tasks are grouped where its layers are known
-(`metabench.nets.grouped`), else it is mapped over tasks, else they come one after another.
+The computation depends on the network. If all of its layers are known, tasks are grouped
+(`metabench.nets.grouped`). Otherwise it is mapped over tasks or, failing that, applied to one
+task after another.
 """
 
 from __future__ import annotations
@@ -37,11 +38,12 @@ def per_task(network: nn.Module, state: NetworkState, x: Tensor) -> Tensor:
 def outputs_on(
     network: nn.Module, state: NetworkState, x: Tensor
 ) -> Callable[[NetworkState], Tensor]:
-    """`per_task` for examples that several states in turn are applied to.
+    """Return `per_task` as a function of the state, to apply several states to the same examples.
 
     Args:
-        network, x: as for `per_task`.
+        network: as for `per_task`.
         state: a state with the names that all of them have.
+        x: as for `per_task`.
     """
     form = _grouped(network, state, x)
     if form is not None:
@@ -54,7 +56,7 @@ def outputs_on(
 
 
 def support_statistics(network: nn.Module, state: NetworkState, x: Tensor) -> dict[str, Tensor]:
-    """The statistics that each `SupportNorm` of a network takes from T support sets.
+    """Return the statistics that each `SupportNorm` of a network takes from T support sets.
 
     Args:
         network: as for `per_task`.
@@ -62,8 +64,8 @@ def support_statistics(network: nn.Module, state: NetworkState, x: Tensor) -> di
         x: [T, S, *shape], the support sets.
 
     Returns:
-        Buffers by name, [T, C], to be added to the state that queries are answered with;
-        empty if the network has no such layer.
+        Buffers by name, [T, C], to be added to the state that answers queries; empty if the
+        network has no such layer.
     """
     norms = {name: m for name, m in network.named_modules() if isinstance(m, SupportNorm)}
     if not norms:
@@ -86,7 +88,7 @@ def support_statistics(network: nn.Module, state: NetworkState, x: Tensor) -> di
         return {
             f"{name}.{part}": value
             for name, statistics in used.items()
-            if statistics is not None  # the forward pass may go round a layer
+            if statistics is not None  # the forward pass may skip a layer
             for part, value in zip(("mean", "var"), statistics, strict=True)
         }
 
@@ -96,9 +98,9 @@ def support_statistics(network: nn.Module, state: NetworkState, x: Tensor) -> di
 def embed(
     module: nn.Module, x: Tensor, input_shape: Sequence[int], statistics: NetworkState | None = None
 ) -> Tensor:
-    """Features of examples behind any leading dimensions.
+    """Return the features of examples with any leading dimensions.
 
-    All examples are one batch, unless the module normalises by task: then each task is.
+    All examples form one batch, unless the module normalises by task: then each task forms one.
 
     Args:
         module: maps [N, *input_shape] to [N, D].
@@ -116,7 +118,7 @@ def embed(
 
 
 def _one_batch(module: nn.Module, x: Tensor) -> Tensor:
-    """`module(x)`; a network in training, on a processor, goes the quick way of one task."""
+    """Return `module(x)`; a network in training on a CPU takes the faster path for one task."""
     if module.training and has_running_statistics(module) and x.device.type == "cpu":
         state = {name: value.unsqueeze(0) for name, value in module.named_parameters()}
         form = _grouped(module, state, x.unsqueeze(0))
@@ -127,7 +129,7 @@ def _one_batch(module: nn.Module, x: Tensor) -> Tensor:
 
 
 def _grouped(network: nn.Module, state: NetworkState, x: Tensor) -> Grouped | None:
-    """The network as groups, unless one of torch's own transforms is to see inside it."""
+    """Return the network as groups, unless one of torch's own transforms must see inside it."""
     if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
         return None
     return grouped(network, state, x)

@@ -1,6 +1,6 @@
 """Class means and squared distances: few-shot classification by the nearest prototype.
 
-Both work on one task or on T tasks at once, told apart by leading dimensions.
+Both work on one task or on T tasks at once, depending on the leading dimensions.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from metabench.learner import Support
 
 
 def class_means(support: Support, way: int | None = None) -> Tensor:
-    """The mean of each class, examples flattened.
+    """Return the mean of each class, the prototype c_k, of flattened examples.
 
     Args:
         support: x [S, ...] and y [S] of one task, or x [T, S, ...] and y [T, S] of T tasks;
@@ -22,7 +22,7 @@ def class_means(support: Support, way: int | None = None) -> Tensor:
     Returns:
         [way, D], or [T, way, D]. A class without examples has no mean and is NaN.
 
-    Source:
+    References:
         Snell et al. 2017, equation 1 (arXiv:1703.05175).
     """
     x = support.x.flatten(support.y.ndim)
@@ -32,11 +32,12 @@ def class_means(support: Support, way: int | None = None) -> Tensor:
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
-    """Squared Euclidean distance of every row of `a` to every row of `b`.
+    """Return the squared Euclidean distance of every row of `a` to every row of `b`.
 
     It is computed as |a|^2 - 2ab + |b|^2, which needs no [Q, way, D] array. That form loses
-    digits where the rows are long against their distances, so both sides are first moved
-    by the mean of `b`, which changes no distance; what rounding leaves under zero is zero.
+    digits if rows are long compared with their distances. Both sides are therefore first shifted
+    by the mean of `b`, which changes no distance. Distances that rounding leaves below zero
+    become zero.
 
     Args:
         a: [..., Q, D].

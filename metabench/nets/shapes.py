@@ -1,4 +1,4 @@
-"""Fitting backbones to inputs: which shapes they take, how they lie, how wide features are."""
+"""Shapes of backbones: their inputs, their memory layout, the width of their features."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def image_shape(backbone: str, shape: Sequence[int], smallest: int = 1) -> tuple
     """Read an input shape as (channels, height, width).
 
     Args:
-        backbone: who asks, for the message.
+        backbone: name of the backbone, for the message.
         shape: shape of one example.
-        smallest: the least height and width that the backbone can take.
+        smallest: the least height and width that the backbone takes.
 
     Raises:
         NotApplicable: examples are not images, or the images are too small.
@@ -36,20 +36,20 @@ def image_shape(backbone: str, shape: Sequence[int], smallest: int = 1) -> tuple
 
 
 def channels_innermost(network: nn.Sequential) -> nn.Sequential:
-    """Lay convolution weights out with their channels innermost; outputs are the same.
+    """Lay out convolution weights with channels innermost; outputs are the same.
 
-    On CPUs convolutions of many channels are then 1.5 to 2 times as quick.
+    On CPUs convolutions of many channels are then 1.5 to 2 times as fast.
     """
     return network.to(memory_format=torch.channels_last)  # type: ignore[no-any-return, call-overload]
 
 
 def out_features(module: nn.Module, input_shape: Sequence[int]) -> int:
-    """How many features a backbone gives for one example."""
+    """Return the number of features that a backbone gives for one example."""
     return _try_blank(module, input_shape).flatten(1).shape[1]
 
 
 def activation_bytes(network: nn.Module, input_shape: Sequence[int]) -> int:
-    """Bytes of what the layers of a network give, one after another, for one example."""
+    """Return the bytes of the outputs of all layers of a network, for one example."""
     given = 0
 
     def count(layer: nn.Module, inputs: object, output: object) -> None:
@@ -69,10 +69,10 @@ def activation_bytes(network: nn.Module, input_shape: Sequence[int]) -> int:
 
 @torch.no_grad()
 def _try_blank(module: nn.Module, input_shape: Sequence[int]) -> Tensor:
-    """What a module gives for one blank example.
+    """Return a module's output for one blank example.
 
-    It is tried on its own device and in eval mode, so that its statistics stay as they were;
-    every part returns to the mode it was in.
+    It runs on its own device and in eval mode, so that its statistics do not change. Every part
+    then returns to its own mode.
     """
     modes = [(part, part.training) for part in module.modules()]
     anchor = next(module.parameters(), torch.empty(0))

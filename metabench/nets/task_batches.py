@@ -1,4 +1,4 @@
-"""An outer update, a few tasks at a time: memory does not grow with the number of tasks."""
+"""An outer update, a few tasks at a time, so that memory does not grow with their number."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from torch import Tensor, nn
 from metabench.learner import Episodes, Support
 from metabench.nets.cuda_graphs import Replayed
 
-# Bytes that the layers' outputs for the tasks of one part may take. Large parts spare accelerators
-# the starting of kernels; CPUs gain nothing by them.
+# Bytes that the layers' outputs for the tasks of one part may take. On accelerators, larger parts
+# mean fewer kernel launches; CPUs gain nothing from them.
 _MEMORY, _MEMORY_OF_ACCELERATOR = 384 * 2**20, 4 * 2**30
-_RECORDINGS = 2  # of whole parts and of a smaller last one; each keeps memory
+_RECORDINGS = 2  # one of full parts and one of a smaller last part; each holds memory
 
 
 def tasks_at_once(episodes: Episodes, activation_bytes: int, steps: int) -> int:
-    """How many tasks of an outer update to compute together.
+    """Return the number of tasks of an outer update to compute together.
 
-    It depends on shapes and the kind of device alone, so that the same update is the same on
-    every machine: sums over other parts of the tasks are rounded differently.
+    It depends only on shapes and the kind of device, so that an update is the same on every
+    machine: sums over other parts of the tasks are rounded differently.
 
     Args:
-        episodes: of the update.
+        episodes: the tasks of the update.
         activation_bytes: of the network, for one example; from `shapes.activation_bytes`.
-        steps: of the inner loop, as far as derivatives go back through them.
+        steps: number of inner steps that derivatives go back through.
     """
     on_cpu = episodes.support.x.device.type == "cpu"
     memory = _MEMORY if on_cpu else _MEMORY_OF_ACCELERATOR
@@ -36,12 +36,12 @@ def tasks_at_once(episodes: Episodes, activation_bytes: int, steps: int) -> int:
 
 
 class TaskGradients:
-    """Gradients of a mean loss over tasks, by parameters that stay where they are in memory.
+    """Gradients of a mean loss over tasks, by parameters whose memory stays in place.
 
-    On a CUDA device they are recorded once for each shape of tasks, and replayed.
+    On a CUDA device their computation is recorded once for each shape of tasks, and replayed.
 
     Args:
-        parameters: what to differentiate by; those that require no gradient are left out.
+        parameters: parameters to differentiate by; those that require no gradient are left out.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
@@ -55,15 +55,15 @@ class TaskGradients:
         at_once: int,
         depends_on: Hashable = (),
     ) -> float:
-        """Add the gradients to the parameters', some tasks at a time.
+        """Add the gradients to those of the parameters, some tasks at a time.
 
         Args:
-            mean_loss: the mean over the tasks that it is given; the same at each call, but for
-                what it takes from the parameters and from `depends_on`.
+            mean_loss: returns the mean over the given tasks; the same function at each call,
+                except for what it takes from the parameters and from `depends_on`.
             episodes: T tasks.
-            at_once: tasks in one part.
-            depends_on: numbers that the loss depends on, such as a step size; other numbers, other
-                recordings.
+            at_once: number of tasks in one part.
+            depends_on: numbers that the loss depends on, such as a step size; each combination
+                has its own recordings.
 
         Returns:
             The mean loss over all tasks.
@@ -82,7 +82,7 @@ class TaskGradients:
                     parameter.grad = grad
                 elif grad is not None:
                     parameter.grad += grad
-        return sum(loss.item() for loss in losses)  # a device is waited for once, at the end
+        return sum(loss.item() for loss in losses)  # waits for a device once, at the end
 
     def _of(
         self,
@@ -91,7 +91,7 @@ class TaskGradients:
         share: float,
         depends_on: Hashable,
     ) -> Sequence[Tensor | None]:
-        """Loss and gradients of some tasks, times their share of all."""
+        """Return loss and gradients of some tasks, times their share of all."""
         inputs, way = (*part.support, *part.query), part.way
 
         def loss_and_gradients(*inputs: Tensor) -> Sequence[Tensor | None]:
@@ -110,7 +110,7 @@ class TaskGradients:
         return loss_and_gradients(*inputs)
 
     def _has_room(self) -> bool:
-        """Whether another recording may be made: none failed, and there are not many."""
+        """Return whether another recording may be made: none failed, and there are few."""
         known = self._replayed.values()
         return len(known) < _RECORDINGS and not any(replayed.refused for replayed in known)
 
@@ -120,9 +120,10 @@ def _records(part: Episodes) -> bool:
 
 
 def _copied(grad: Tensor | None, parameter: Tensor) -> Tensor | None:
-    """The gradient in memory of its own, with its parameter's strides.
+    """Copy a gradient to memory of its own, with its parameter's strides.
 
-    Autograd may give the same memory for two parameters, and optimisers are slow at other strides.
+    Autograd may use the same memory for two parameters, and optimisers are slow with other
+    strides.
     """
     return None if grad is None else torch.empty_like(parameter).copy_(grad)
 

@@ -1,4 +1,4 @@
-"""Any network for T tasks: mapped over them by torch, or, where that goes wrong, one by one."""
+"""Any network applied to T tasks: mapped over them by torch or, if that fails, one by one."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from torch.utils._pytree import tree_map
 NetworkState = Mapping[str, Tensor]  # [T, *shape of the parameter or buffer]
 Found = TypeVar("Found", Tensor, dict[str, Tensor])
 
-_EXAMPLES = (3, 1)  # that `is_right` tries: torch has gone wrong with one alone
+_EXAMPLES = (3, 1)  # numbers of examples that `is_right` tries: torch has failed with one
 _STEP = 0.1
 _TOLERANCE = 1e-8  # in float64
 
-# What `is_right` has found, so that a network is tried only once in each of its modes.
+# Results of `is_right`, so that a network is tried only once in each of its modes.
 _known: WeakKeyDictionary[nn.Module, dict[tuple[bool, ...], bool]] = WeakKeyDictionary()
 
 
 def call(network: nn.Module, state: NetworkState, x: Tensor) -> Tensor:
-    """A network's output with parameters and buffers of one task in place of its own."""
-    # Where a module occurs twice, torch's own way to tie weights would put a plain tensor back for
+    """Return a network's output with the parameters and buffers of one task."""
+    # If a module occurs twice, torch's own tying of weights would leave plain tensors in place of
     # its parameters.
     everywhere = _under_every_name(network, state)
     output: Tensor = functional_call(network, everywhere, (x,), tie_weights=False)
@@ -33,7 +33,7 @@ def call(network: nn.Module, state: NetworkState, x: Tensor) -> Tensor:
 
 
 def _under_every_name(network: nn.Module, state: NetworkState) -> dict[str, Tensor]:
-    """A state with what several modules share under the names that it has in each of them."""
+    """Return a state that holds tensors shared by several modules under each of their names."""
     found, first = dict(state), dict[int, str]()
     for prefix, module in network.named_modules():  # each once
         for own, value in (*module._parameters.items(), *module._buffers.items()):
@@ -50,10 +50,10 @@ def over_tasks(
     state: NetworkState,
     x: Tensor,
 ) -> Found:
-    """What a function of one task's state and examples gives for each of T tasks, stacked.
+    """Apply a function of one task's state and examples to T tasks, and stack the results.
 
     Args:
-        network: what the function applies.
+        network: the network that the function applies.
         of_task: (state, x [N, *shape]) -> a tensor, or tensors by name.
         state: of T tasks.
         x: [T, N, *shape].
@@ -66,16 +66,16 @@ def over_tasks(
         try:
             found: Found = vmap(of_task)(dict(state), x)
             return found
-        except RuntimeError:  # such examples take another way through the network
+        except RuntimeError:  # such examples take another path through the network
             known[modes] = False
     return _one_by_one(of_task, state, x)
 
 
 def is_right(network: nn.Module, x: Tensor) -> bool:
-    """Whether a network that is mapped over tasks gives what it gives one after another.
+    """Return whether a network mapped over tasks gives the same as applied one by one.
 
     Outputs and second-order gradients of a copy in float64 are compared, on two tasks of random
-    examples. A network may branch on its inputs, or use an operator that torch cannot map, or
+    examples. A network may branch on its inputs, or use an operator that torch cannot map or
     maps wrongly.
     """
     generator = torch.Generator().manual_seed(0)
@@ -87,7 +87,7 @@ def is_right(network: nn.Module, x: Tensor) -> bool:
                 examples = torch.rand(shape, generator=generator, dtype=torch.float64)
                 if not _agrees(tried, examples):
                     return False
-        except Exception:  # whatever it is, this network is not to be mapped
+        except Exception:  # whatever the error, this network is not mapped
             return False
     return True
 
@@ -96,7 +96,7 @@ def _agrees(network: nn.Module, examples: Tensor) -> bool:
     try:
         plain = _adapted_gradient(network, lambda f, state: _one_by_one(f, state, examples))
     except Exception:
-        if examples.shape[1] == 1:  # too few to normalise by their own statistics, say
+        if examples.shape[1] == 1:  # too few to normalise by their own statistics, for instance
             return True
         raise
     mapped = _adapted_gradient(network, lambda f, state: vmap(f)(state, examples))
@@ -110,7 +110,7 @@ def _adapted_gradient(
     network: nn.Module,
     apply: Callable[[Callable[[NetworkState, Tensor], Tensor], NetworkState], Tensor],
 ) -> list[Tensor]:
-    """Outputs after a gradient step of each task's own, and their gradient by where it began."""
+    """Return outputs after a gradient step per task, and their gradient by the starting point."""
 
     def of_task(state: NetworkState, x: Tensor) -> Tensor:
         return call(network, state, x)

@@ -1,7 +1,7 @@
-"""Loading plugins, and the catalogue of what they provide.
+"""The plugins that are loaded, and the catalogue of what they provide.
 
-A plugin that cannot be imported, or whose hook raises, is a failed row and a warning; the
-others stay.
+A plugin that cannot be imported, or whose hook raises an exception, becomes a failed row and a
+warning. The others stay.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import pluggy
 
 from metabench.errors import UsageError, unknown
 from metabench.learner import Algorithm, Backbone
-from metabench.plugins import hookspecs
-from metabench.plugins.importing import unchanged
+from metabench.plugins import builtin_catalogue, hookspecs
+from metabench.plugins.process_state import import_settings, put_back
 from metabench.plugins.sources import RESTRICT, Candidate, Doors, candidates, origin_of
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ T = TypeVar("T", bound=_Named)
 
 @dataclass(frozen=True)
 class Provided(Generic[T]):
-    """An entry of the catalogue: the spec, the plugin it came from, and that plugin's file."""
+    """An entry of the catalogue: its specification, its plugin, and the file of that plugin."""
 
     spec: T
     provider: str
@@ -51,10 +51,10 @@ class Provided(Generic[T]):
 
 @dataclass
 class PluginRow:
-    """What `metabench plugins` tells about one plugin.
+    """The state of one plugin, as `metabench plugins` shows it.
 
-    A plugin that failed while it was loaded provides nothing. One whose hook failed
-    later keeps what its other hooks gave.
+    A plugin that fails while it is loaded provides nothing. One whose hook fails later keeps what
+    its other hooks provide.
     """
 
     name: str
@@ -62,88 +62,88 @@ class PluginRow:
     origin: str = ""
     hooks: tuple[str, ...] = ()
     status: Literal["active", "blocked", "failed"] = "active"
-    error: str = ""  # one line: why it failed, or what blocks it
+    error: str = ""  # one line: the reason of the failure, or what blocks it
 
 
 class Plugins:
-    """Everything that came through the doors; built by `load_plugins`.
+    """The loaded plugins and their catalogue; built by `load_plugins`.
 
     Attributes:
-        rows: one for each plugin, in the order of the doors.
-        warnings: one line for each thing the user should know.
-        code_readers: keep what was read of the plugins' code, by the packages that are read.
+        rows: one for each plugin, in the order of the sources.
+        warnings: one line each.
+        code_readers: caches of the plugins' code, keyed by the packages that each reader reads.
     """
 
-    def __init__(self, doors: Doors) -> None:
+    def __init__(self, sources: Doors) -> None:
         self.rows: list[PluginRow] = []
         self.warnings: list[str] = []
         self.code_readers: dict[frozenset[str], CodeReader] = {}
         self._registered: dict[str, PluginRow] = {}
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
-        for name in doors.blocked:
-            self._manager.set_blocked(name)
-        for candidate in candidates(doors):
-            self._admit(candidate, doors)
+        self._registered[BUILTIN] = PluginRow(BUILTIN)
+        self._manager.register(builtin_catalogue, name=BUILTIN)
+        for name in sources.blocked:
+            if name != BUILTIN:
+                self._manager.set_blocked(name)
+        for candidate in candidates(sources):
+            self._admit(candidate, sources)
         self._check_pending()
-        self._check_names("-p no:", doors.blocked)
-        self._check_names(f"{RESTRICT}=", doors.restrict or ())
+        self._check_names("-p no:", sources.blocked)
+        self._check_names(f"{RESTRICT}=", sources.restrict or ())
 
     @cached_property
     def algorithms(self) -> dict[str, Provided[Algorithm]]:
         """The catalogue of algorithms by name.
 
         Raises:
-            UsageError: two plugins provide the same name; likewise for suites and backbones.
+            UsageError: two plugins provide the same name. Likewise for `suites` and `backbones`.
         """
-        return self._collect("metabench_algorithms", "algorithm", Algorithm, ())
+        return self._collect("metabench_algorithms", "algorithm", Algorithm)
 
     @cached_property
     def suites(self) -> dict[str, Provided[Suite]]:
         """The catalogue of suites by name."""
-        from metabench.suites.builtin_suites import SUITES
         from metabench.suites.suite import Suite
 
-        return self._collect("metabench_suites", "suite", Suite, SUITES)
+        return self._collect("metabench_suites", "suite", Suite)
 
     @cached_property
     def backbones(self) -> dict[str, Provided[Backbone]]:
         """The catalogue of backbones by name."""
-        from metabench.nets.backbones import BACKBONES
-
-        return self._collect("metabench_backbones", "backbone", Backbone, BACKBONES)
+        return self._collect("metabench_backbones", "backbone", Backbone)
 
     def algorithm(self, name: str) -> Provided[Algorithm]:
-        """Look one algorithm up.
+        """Return an algorithm by its name.
 
         Raises:
-            UsageError: nobody provides it; likewise for `suite` and `backbone`.
+            UsageError: no plugin provides it. Likewise for `suite` and `backbone`.
         """
         return self._find("algorithm", name, self.algorithms)
 
     def suite(self, name: str) -> Provided[Suite]:
-        """Look one suite up."""
+        """Return a suite by its name."""
         return self._find("suite", name, self.suites)
 
     def backbone(self, name: str) -> Provided[Backbone]:
-        """Look one backbone up."""
+        """Return a backbone by its name."""
         return self._find("backbone", name, self.backbones)
 
     def cell_finished(self, cell: Cell, result: Result) -> None:
-        """Tell the plugins that watch cells; what they raise is logged as a warning."""
-        self._tell("metabench_cell_finished", {"cell": cell, "result": result})
+        """Call the hooks that observe cells; log exceptions as warnings."""
+        self._notify("metabench_cell_finished", {"cell": cell, "result": result})
 
     def report(self, results: list[Result], out: Path) -> None:
-        """Let plugins write reports into the folder `out`; what they raise is logged."""
-        self._tell("metabench_report", {"results": results, "out": out})
+        """Call the hooks that write reports to `out`; log exceptions as warnings."""
+        self._notify("metabench_report", {"results": results, "out": out})
 
-    def _admit(self, candidate: Candidate, doors: Doors) -> None:
-        """Import and register one candidate, unless it is here already or kept out."""
+    def _admit(self, candidate: Candidate, sources: Doors) -> None:
+        """Import and register a candidate, unless it is already loaded or left out."""
         if candidate.origin and any(row.origin == candidate.origin for row in self.rows):
             return
         row = PluginRow(candidate.name, candidate.version, candidate.origin)
         self.rows.append(row)
-        left_out = doors.restrict is not None and row.name not in doors.restrict
+        left_out = sources.restrict is not None and row.name not in sources.restrict
         if self._manager.is_blocked(row.name):
             row.status, row.error = "blocked", f"by -p no:{row.name}"
         elif candidate.entry_point and left_out:
@@ -157,15 +157,15 @@ class Plugins:
     def _register(self, row: PluginRow, candidate: Candidate) -> None:
         plugin = None
         try:
-            with unchanged() as changed:
+            with put_back(import_settings) as changed:
                 plugin = candidate.load()
             for what in changed:
                 self.warnings.append(
-                    f"plugin '{row.name}' changes {what} when it is imported (put back)"
+                    f"plugin '{row.name}' changes {what} when it is imported; it was restored"
                 )
             self._manager.register(plugin, name=row.name)
             self._registered[row.name] = row
-        except (Exception, SystemExit) as error:  # a script may well call sys.exit
+        except (Exception, SystemExit) as error:  # scripts call sys.exit
             if self._manager.has_plugin(row.name):
                 self._manager.unregister(name=row.name)
             self._fail(row, _line(error))
@@ -174,12 +174,12 @@ class Plugins:
         row.hooks = tuple(sorted(caller.name for caller in self._callers(row)))
         if row.status == "active" and not row.hooks:
             self.warnings.append(
-                f"plugin '{row.name}' has no hooks: mark metabench_algorithms "
-                "or another with @metabench.hookimpl"
+                f"plugin '{row.name}' has no hooks: mark metabench_algorithms or another hook "
+                "with @metabench.hookimpl"
             )
 
     def _check_pending(self) -> None:
-        """Put out every plugin with a hook that does not exist, or that cannot be called."""
+        """Remove every plugin with a hook that does not exist or cannot be called."""
         known = [caller.name for caller in vars(self._manager.hook).values() if caller.has_spec()]
         for row in list(self._registered.values()):
             plugin = self._manager.get_plugin(row.name)
@@ -195,7 +195,7 @@ class Plugins:
         self._manager.check_pending()
 
     def _callers(self, row: PluginRow) -> list[pluggy.HookCaller]:
-        """The hooks that a plugin implements."""
+        """Return the hooks that a plugin implements."""
         plugin = self._manager.get_plugin(row.name)
         return (self._manager.get_hookcallers(plugin) if plugin is not None else None) or []
 
@@ -205,10 +205,8 @@ class Plugins:
             if name not in known:
                 self.warnings.append(f"{where}{name}: {unknown('plugin', name, known)}")
 
-    def _collect(
-        self, hook: str, kind: str, spec_type: type[T], builtin: Iterable[T]
-    ) -> dict[str, Provided[T]]:
-        found = {spec.name: Provided(spec, BUILTIN, None) for spec in builtin}
+    def _collect(self, hook: str, kind: str, spec_type: type[T]) -> dict[str, Provided[T]]:
+        found: dict[str, Provided[T]] = {}
         for impl in getattr(self._manager.hook, hook).get_hookimpls():
             row = self._registered[impl.plugin_name]
             try:
@@ -233,7 +231,7 @@ class Plugins:
         failed = "; ".join(f"{r.name}: {r.error}" for r in self.rows if r.status == "failed")
         raise unknown(kind, name, known, f"(plugins that failed: {failed})" if failed else "")
 
-    def _tell(self, hook: str, values: dict[str, Any]) -> None:
+    def _notify(self, hook: str, values: dict[str, Any]) -> None:
         for impl in getattr(self._manager.hook, hook).get_hookimpls():
             try:
                 impl.function(*[values[name] for name in impl.argnames])
@@ -246,31 +244,31 @@ class Plugins:
             self.warnings.append(f"plugin '{row.name}' failed: {error}")
 
 
-def load_plugins(doors: Doors | None = None) -> Plugins:
-    """Load every plugin that comes through the doors; without them, those the environment opens.
+def load_plugins(sources: Doors | None = None) -> Plugins:
+    """Load the plugins of all sources; None: the sources that the environment names.
 
     Raises:
-        UsageError: a folder, module or file that was asked for does not exist.
+        UsageError: a folder, module or file that was named does not exist.
     """
-    return Plugins(doors if doors is not None else Doors.from_env())
+    return Plugins(sources if sources is not None else Doors.from_env())
 
 
 def _exhaust(hook: Callable[[], Any], spec_type: type[T]) -> list[T]:
-    """Every spec that a hook returns or yields."""
+    """Return every specification that a hook returns or yields."""
     given = hook()
     if given is None or isinstance(given, spec_type):
         shown = "nothing" if given is None else f"a single {spec_type.__name__}"
-        raise TypeError(f"it gave {shown}; return a list or yield")
+        raise TypeError(f"it returned {shown}; return a list or yield")
     specs = list(given)
     for spec in specs:
         if not isinstance(spec, spec_type):
-            raise TypeError(f"it gave {spec!r}, not a metabench.{spec_type.__name__}")
+            raise TypeError(f"it provided {spec!r}, not a metabench.{spec_type.__name__}")
     return specs
 
 
 def _line(error: BaseException) -> str:
-    """An exception in one line."""
+    """Return an exception as one line of text."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not isinstance(error, pluggy.PluginValidationError):
-        lines = lines[:1]  # pluggy names plugin and hook first, and only then what is wrong
+        lines = lines[:1]  # pluggy names the plugin and the hook first, then the problem
     return ": ".join([type(error).__name__, "; ".join(lines)]) if lines else type(error).__name__

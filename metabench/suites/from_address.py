@@ -15,14 +15,14 @@ _FOLDER: dict[str, Value] = {
     "shot": 1,
     "query": 15,
     "episodes": 1000,
-    "size": 28,  # 0 keeps images as they are
+    "size": 28,  # 0 keeps the size of images
     "split": "auto",
     "invert": False,
 }
 
 
 def addressed_suite(text: str, data_root: str | None) -> Suite | None:
-    """The suite that an address describes; None if it is a plain name.
+    """Return the suite that an address describes; None if it is a plain name.
 
     Raises:
         UsageError: a parameter is unknown or has a wrong value.
@@ -46,9 +46,10 @@ def addressed_suite(text: str, data_root: str | None) -> Suite | None:
 
 
 def _named(suite: Suite, text: str) -> Suite:
-    """A suite of a user's own under a name that no other suite's results have.
+    """Return a user's suite under a name that no other suite's results have.
 
-    Two folders may have one name, and an exported manifest has its suite's.
+    Two folders may share a name, and an exported manifest has the name of its suite. So the name
+    ends in a digest of episodes and pixels.
     """
     from metabench.suites.listing import Listed
 

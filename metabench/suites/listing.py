@@ -17,11 +17,11 @@ from metabench.suites.pool import Pool
 
 @dataclass(frozen=True, eq=False)
 class Listed:
-    """Episodes as somebody listed them; there is no base data.
+    """Listed episodes; there is no base data.
 
-    Files often list queries class by class, which would tell a learner their labels, so
-    queries are put into an order drawn from the list's own content. Support sets are label by
-    label, as learners get them everywhere.
+    Files often list queries class by class, which would reveal their labels to a learner. So
+    queries are put into a random order, drawn from the list's own content. Support sets are sorted
+    by label, as in every suite.
     """
 
     listing: Listing
@@ -32,7 +32,7 @@ class Listed:
         return {}
 
     def manifest(self, dataset: Dataset) -> Manifest:
-        """The listed episodes, support sets by label, queries in a random order."""
+        """Return the listed episodes: support sets by label, queries in random order."""
         li = self.listing
         content = hashlib.sha256(np.ascontiguousarray(li.query).tobytes()).hexdigest()
         key = draw.stream_key(dataset.content, self.name, content)

@@ -1,4 +1,4 @@
-"""The manifest: a suite's episodes written out, identified by a digest."""
+"""The manifest of a suite: its episodes, identified by a digest."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Manifest:
     """E episodes over one dataset; indices are into its image array.
 
     Attributes:
-        content: the dataset's content digest, without which indices mean nothing.
+        content: the content digest of the dataset that indices refer to.
         way: classes per episode.
         shot: support examples per class.
         per_class: queries per class.
@@ -43,7 +43,7 @@ class Manifest:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 hex digest of everything above."""
+        """The SHA-256 hex digest of all attributes."""
         header = [self.content, self.way, self.shot, self.per_class, len(self)]
         digest = hashlib.sha256(json.dumps(header).encode())
         for array in (self.classes, self.support, self.support_y, self.query, self.query_y):

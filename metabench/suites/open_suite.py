@@ -1,4 +1,4 @@
-"""A suite with its dataset read: manifests, and what learners may train on."""
+"""A suite with its dataset loaded: manifests and training data."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class OpenSuite:
-    """A suite with its dataset read: what a cell works on.
+    """A suite with its dataset loaded, as a cell uses it.
 
     Attributes:
         suite: the suite.
         dataset: its dataset.
-        block: which of its frozen blocks of test episodes; the leaderboard scores block 0, the
-            gate may need further ones.
+        block: the index of its frozen block of test episodes. The leaderboard uses block 0, and
+            the gate may need further ones.
     """
 
     suite: Suite
@@ -34,7 +34,7 @@ class OpenSuite:
 
     @cached_property
     def pools(self) -> dict[str, Pool]:
-        """The pools of the splits there are."""
+        """The pools of the splits that exist."""
         return self.suite.protocol.pools(self.dataset)
 
     def check(self) -> None:
@@ -42,7 +42,7 @@ class OpenSuite:
 
         Raises:
             DataError: there are too few classes or images.
-            UsageError: the metric does not go with the dataset.
+            UsageError: the metric does not fit the dataset.
         """
         if (self.dataset.targets is None) != (self.suite.kind == "classification"):
             raise UsageError(
@@ -58,7 +58,7 @@ class OpenSuite:
         self._check_turns(s.episodes)
 
     def manifest(self, block: int = 0) -> Manifest:
-        """The frozen test episodes; blocks 1, 2, ... are further ones for the gate."""
+        """Return one block of frozen test episodes; blocks 1, 2, ... are for the gate."""
         s = self.suite
         if isinstance(s.protocol, Listed):
             self.check_blocks(block + 1)
@@ -75,11 +75,11 @@ class OpenSuite:
         return self.manifest(self.block)
 
     def at(self, block: int) -> OpenSuite:
-        """The same suite at another block of episodes."""
+        """Return the same suite at another block of episodes."""
         return self if block == self.block else replace(self, block=block)
 
     def check_blocks(self, blocks: int) -> None:
-        """Raise an error if there are not as many blocks of episodes.
+        """Raise an error if the suite has fewer than `blocks` blocks of episodes.
 
         Raises:
             DataError: the suite lists its episodes, or has too few functions.
@@ -92,7 +92,7 @@ class OpenSuite:
             )
 
     def _check_turns(self, episodes: int) -> None:
-        """Raise a DataError if functions would have to come twice: they would count twice."""
+        """Raise a DataError if a function would be used twice, because it would count twice."""
         pool = self.pools["novel"]
         if pool.in_turn and episodes > len(pool.classes):
             raise DataError(
@@ -101,18 +101,18 @@ class OpenSuite:
             )
 
     def support_truth(self, part: slice) -> Indices | Targets:
-        """What learners are told of support examples: labels [T, S], or values [T, S, 1]."""
+        """Return the true answers of support examples: labels [T, S], or values [T, S, 1]."""
         drawn = self.episodes
         return truth(drawn.support[part], drawn.support_y[part], self.dataset.targets)
 
     def query_truth(self, part: slice) -> Indices | Targets:
-        """What queries are scored against: labels [T, Q], or values [T, Q, 1]."""
+        """Return the true answers of queries: labels [T, Q], or values [T, Q, 1]."""
         drawn = self.episodes
         return truth(drawn.query[part], drawn.query_y[part], self.dataset.targets)
 
     @cached_property
     def material(self) -> Material | None:
-        """What learners may train on; None if the suite has no base classes."""
+        """The data that learners may train on; None if the suite has no base classes."""
         if "base" not in self.pools:
             return None
         return Material.of(self.dataset, self.suite.protocol.name, self.pools)

@@ -1,4 +1,4 @@
-"""What episodes are drawn from: entries (a class and its images) in groups."""
+"""Pools that episodes are drawn from: entries (a class and its images) in groups."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from metabench.suites import draw
 
 
 class Drawn(NamedTuple):
-    """E episodes as image indices; E leads every array.
+    """E episodes as image indices; E is the first dimension of every array.
 
     Attributes:
         classes: [E, way] class id of each label.
@@ -41,11 +41,11 @@ class Pool:
         classes: [P] the class id of each entry.
         names: [P] the entries' names, for messages.
         support: for each entry, the images that support examples are drawn from.
-        query: the same for queries; None: both come from `support`, never the same image.
+        query: the same for queries; None: both are drawn from `support`, never the same image.
         groups: for each group, its entries.
-        in_turn: an episode takes one entry, and episodes take them one after another in a random
-            order, so that none comes twice before each has come once. Two episodes on one
-            function would have almost the same score, and not count as two in an interval.
+        in_turn: each episode takes one entry, and all entries are used once, in a random order,
+            before any is used again. Two episodes on one function would have almost the same
+            score, and an interval must not count them as two.
     """
 
     classes: Indices
@@ -57,14 +57,14 @@ class Pool:
 
     @property
     def images(self) -> Indices:
-        """Every image an episode can hold, ascending."""
+        """Every image that an episode can contain, ascending."""
         members = np.concatenate([*self.support, *(self.query or ())])
         present = np.zeros(members.max() + 1, dtype=bool)
         present[members] = True
         return np.flatnonzero(present)
 
     def check(self, way: int, shot: int, query: int, where: str) -> None:
-        """Raise a DataError that names the class and the number missing, if one is short."""
+        """Raise a DataError with the number missing if there are too few classes or images."""
         for group in self.groups:
             if len(group) < way:
                 raise DataError(
@@ -85,7 +85,7 @@ class Pool:
                     )
 
     def draw(self, key: int, first: int, count: int, way: int, shot: int, query: int) -> Drawn:
-        """Draw episodes first..first+count-1 of the stream `key`. `check` comes first."""
+        """Draw episodes first..first+count-1 of the stream `key`; call `check` first."""
         per_class = shot + query
         words = draw.episode_words(key, first, count, 1 + way + way * per_class + way * query)
         group_words, class_words, image_words, order_words = np.split(
@@ -120,7 +120,7 @@ class Pool:
         )
 
     def reindexed(self, positions: Indices) -> Pool:
-        """The same pool over another image array: image i stands at positions[i] there."""
+        """Return the same pool for another image array, in which image i is at positions[i]."""
         return Pool(
             classes=self.classes,
             names=self.names,
@@ -131,7 +131,7 @@ class Pool:
         )
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """The pool as named arrays, for `numpy.savez`; `from_arrays` is the inverse."""
+        """Return the pool as named arrays, for `numpy.savez`; `from_arrays` is the inverse."""
         arrays: dict[str, npt.NDArray[Any]] = {
             "classes": self.classes,
             "names": np.array(self.names),
@@ -145,7 +145,7 @@ class Pool:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Pool:
-        """Read back what `to_arrays` made."""
+        """Make a pool from the arrays that `to_arrays` returned."""
 
         def part(name: str) -> tuple[Indices, ...]:
             return tuple(np.split(arrays[name], np.cumsum(arrays[f"{name}_sizes"])[:-1]))
@@ -160,10 +160,10 @@ class Pool:
         )
 
     def _turns(self, key: int, first: int, count: int) -> Indices:
-        """The entry of each of the episodes first..first+count-1, [E, 1].
+        """Return the entry of each of the episodes first..first+count-1, [E, 1].
 
-        Every pass over the entries has an order of its own, so that those which share a training
-        step in one do not in the next.
+        Every pass over the entries has an order of its own, so that other entries share a
+        training step in the next pass.
         """
         entries = len(self.classes)
         passes, places = np.divmod(np.arange(first, first + count), entries)
@@ -185,7 +185,7 @@ class Pool:
 
 @lru_cache(maxsize=8)  # an order is used by thousands of training steps
 def _order(key: int, number: int, entries: int) -> Indices:
-    """The order of one pass over the entries."""
+    """Return the order of one pass over the entries."""
     order_key = draw.stream_key(str(key), "order")
     order: Indices = draw.permute(draw.episode_words(order_key, number, 1, entries))[0]
     return order
@@ -196,7 +196,7 @@ def _sizes(part: Sequence[Indices]) -> Indices:
 
 
 def _ragged(part: Sequence[Indices]) -> tuple[Indices, Indices, Indices]:
-    """Rows of different lengths as (start of each, length of each, all in one array)."""
+    """Return rows of different lengths as (starts, lengths, all rows in one array)."""
     sizes = _sizes(part)
     return np.cumsum(sizes) - sizes, sizes, np.concatenate(part)
 
@@ -204,6 +204,6 @@ def _ragged(part: Sequence[Indices]) -> tuple[Indices, Indices, Indices]:
 def _pick(
     words: draw.Words, entries: Indices, start: Indices, size: Indices, members: Indices
 ) -> Indices:
-    """Distinct images of each entry, as many as there are words: [R, k]."""
+    """Return distinct images of each entry, one per word: [R, k]."""
     images: Indices = members[start[entries][:, None] + draw.choose(words, size[entries])]
     return images

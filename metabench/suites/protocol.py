@@ -1,6 +1,6 @@
 """Protocols: how a dataset becomes pools of base, validation and test episodes.
 
-Catalogues name protocols, so NumPy is imported only when one is put to work.
+Catalogues contain protocols, so NumPy is imported only when one is used.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 
 class EpisodeProtocol(Protocol):
-    """How a suite cuts its dataset."""
+    """A rule that divides the dataset of a suite into pools."""
 
     @property
     def name(self) -> str:
-        """Part of the key that episodes are drawn by: a changed rule gets a new name."""
+        """The name, which is part of the key of every draw; a changed rule gets a new name."""
 
     def pools(self, dataset: Dataset) -> dict[str, Pool]:
-        """The pools of the splits there are: "base", "validation", "novel"."""
+        """Return the pools of the splits that exist, among "base", "validation" and "novel"."""
 
 
 @dataclass(frozen=True)
 class BySplit:
-    """The field's usual protocol: each split has classes (or functions) of its own."""
+    """The usual protocol: each split has classes (or functions) of its own."""
 
     name: ClassVar[str] = "classes-1"
 
@@ -53,13 +53,13 @@ class BySplit:
 
 @dataclass(frozen=True)
 class WithinGroup:
-    """All classes of an episode come from one group: one alphabet, say, in one rotation.
+    """A protocol that draws each episode from one group, such as an alphabet in one rotation.
 
-    The group of a class is its name without the part that tells it from its like: that of
-    "Greek/character07/rot090" is "Greek/rot090".
+    The group of a class is its name without the second part: that of "Greek/character07/rot090"
+    is "Greek/rot090".
 
     Attributes:
-        fewest: classes that a group must have; smaller ones are left out of every split.
+        fewest: the least number of classes in a group; smaller groups are left out.
     """
 
     fewest: int = 20
@@ -97,16 +97,16 @@ class WithinGroup:
 
 @dataclass(frozen=True)
 class Chunks:
-    """One labelled set cut into disjoint tasks with the same classes.
+    """A protocol that cuts one labelled set into disjoint tasks with the same classes.
 
-    Each chunk has a training part, which support examples come from, and a test part,
-    which queries come from. Some chunks are for meta-training; test episodes come from the
-    others. Classes are the same on both sides, so class-disjointness does not apply.
+    Support examples come from the training part of a chunk, and queries from its test part. Some
+    chunks are for meta-training, and test episodes come from the others. Both have the same
+    classes, so class-disjointness does not apply.
 
     Attributes:
-        chunks: how many disjoint tasks to cut.
-        base: how many of them are for meta-training.
-        test_percent: share of each chunk's images, per class, in its test part.
+        chunks: the number of disjoint tasks.
+        base: the number of them that are for meta-training.
+        test_percent: the percentage of a chunk's images, per class, in its test part.
     """
 
     chunks: int = 10
@@ -125,7 +125,7 @@ class Chunks:
         }
 
     def _cut(self, dataset: Dataset, c: int) -> list[Indices]:
-        """The images of class c, shuffled and dealt into chunks."""
+        """Return the images of class c, shuffled and divided into chunks."""
         import numpy as np
 
         from metabench.suites import draw

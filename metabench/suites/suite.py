@@ -1,6 +1,6 @@
 """A suite: a named, frozen list of test episodes over one dataset.
 
-Catalogues list suites by the dozen, so this file imports neither NumPy nor a dataset.
+Catalogues contain dozens of suites, so this file imports neither NumPy nor a dataset.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Suite:
-    """Test episodes by name; nothing is read or drawn until `open`.
+    """A named list of test episodes; nothing is read or drawn until `open`.
 
     Attributes:
-        name: names the suite in commands, files and tables.
-        dataset: "module:attr" of, or directly, a function from the data root to a
-            `Dataset`; or the dataset itself.
+        name: the name in commands, files and tables.
+        dataset: a function from the data root to a `Dataset`, or "module:attr" naming it, or
+            the dataset itself.
         way: classes per episode; 1 for regression, where an episode is one function.
         shot: support examples per class.
         query: query examples per class.
-        episodes: how many test episodes.
-        protocol: how the dataset is cut into base, validation and test episodes.
+        episodes: the number of test episodes.
+        protocol: the rule that divides the dataset into base, validation and test episodes.
         metric: "accuracy", or "mse" for regression: mean squared error, lower is better.
-        address: how the command line names it, if not by its name.
+        address: its name on the command line, if that is an address.
     """
 
     name: str
@@ -66,12 +66,12 @@ class Suite:
 
     @property
     def kind(self) -> Kind:
-        """The kind of task that the suite poses."""
+        """The kind of its tasks."""
         return kind_of(self.metric)
 
     @property
     def dataset_name(self) -> str:
-        """The dataset's name, known without reading it."""
+        """The dataset's name, without loading it."""
         if isinstance(self.dataset, str):
             return self.dataset.partition(":")[0].rpartition(".")[2].replace("_", "-")
         name = getattr(self.dataset, "name", None) or getattr(self.dataset, "__name__", "dataset")
@@ -79,7 +79,7 @@ class Suite:
 
     @property
     def code(self) -> tuple[str, ...]:
-        """ "module:attr" of the functions and classes that its dataset and episodes come from."""
+        """The functions and classes that make its dataset and episodes, as "module:attr"."""
         made_by: list[Any] = [type(self.protocol)]
         if callable(self.dataset):
             made_by.append(self.dataset)
@@ -87,7 +87,7 @@ class Suite:
         return (*found, self.dataset) if isinstance(self.dataset, str) else tuple(found)
 
     def open(self, data_root: str | Path | None = None) -> OpenSuite:
-        """Read the dataset and check that it has enough classes and images.
+        """Load the dataset and check that it has enough classes and images.
 
         Raises:
             DataError: the data is missing or damaged, or a class is too small.
@@ -118,23 +118,23 @@ class Suite:
         split: str = "auto",
         data_root: str | Path | None = None,
     ) -> Suite:
-        """A suite over any labelled images; see `metabench.data.arrays` for what `x` may be.
+        """Make a suite from labelled images; `metabench.data.arrays` says which `x` is accepted.
 
         Args:
             x: [M, H, W] or [M, C, H, W] images.
             y: [M] labels, integers or strings.
-            name: names the dataset; the suite is called `<name>-<way>w<shot>s`.
+            name: the name of the dataset; the suite is named `<name>-<way>w<shot>s`.
             way: classes per episode.
             shot: support examples per class.
             query: query examples per class.
-            episodes: how many test episodes.
+            episodes: the number of test episodes.
             splits: the labels of "base", "validation" and "novel".
             split: without `splits`: "auto" divides the classes, "novel" tests on all.
-            data_root: where the arrays are kept.
+            data_root: the folder that keeps the arrays.
 
         Raises:
             UsageError: the arrays do not have the right form.
-            DataError: too few classes or images.
+            DataError: there are too few classes or images.
         """
         from metabench.data import arrays, cache
 
@@ -156,22 +156,22 @@ class Suite:
         invert: bool = False,
         data_root: str | Path | None = None,
     ) -> Suite:
-        """A suite over images in class folders, one or two levels deep.
+        """Make a suite from images in class folders, one or two levels deep.
 
         Args:
-            path: the folder; folders called base, validation and novel (or train, val, test)
-                at its top decide the splits.
+            path: the folder; folders named base, validation and novel (or train, val, test) at
+                its top are the splits.
             way: classes per episode.
             shot: support examples per class.
             query: query examples per class.
-            episodes: how many test episodes.
-            size: images are resized to size x size; None keeps them as they are.
+            episodes: the number of test episodes.
+            size: images are resized to size x size; None keeps their size.
             split: without split folders: "auto" divides the classes, "novel" tests on all.
-            invert: dark ink on light paper; makes ink bright.
-            data_root: where the resized images are kept.
+            invert: make dark ink on light paper bright.
+            data_root: the folder that keeps the resized images.
 
         Raises:
-            DataError: no images, or too few classes or images.
+            DataError: there are no images, or too few classes or images.
         """
         from metabench.data import cache, folder
 
@@ -181,11 +181,11 @@ class Suite:
 
     @classmethod
     def from_lake_runs(cls, folder: str | Path, *, data_root: str | Path | None = None) -> Suite:
-        """The suite "omniglot-lake": one-shot runs as published with Omniglot.
+        """Make the suite "omniglot-lake" from one-shot runs as published with Omniglot.
 
         Args:
-            folder: holds run01, run02, ...; see `metabench.data.lake`.
-            data_root: where the resized images are kept.
+            folder: the folder of run01, run02, ...; see `metabench.data.lake`.
+            data_root: the folder that keeps the resized images.
 
         Raises:
             DataError: a run is malformed, or an image cannot be read.
@@ -196,7 +196,7 @@ class Suite:
 
     @classmethod
     def from_manifest(cls, file: str | Path, *, data_root: str | Path | None = None) -> Suite:
-        """A suite from an explicit list of episodes (docs: "Manifest files").
+        """Make a suite from an explicit list of episodes (docs: "Manifest files").
 
         Raises:
             DataError: the file or an image cannot be read, or an episode is malformed.

@@ -1,4 +1,4 @@
-"""What a learner may see before it adapts: base and validation examples, nothing novel."""
+"""The data that a learner may see before it adapts: base and validation, nothing novel."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Material:
     """Base and validation images with the pools to draw training episodes from.
 
     Attributes:
-        content: the dataset's content digest, the key of every draw.
-        protocol: the protocol's name, likewise.
+        content: the dataset's content digest, part of the key of every draw.
+        protocol: the protocol's name, also part of it.
         images: [M, *shape] as in the dataset, base images first.
         labels: [B] class of each base image in 0..classes-1, for learners with `fit`.
         classes: number of base classes.
         base: pool of training episodes.
         validation: pool of validation episodes, or None.
-        targets: [M, 1] what is to be predicted where classes are functions; else None.
+        targets: [M, 1] the values to be predicted if classes are functions, otherwise None.
     """
 
     content: str
@@ -42,7 +42,7 @@ class Material:
 
     @classmethod
     def of(cls, dataset: Dataset, protocol: str, pools: dict[str, Pool]) -> Material:
-        """Cut what a learner may see out of a dataset.
+        """Select the part of a dataset that a learner may see.
 
         Raises:
             DataError: there are no base classes.
@@ -73,7 +73,7 @@ class Material:
 
     @property
     def digest(self) -> str:
-        """SHA-256 hex digest of the data and of how episodes are drawn from it."""
+        """The SHA-256 hex digest of the data and of the rule that draws episodes from it."""
         digest = hashlib.sha256(f"{self.content}\n{self.protocol}\n".encode())
         digest.update(np.ascontiguousarray(self.images).data)
         if self.targets is not None:
@@ -81,12 +81,12 @@ class Material:
         return digest.hexdigest()
 
     def training(self, seed: int, first: int, count: int, way: int, shot: int, query: int) -> Drawn:
-        """Training episodes first..first+count-1 of the stream of `seed`."""
+        """Return training episodes first..first+count-1 of the stream of `seed`."""
         key = self._key(_BASE, way, shot, query, seed)
         return self.base.draw(key, first, count, way, shot, query)
 
     def validating(self, count: int, way: int, shot: int, query: int) -> Drawn | None:
-        """The first `count` validation episodes, the same for every learner and seed."""
+        """Return the first `count` validation episodes, the same for every learner and seed."""
         if self.validation is None:
             return None
         self.validation.check(way, shot, query, "validation episodes")
@@ -114,7 +114,7 @@ class Material:
 
     @classmethod
     def load(cls, folder: str | Path) -> Material:
-        """Read what `save` wrote; images are a read-only memory map."""
+        """Read the files that `save` wrote; images are a read-only memory map."""
         folder = Path(folder)
         with np.load(folder / "pools.npz") as arrays:
 
@@ -138,6 +138,6 @@ class Material:
 def stream(
     content: str, protocol: str, split: str, way: int, shot: int, query: int, seed: int | None
 ) -> int:
-    """The key of one stream of episodes."""
+    """Return the key of one stream of episodes."""
     shape = f"{way}w{shot}s{query}q"
     return draw.stream_key(content, protocol, split, shape, "" if seed is None else str(seed))

@@ -1,4 +1,4 @@
-"""Characters as matplotlib's fonts draw them: which face covers what, and one clean rendering."""
+"""Characters in matplotlib's fonts: the faces that have them, and one clean rendering each."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Character(NamedTuple):
 
 
 def characters(scripts: tuple[str, ...], least_faces: int) -> Iterator[Character]:
-    """The letters of some scripts that at least so many faces have, by code point.
+    """Return the letters of some scripts that at least so many faces have, by code point.
 
     All of them are in `COMMON_FACE`, so that any two can be compared. Letters with a
     decomposition are left out: they are others with an accent, or styled.
@@ -71,7 +71,7 @@ def characters(scripts: tuple[str, ...], least_faces: int) -> Iterator[Character
 
 
 def draw(char: str, face: str, box: int, canvas: int) -> npt.NDArray[np.uint8]:
-    """One character without variation, centred, its longer side `box` pixels.
+    """Render one character without variation, centred, its longer side `box` pixels.
 
     Returns:
         [canvas, canvas] uint8, ink = 255.

@@ -50,7 +50,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def chosen_characters() -> dict[str, list[Character]]:
-    """The classes of each split, in the splits' usual order, look-alikes removed."""
+    """Return the classes of each split, in the usual order of splits, without look-alikes."""
     found = list(characters(sum(SCRIPTS.values(), ()), LEAST_FACES))
     candidates = {
         split: [i for i, character in enumerate(found) if character.script in scripts]
@@ -61,7 +61,7 @@ def chosen_characters() -> dict[str, list[Character]]:
 
 
 def draw_class(character: Character) -> npt.NDArray[np.uint8]:
-    """The images of one class, whichever other classes there are.
+    """Draw the images of one class, which do not depend on other classes.
 
     Returns:
         [IMAGES, SIZE, SIZE] uint8 in 0..LEVELS-1.
@@ -76,7 +76,7 @@ def draw_class(character: Character) -> npt.NDArray[np.uint8]:
 
 
 def _warp(sheet: Floats, rng: np.random.Generator) -> Floats:
-    """[SIZE, SIZE] in 0..255; drawn anew until no ink touches the edge of the sheet."""
+    """Warp a sheet at random to [SIZE, SIZE] in 0..255, until no ink touches the sheet's edge."""
     while True:
         angle, shear = rng.normal(0, (_ROTATION, _SHEAR))
         cos, sin = np.cos(angle), np.sin(angle)
@@ -94,7 +94,7 @@ def _warp(sheet: Floats, rng: np.random.Generator) -> Floats:
 
 
 def encode(classes: Mapping[str, Sequence[Character]]) -> bytes:
-    """The content of the file, not yet compressed: one line of JSON, then packed pixels."""
+    """Return the uncompressed content of the file: one line of JSON, then packed pixels."""
     every = [character for part in classes.values() for character in part]
     header = {
         "classes": [character.name for character in every],

@@ -1,4 +1,4 @@
-"""Which characters look alike, and a choice among them that keeps splits apart."""
+"""Characters that look alike, and a choice among them that keeps splits apart."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SHIFTS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
 
 
 def similarity(characters: Sequence[Character]) -> Similarity:
-    """How alike every two characters are, at worst.
+    """Return the largest similarity of every two characters.
 
     Both are drawn in the same face, centred, scaled to the same longer side and slightly
     blurred; compared by the correlation of their pixels, the highest over small shifts and
@@ -46,7 +46,7 @@ def _in_one_face(chars: Sequence[str], face: str) -> Similarity:
 
 
 def _standardised(images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """[N, H * W] with mean 0 and length 1, so that a product is a correlation."""
+    """Return images [N, H * W] with mean 0 and length 1, so that a product is a correlation."""
     flat = images.reshape(len(images), -1)
     flat = flat - flat.mean(axis=1, keepdims=True)
     unit: npt.NDArray[np.float32] = flat / np.linalg.norm(flat, axis=1, keepdims=True)

@@ -16,7 +16,7 @@ _ops = torch.ops.aten
 
 
 class Geometry(NamedTuple):
-    """How a kernel moves over an image, as `nn.Conv2d` names it."""
+    """The movement of a kernel over an image, in the terms of `nn.Conv2d`."""
 
     stride: tuple[int, int]
     padding: tuple[int, int]
@@ -24,7 +24,7 @@ class Geometry(NamedTuple):
 
 
 def convolve(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
-    """Grouped 2-d convolution without bias, quick to differentiate once, twice and more often.
+    """Convolve images by groups, without bias, in a form that is fast to differentiate repeatedly.
 
     Args:
         x: [N, groups * C, H, W].
@@ -59,7 +59,7 @@ class _Derivatives(Function):
     def forward(
         ctx: Any, gy: Tensor, x: Tensor, w: Tensor, geometry: Geometry, by_input: bool
     ) -> tuple[Tensor | None, Tensor | None]:
-        # Without a derivative by input this one is linear in gy, which then need not be kept.
+        # Without the derivative by input, this one is linear in gy, which then need not be kept.
         ctx.save_for_backward(x, *((gy, w) if by_input else ()))
         ctx.geometry = geometry
         ctx.set_materialize_grads(False)
@@ -87,14 +87,14 @@ class _Derivatives(Function):
 
 
 def forward(x: Tensor, w: Tensor, geometry: Geometry, bias: Tensor | None = None) -> Tensor:
-    """The convolution; autograd sees torch's own."""
+    """Convolve with torch's own operator, and so with autograd's own derivatives."""
     stride, padding, groups = geometry
     y: Tensor = _ops.convolution(x, w, bias, stride, padding, [1, 1], False, [0, 0], groups)
     return y
 
 
 def by_weight(gy: Tensor, x: Tensor, w: Tensor, geometry: Geometry) -> Tensor:
-    """The derivative by the weight, of which only the shape is used."""
+    """Return the derivative by the weight, of which only the shape is used."""
     found = _backward(gy, x, w, geometry, by_input=False)[1]
     assert found is not None
     return found
@@ -108,7 +108,10 @@ def _backward(
     by_input: bool = True,
     by_weight: bool = True,
 ) -> tuple[Tensor | None, Tensor | None]:
-    """The derivatives by input and weight; of what is differentiated by, the shape is used."""
+    """Return the derivatives by input and weight.
+
+    Of the tensor that is differentiated by, only the shape is used.
+    """
     stride, padding, groups = geometry
     wanted = [by_input, by_weight, False]
     by_x, by_w, _ = _ops.convolution_backward(

@@ -1,8 +1,8 @@
 """The first block of a network, a few images at a time: convolution, max-pooling, ReLU.
 
-The outputs of its convolution are the largest by far, and after pooling nobody needs them: of a
-few images they fit into the processor's cache, and of all of them they would be most of the
-memory that a task takes. Only for CPUs: others have no such cache.
+The outputs of its convolution are by far the largest, and they are not needed after pooling. For
+a few images they fit into the processor's cache; for all images they would be most of the memory
+that a task takes. This is for CPUs only: other devices have no such cache.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from metabench.nets.norms import BUT_CHANNELS
 
 _ops = torch.ops.aten
 _BYTES = 2**22  # of outputs before pooling, at a time
-_GROUPS = 4  # at a time: of one image with many groups alone, outputs would be too large
+_GROUPS = 4  # at a time: with many groups, the outputs of a single image would be too large
 
 
 def first_block(x: Tensor, weight: Tensor, shift: Tensor, geometry: Geometry) -> Tensor:
-    """`relu(max_pool(convolve(x, weight, geometry) + shift))` for images.
+    """Compute `relu(max_pool(convolve(x, weight, geometry) + shift))` for images.
 
     Args:
-        x: [N, groups * C, H, W]; nothing is differentiated by it.
+        x: [N, groups * C, H, W]; it gets no derivative.
         weight: [groups * D, C, h, w].
         shift: [groups * D].
         geometry: stride, padding and groups.
@@ -38,7 +38,7 @@ def first_block(x: Tensor, weight: Tensor, shift: Tensor, geometry: Geometry) ->
     if geometry.groups > _GROUPS:
         return _some_groups_at_a_time(x, weight, shift, geometry)
     if not (torch.is_grad_enabled() and (weight.requires_grad or shift.requires_grad)):
-        return _block(x, weight, shift, geometry)  # the places alone are twice as large
+        return _block(x, weight, shift, geometry)  # the places are twice as large as the outputs
     y: Tensor = _FirstBlock.apply(x, weight, shift, geometry)  # type: ignore[no-untyped-call]
     return y
 
@@ -56,7 +56,7 @@ def _some_groups_at_a_time(x: Tensor, weight: Tensor, shift: Tensor, geometry: G
 
 
 def _block(x: Tensor, w: Tensor, b: Tensor, geometry: Geometry, at: Tensor | None = None) -> Tensor:
-    """The block's outputs; the places that pooling chose are written into `at`, if it is given."""
+    """Return the block's outputs, and write the places that pooling chose to `at`, if given."""
     out = _empty_output(x, w, geometry)
     for part in _parts(x, w, geometry):
         y = forward(x[part], w, geometry, b)
@@ -83,7 +83,7 @@ class _FirstBlock(Function):
 
 
 class _Backward(Function):
-    """The derivatives by weight and shift, which are linear in that of the output."""
+    """The derivatives by weight and shift, which are linear in the output's cotangent."""
 
     @staticmethod
     def forward(
@@ -107,7 +107,7 @@ class _Backward(Function):
 
 
 class _Along(Function):
-    """The block by another weight and shift, where pooling and ReLU look by the first ones."""
+    """The block with another weight and shift, with pooling and ReLU as the first ones chose."""
 
     @staticmethod
     def forward(
@@ -142,7 +142,7 @@ def _empty_output(x: Tensor, w: Tensor, geometry: Geometry) -> Tensor:
 
 
 def _output_shape(x: Tensor, w: Tensor, geometry: Geometry) -> tuple[int, int, int]:
-    """Channels, height and width before pooling."""
+    """Return channels, height and width before pooling."""
     height, width = (
         (side + 2 * pad - kernel) // step + 1
         for side, pad, kernel, step in zip(

@@ -1,4 +1,4 @@
-"""A network read as a chain of layers that tasks can be grouped in."""
+"""A network as a chain of layers in which tasks can be grouped."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ NORMS = (EpisodeNorm, SupportNorm, RunningNorm, nn.BatchNorm2d)
 
 @dataclass(frozen=True)
 class Convolution:
-    """A convolution with what follows it.
+    """A convolution and the layers that follow it.
 
     Attributes:
-        name, conv: the convolution.
-        norm_name, norm, eps: its normalisation, if any.
-        relu: ReLU follows.
-        halve: 2x2 max-pooling follows.
+        name: the convolution's name in the network.
+        conv: the convolution.
+        norm_name: the name of its normalisation, if any.
+        norm: the normalisation.
+        eps: its `eps`.
+        relu: True if ReLU follows.
+        halve: True if 2x2 max-pooling follows.
     """
 
     name: str
@@ -34,7 +37,7 @@ class Convolution:
 
     @property
     def moved(self) -> nn.BatchNorm2d | None:
-        """The normalisation, if the statistics of a batch move those that it keeps."""
+        """The normalisation, if a batch moves the statistics that it keeps."""
         norm = self.norm
         if isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None and norm.training:
             return norm
@@ -42,11 +45,13 @@ class Convolution:
 
     @property
     def stride(self) -> tuple[int, int]:
+        """Vertical and horizontal stride."""
         down, right = self.conv.stride
         return down, right
 
     @property
     def padding(self) -> tuple[int, int]:
+        """Vertical and horizontal padding."""
         assert not isinstance(self.conv.padding, str)
         above, left = self.conv.padding
         return above, left
@@ -65,10 +70,10 @@ Layer = Convolution | Dense
 
 
 def read(network: nn.Module) -> tuple[Layer, ...] | None:
-    """The layers of a network: convolutions, then dense layers on flattened examples.
+    """Return the layers of a network: convolutions, then dense layers on flattened examples.
 
-    None if there is anything in it that is not known here to the last detail, be it a subclass
-    or a hook.
+    None if the network contains anything that is not known here to the last detail, such as a
+    subclass or a hook.
     """
     layers: list[Layer] = []
     flat = False
@@ -97,23 +102,23 @@ def read(network: nn.Module) -> tuple[Layer, ...] | None:
 
 
 def _chain(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """What a module applies one after another, with names as in `named_modules`."""
+    """Yield the modules that a module applies in sequence, with names as in `named_modules`."""
     if type(module) is not nn.Sequential or _is_altered(module):
         yield name, module
         return
-    for child_name, child in module._modules.items():  # `named_children` leaves repeated ones out
+    for child_name, child in module._modules.items():  # `named_children` omits repeated ones
         assert child is not None
         yield from _chain(f"{name}.{child_name}" if name else child_name, child)
 
 
 def _shares(network: nn.Module) -> bool:
-    """Whether a parameter has two names, of which a state has the first."""
+    """Return whether a parameter has two names, of which a state has only the first."""
     names = [name for name, _ in network.named_parameters(remove_duplicate=False)]
     return len(names) > len(dict(network.named_parameters()))
 
 
 def _is_altered(module: nn.Module) -> bool:
-    """Whether a module does something else than its type says."""
+    """Return whether a module may do something other than its type says."""
     return "forward" in vars(module) or any(
         hooks
         for hooks in (
@@ -139,10 +144,10 @@ def _plain(conv: nn.Conv2d) -> bool:
 
 
 def _normalises(module: nn.Module, last: Convolution) -> bool:
-    """Whether a module normalises the outputs of a convolution as they are.
+    """Return whether a module normalises the direct outputs of a convolution.
 
-    It is to have a weight for each channel; statistics that it keeps are to be moved by a fixed
-    share, if at all.
+    It must have a weight for each channel. Batches may move the statistics that it keeps only by
+    a fixed share.
     """
     if type(module) not in NORMS or last.norm is not None or last.relu or last.halve:
         return False

@@ -1,4 +1,4 @@
-"""A chain of layers applied to T tasks at once, each with weights of its own."""
+"""A chain of layers applied to T tasks at once, each task with its own weights."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from metabench.nets.vmap import NetworkState
 
 
 def grouped(network: nn.Module, state: NetworkState, x: Tensor) -> Grouped | None:
-    """A network made ready for T tasks' examples; None if it cannot be, or it is not worth it.
+    """Prepare a network for T tasks' examples; None if that is impossible or not worthwhile.
 
     Args:
         network: maps [N, *shape] to [N, D].
-        state: what tasks have of their own, by name; without weights among it they share one
+        state: the tasks' own tensors, by name; without weights among them the tasks share one
             network, and there is nothing to group.
         x: [T, N, *shape].
     """
@@ -40,7 +40,7 @@ def grouped(network: nn.Module, state: NetworkState, x: Tensor) -> Grouped | Non
 
 
 def _of_one_type(network: nn.Module, state: NetworkState, x: Tensor) -> bool:
-    """Whether nothing has to be converted on the way."""
+    """Return whether all tensors have the type of `x`, so that none is converted."""
     values = (*network.parameters(), *network.buffers(), *state.values())
     return not torch.is_autocast_enabled(x.device.type) and all(
         value.dtype == x.dtype for value in values if value.is_floating_point()
@@ -48,9 +48,10 @@ def _of_one_type(network: nn.Module, state: NetworkState, x: Tensor) -> bool:
 
 
 def _may_move(layer: Convolution, state: NetworkState, x: Tensor) -> bool:
-    """Whether the network's own statistics, if a batch moves any, are moved by all of `x` at once.
+    """Return whether a batch moves no statistics, or all of `x` moves the network's own at once.
 
-    Tasks would move them one after another, or their own; one example may have no variance.
+    Several tasks would move them one after another, or move their own. One example may have no
+    variance.
     """
     if layer.moved is None:
         return True
@@ -60,10 +61,10 @@ def _may_move(layer: Convolution, state: NetworkState, x: Tensor) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Grouped:
-    """Layers and the examples they are applied to, as often as a state is given.
+    """Layers and the examples that they are applied to, for any number of states.
 
     Attributes:
-        layers: of the network.
+        layers: the layers of the network.
         examples: [T, N, *shape].
         x: the same as [N, T * C, H, W] with channels innermost, or [T, N, D] for dense layers.
     """
@@ -79,36 +80,36 @@ class Grouped:
         if isinstance(first, Dense):
             return cls(layers, x, x.flatten(2))
         images = x.transpose(0, 1).reshape(x.shape[1], -1, *x.shape[3:])
-        # A copy, because images of one channel are channels innermost as they are, and lead to
-        # outputs that are not, which pooling takes twenty times as long for.
+        # A copy, because images of one channel already count as channels innermost but lead to
+        # outputs that do not, for which pooling takes twenty times as long.
         images = images.clone(memory_format=torch.channels_last)
         return cls(layers, x, images)
 
     @property
     def tasks(self) -> int:
-        """T."""
+        """The number of tasks, T."""
         return len(self.examples)
 
     @cached_property
     def patches(self) -> Patches | None:
-        """What the first convolution sees, for the statistics of its outputs."""
+        """The patches that the first convolution sees, for the statistics of its outputs."""
         first = self.layers[0]
         return Patches.of(self.examples, first) if isinstance(first, Convolution) else None
 
     @cached_property
     def columns(self) -> Tensor | None:
-        """The same patches as they are, on a device that convolves by them."""
+        """The same patches themselves, on a device that convolves by them."""
         first = self.layers[0]
         if self.x.device.type == "cpu" or not isinstance(first, Convolution):
             return None
         return columns(self.examples, first)
 
     def outputs(self, state: NetworkState, found: dict[str, Tensor] | None = None) -> Tensor:
-        """The network's outputs for every task, [T, N, D].
+        """Return the network's outputs for every task, [T, N, D].
 
         Args:
             state: the tasks' own parameters and buffers.
-            found: takes up the statistics [T, C] that layers normalised by, by the names of
+            found: receives the statistics [T, C] that layers normalised by, under the names of
                 their buffers.
         """
         h = self.x
@@ -132,9 +133,9 @@ class Grouped:
         offset = self._own(layer.norm_name, layer.norm, "bias", state)
         used = self._known(layer, state, weight, bias)
         y = sign = None
-        if used is None:  # only the outputs tell
+        if used is None:  # they must be taken from the outputs
             sign = signs(gain) if layer.halve else None
-            if sign is not None:  # outputs that no gain below zero is to be applied to
+            if sign is not None:  # flip signs so that no gain is below zero
                 weight, gain = weight * sign[..., None, None, None], gain * sign
                 bias = None if bias is None else bias * sign
             y = convolve(h, _flat(weight), self._geometry(layer))
@@ -144,7 +145,7 @@ class Grouped:
             if y[:, 0].numel() == 1:  # a single value has no variance: as in `norms.EpisodeNorm`
                 used = torch.zeros_like(gain), torch.full_like(gain, 1 - layer.eps)
             elif layer.relu and found is None:
-                if bias is not None:  # it cancels out, and has a gradient of zero
+                if bias is not None:  # it cancels out, with a gradient of zero
                     offset = offset + 0 * bias
                 return normalise(y, _flat(gain), _flat(offset), layer.eps, halve=layer.halve)
             else:
@@ -165,7 +166,7 @@ class Grouped:
     def _affine(
         self, layer: Convolution, h: Tensor, weight: Tensor, shift: Tensor | None
     ) -> Tensor:
-        """A convolution whose normalisation is part of its weight and of what is added."""
+        """Apply a convolution whose normalisation is part of its weight and shift."""
         geometry, relu, halve = self._geometry(layer), layer.relu, layer.halve
         if layer is self.layers[0] and not h.requires_grad:
             if self.columns is not None:
@@ -194,7 +195,7 @@ class Grouped:
     def _known(
         self, layer: Convolution, state: NetworkState, weight: Tensor, bias: Tensor | None
     ) -> tuple[Tensor, Tensor] | None:
-        """Mean and variance [T, C] of a convolution's outputs, if they need not be computed."""
+        """Return mean and variance [T, C] of a convolution's outputs, if known beforehand."""
         norm, name = layer.norm, layer.norm_name
         assert norm is not None
         for parts in (("mean", "var"), ("running_mean", "running_var")):
@@ -209,12 +210,12 @@ class Grouped:
         return None
 
     def _of_outputs(self, y: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Mean and variance [T, C] of a convolution's outputs, which lack their bias."""
+        """Return mean and variance [T, C] of a convolution's outputs, which lack their bias."""
         mean, var = (value.view(self.tasks, -1) for value in statistics(y))
         return mean if bias is None else mean + bias, var
 
     def _own(self, name: str, module: nn.Module, part: str, state: NetworkState) -> Tensor:
-        """A parameter or buffer [T, ...]: the tasks' own, or that which they share."""
+        """Return a parameter or buffer [T, ...]: the tasks' own, or the shared one."""
         value = state.get(f"{name}.{part}")
         if value is not None:
             return value
@@ -222,18 +223,21 @@ class Grouped:
         return shared.expand(self.tasks, *shared.shape)
 
     def _side_by_side(self, y: Tensor) -> Tensor:
-        """[T * N, C, H, W] -> [N, T * C, H, W], channels innermost before and after."""
+        """Turn [T * N, C, H, W] into [N, T * C, H, W], channels innermost before and after."""
         y = y.permute(0, 2, 3, 1)
         y = y.reshape(self.tasks, -1, *y.shape[1:])  # [T, N, H, W, C]
         return y.permute(1, 2, 3, 0, 4).flatten(3).permute(0, 3, 1, 2)
 
     def _by_task(self, h: Tensor) -> Tensor:
-        """[N, T * C, H, W] -> [T, N, C * H * W]; what is so already stays."""
+        """Turn [N, T * C, H, W] into [T, N, C * H * W]; keep tensors that have this form."""
         return h.reshape(len(h), self.tasks, -1).transpose(0, 1) if h.ndim == 4 else h
 
 
 def _flat(value: Tensor) -> Tensor:
-    """[T, C] -> [T * C]; weights [T, O, C, h, w] -> [T * O, C, h, w], channels innermost."""
+    """Flatten [T, C] to [T * C], and weights [T, O, C, h, w] to [T * O, C, h, w].
+
+    Weights get channels innermost.
+    """
     if value.ndim == 2:
         return value.reshape(-1)
     return value.movedim(2, -1).reshape(-1, *value.shape[3:], value.shape[2]).movedim(-1, 1)

@@ -1,11 +1,11 @@
 """Batch normalisation, ReLU and pooling in one, by the statistics of the batch itself.
 
-Normalisation is affine, and increasing once the signs of its gains are taken into the filters
-before it, so it may come after pooling: what is normalised, and what is kept for the
-derivatives, is then a quarter as large. Only the statistics need the whole image.
+Normalisation is affine, and increasing once the signs of its gains are moved into the filters
+before it, so it may follow pooling. The tensors that are normalised, and those kept for the
+derivatives, are then a quarter as large. Only the statistics need the whole image.
 
-In the comments y is an image, n the number of its values in a channel, x the normalised image
-(y - mean) * inv, and k = weight * inv; U puts pooled values back where they stood in the image.
+In the comments, y is an image, n the number of its values in a channel, x the normalised image
+(y - mean) * inv, and k = weight * inv. U puts pooled values back in their places in the image.
 """
 
 from __future__ import annotations
@@ -25,18 +25,19 @@ _ops = torch.ops.aten
 
 
 def normalise(y: Tensor, weight: Tensor, bias: Tensor, eps: float, *, halve: bool) -> Tensor:
-    """Batch normalisation by the batch's own statistics, ReLU, and max-pooling 2x2 if asked for.
+    """Normalise by the batch's own statistics, apply ReLU, and max-pool 2x2 if asked for.
 
     Args:
         y: [N, C, H, W].
-        weight, bias: [C]; no weight below zero if `halve`.
+        weight: [C], the gains; none below zero if `halve`.
+        bias: [C].
         eps: added to the variance.
-        halve: pool.
+        halve: whether to pool.
 
     Returns:
         [N, C, H // 2, W // 2], or [N, C, H, W].
 
-    Source:
+    References:
         Ioffe and Szegedy 2015 (arXiv:1502.03167), algorithm 1.
     """
     out: Tensor = _Normalise.apply(y, weight, bias, eps, halve)  # type: ignore[no-untyped-call]
@@ -46,9 +47,9 @@ def normalise(y: Tensor, weight: Tensor, bias: Tensor, eps: float, *, halve: boo
 def rescale(
     y: Tensor, scale: Tensor | None, shift: Tensor | None, *, relu: bool, halve: bool
 ) -> Tensor:
-    """y * scale + shift, ReLU and max-pooling, as far as asked for; y [N, C, H, W], others [C].
+    """Compute y * scale + shift, ReLU and max-pooling, as far as asked for.
 
-    No scale may be below zero if `halve`.
+    Here y is [N, C, H, W], scale and shift are [C]. No scale may be below zero if `halve`.
     """
     if halve:
         y = max_pool(y)
@@ -60,7 +61,7 @@ def rescale(
 
 
 def statistics(y: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance of each channel, [C]."""
+    """Return the mean and biased variance of each channel, [C]."""
     mean, var = _Statistics.apply(y)  # type: ignore[no-untyped-call]
     return mean, var
 
@@ -70,11 +71,12 @@ def move(norm: nn.BatchNorm2d, mean: Tensor, var: Tensor, count: int) -> None:
     """Move the statistics that a normalisation keeps, by those of a batch.
 
     Args:
-        norm: in training mode.
-        mean, var: [1, C], of `count` values in each channel; the variance is the biased one.
-        count: 2 at least.
+        norm: a normalisation in training mode.
+        mean: [1, C], of `count` values in each channel.
+        var: [1, C], their biased variance.
+        count: at least 2.
     """
-    assert norm.momentum is not None  # by `layers.read`
+    assert norm.momentum is not None  # ensured by `layers.read`
     norm.get_buffer("running_mean").lerp_(mean[0], norm.momentum)
     norm.get_buffer("running_var").lerp_(var[0] * (count / (count - 1)), norm.momentum)
     if norm.num_batches_tracked is not None:
@@ -82,26 +84,26 @@ def move(norm: nn.BatchNorm2d, mean: Tensor, var: Tensor, count: int) -> None:
 
 
 def signs(gain: Tensor) -> Tensor | None:
-    """-1 where a gain is below zero, 1 elsewhere; None on a CPU if none is below zero.
+    """Return -1 where a gain is below zero, 1 elsewhere; None on a CPU if none is below zero.
 
-    A convolution by filters times these, then gains times these, gives what it gave; and no gain
-    is below zero, as pooling before normalisation requires. A gain of exactly zero makes all
-    places of a window equal: its own derivative is then taken at the largest of the image, where
+    If filters and gains are both multiplied by these signs, outputs stay the same and no gain is
+    below zero, as pooling before normalisation requires. A gain of exactly zero makes all places
+    of a window equal: its own derivative is then taken at the largest value of the image, where
     torch takes it at the first.
     """
     below = gain < 0
-    if gain.device.type == "cpu" and not bool(below.any()):  # others would be waited for
+    if gain.device.type == "cpu" and not bool(below.any()):  # others would have to wait
         return None
     return 1 - 2 * below.to(gain.dtype)
 
 
 def wide(values: Tensor) -> Tensor:
-    """[C] -> [1, C, 1, 1]."""
+    """Reshape [C] to [1, C, 1, 1]."""
     return values.view(1, -1, 1, 1)
 
 
 def _statistics(y: Tensor) -> tuple[Tensor, Tensor]:
-    # `torch.var_mean` takes thirty times as long where channels lie innermost.
+    # `torch.var_mean` takes thirty times as long if channels are innermost.
     mean, var = _ops.batch_norm_update_stats(y, None, None, 0.0)
     return mean, var
 
@@ -141,10 +143,10 @@ class _Normalise(Function):
 
 
 class _NormDerivatives(Function):
-    """By y, weight and bias: U(k h) - k (sum h + x sum h x) / n, sum h x, sum h.
+    """Derivatives by y, weight and bias: U(k h) - k (sum h + x sum h x) / n, sum h x, sum h.
 
-    Here h is the cotangent of the output where that is positive, and x under a sum is taken at
-    the places that pooling chose.
+    Here h is the cotangent of the output where the output is positive. In sums, x is taken at the
+    places that pooling chose.
     """
 
     @staticmethod
@@ -177,7 +179,7 @@ class _NormDerivatives(Function):
     def backward(ctx: Any, *grads: Tensor) -> Any:
         v, a, b = grads  # cotangents of the derivatives by y, weight and bias
         g_out, y, weight, bias, top, out, at, mean, inv, by_weight, by_bias = ctx.saved_tensors
-        if torch.is_grad_enabled():  # what follows is not to be differentiated again
+        if torch.is_grad_enabled():  # the code below cannot be differentiated again
             again = _by_torch(g_out, y, weight, bias, ctx.eps, at is not None, grads)
             return *again, *[None] * 7
         h = _ops.threshold_backward(g_out, out, 0)
@@ -193,7 +195,7 @@ class _NormDerivatives(Function):
 
         by_k = (h * v_top).sum(BUT_CHANNELS) - (by_bias * v_sum + by_weight * v_x) / n
         # The cotangent of x is X = U(of_x h) - k by_weight v / n; that of inv, as a factor of k,
-        # is weight * by_k. What follows takes both back to y.
+        # is weight * by_k. The lines below take both back to y.
         of_v = -k * by_weight / n
         x_sum = of_v * v_sum + of_x * by_bias
         x_x = of_v * v_x + of_x * by_weight
@@ -214,9 +216,9 @@ def _by_torch(
     halve: bool,
     cotangents: tuple[Tensor, ...],
 ) -> tuple[Tensor, ...]:
-    """The second derivative by operators that know further ones, slower.
+    """Return the second derivative by operators that can be differentiated further, but slower.
 
-    `F.batch_norm` is none of them: of torch 2.13 its third derivative is silently wrong.
+    `F.batch_norm` is not among them: in torch 2.13 its third derivative is silently wrong.
     """
 
     def forward(y: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -234,7 +236,7 @@ def _by_torch(
 
 
 def _sums(h: Tensor, y: Tensor, mean: Tensor, inv: Tensor) -> tuple[Tensor, Tensor]:
-    """Sum of h x and sum of h in each channel, in one pass."""
+    """Return the sums of h x and of h in each channel, in one pass."""
     gain = torch.ones_like(inv)  # without one, on a GPU there is no sum of h x
     _, h_x, h_sum = _ops.native_batch_norm_backward(
         h, y, gain, None, None, mean, inv, True, 0.0, [False, True, True]
@@ -243,5 +245,5 @@ def _sums(h: Tensor, y: Tensor, mean: Tensor, inv: Tensor) -> tuple[Tensor, Tens
 
 
 def _plus_affine(image: Tensor, y: Tensor, of_y: Tensor, constant: Tensor) -> Tensor:
-    """image + of_y * y + constant, in place."""
+    """Add of_y * y + constant to an image, in place."""
     return image.addcmul_(y, wide(of_y)).add_(wide(constant))

@@ -1,11 +1,11 @@
 """Statistics of a convolution's outputs from its inputs alone.
 
 An output is a weighted sum of a patch, so its mean and variance follow from the patches' mean
-and covariance. For the first convolution of a network these are numbers of the images, the same
-at every inner step, and no statistics have to be taken of its large outputs.
+and covariance. For the first convolution of a network these depend on the images only and are the
+same at every inner step, so no statistics of its large outputs are needed.
 
-On a GPU the outputs themselves are had from the patches, too: torch's convolution of groups of one
-channel is made for something else, and takes ten times as long.
+On a GPU the outputs themselves are computed from the patches, too: torch's convolution of groups
+of one channel is made for something else, and takes ten times as long.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from metabench.nets.grouped.layers import Convolution
 
 
 def columns(x: Tensor, layer: Convolution) -> Tensor | None:
-    """The patches [T * N, P, H', W'] that a first convolution sees of images [T, N, C, H, W].
+    """Return the patches [T * N, P, H', W'] of images [T, N, C, H, W] for a first convolution.
 
-    None where a patch has more values than the convolution has outputs.
+    None if a patch has more values than the convolution has outputs.
     """
     (height, width), (down, right) = layer.conv.kernel_size, layer.stride
     size = x.shape[2] * height * width
@@ -36,7 +36,7 @@ def columns(x: Tensor, layer: Convolution) -> Tensor | None:
 
 
 def convolve_columns(patches: Tensor, weight: Tensor) -> Tensor:
-    """A first convolution as a product of matrices for each image.
+    """Apply a first convolution as a product of matrices for each image.
 
     Args:
         patches: [T * N, P, H', W'], from `columns`.
@@ -46,8 +46,8 @@ def convolve_columns(patches: Tensor, weight: Tensor) -> Tensor:
         [T * N, O, H', W'], channels innermost.
     """
     count = len(patches) // len(weight)
-    # One matrix for each image and not each task: the derivative by the weight is then a product
-    # of many small matrices, in place of few that are long and thin.
+    # One matrix per image and not per task: the derivative by the weight is then a product of
+    # many small matrices instead of a few that are long and thin.
     filters = weight.flatten(2).unsqueeze(1).expand(-1, count, -1, -1).flatten(0, 1)
     y = torch.bmm(patches.flatten(2).mT, filters.mT)  # [T * N, H' * W', O]
     return y.view(len(y), *patches.shape[2:], -1).permute(0, 3, 1, 2)
@@ -56,7 +56,7 @@ def convolve_columns(patches: Tensor, weight: Tensor) -> Tensor:
 class Patches(NamedTuple):
     """Patches of T tasks' images: their mean [T, P] and covariance [T, P, P], float64.
 
-    `total` is how many patches each task has.
+    `total` is the number of patches of each task.
     """
 
     mean: Tensor
@@ -65,10 +65,10 @@ class Patches(NamedTuple):
 
     @classmethod
     def of(cls, x: Tensor, layer: Convolution) -> Patches | None:
-        """The patches that a first convolution sees of images [T, N, C, H, W].
+        """Summarise the patches that a first convolution sees of images [T, N, C, H, W].
 
-        None where a patch has more values than the convolution has outputs: then it is quicker
-        to take the outputs' statistics. None of a single patch, which has no variance.
+        None if a patch has more values than the convolution has outputs: then it is faster to
+        take the outputs' statistics. None for a single patch, which has no variance.
         """
         found = columns(x, layer)
         if found is None:
@@ -78,8 +78,8 @@ class Patches(NamedTuple):
         total = count * patches.shape[2]
         if total == 1:
             return None
-        # Within images and between them, the latter in float64: where images are flat, but not
-        # all of one brightness, a filter that sees differences alone would have little left.
+        # Within images and between them, the latter in float64: for flat images of different
+        # brightness, a filter that sees only differences would have few digits left.
         means = patches.mean(2)
         patches = patches - means.unsqueeze(2)
         within = torch.bmm(patches, patches.mT).view(tasks, count, size, size) / patches.shape[2]
@@ -90,9 +90,9 @@ class Patches(NamedTuple):
         return cls(mean, within.double().mean(1) + between, total)
 
     def statistics(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and variance [T, O] of the outputs, for weights [T, O, ...] of a patch's size."""
+        """Return mean and variance [T, O] of outputs, for weights [T, O, ...] of a patch's size."""
         kind, weight = weight.dtype, weight.flatten(2).double()
         mean = torch.bmm(weight, self.mean.unsqueeze(2)).squeeze(2)
-        # Rounding may take a variance of almost nothing below zero.
+        # Rounding may take a tiny variance below zero.
         var = (torch.bmm(weight, self.covariance) * weight).sum(2).clamp_min(0)
         return mean.to(kind), var.to(kind)

@@ -14,24 +14,24 @@ _WINDOW = [2, 2]
 
 
 def max_pool(x: Tensor) -> Tensor:
-    """The largest of each 2x2 window of [N, C, H, W]; an odd last row and column are dropped."""
+    """Return the largest of each 2x2 window of [N, C, H, W]; drop an odd last row and column."""
     y: Tensor = _MaxPool.apply(x)  # type: ignore[no-untyped-call]
     return y
 
 
 def pool(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest of each window, and where in the image it stands."""
+    """Return the largest of each window, and its place in the image."""
     largest, at = _ops.max_pool2d_with_indices(x, _WINDOW, _WINDOW)
     return largest, at
 
 
 def pool_into(largest: Tensor, at: Tensor, x: Tensor) -> None:
-    """`pool` with memory for what it gives."""
+    """Do as `pool`, with memory given for the results."""
     _ops.max_pool2d_with_indices.out(x, _WINDOW, _WINDOW, out=largest, indices=at)
 
 
 def put_back(y: Tensor, at: Tensor, like: Tensor) -> Tensor:
-    """Zeros like an image, with pooled values where they stood."""
+    """Return zeros like an image, with pooled values in their places."""
     image: Tensor = _ops.max_pool2d_with_indices_backward(
         y, like, _WINDOW, _WINDOW, [0, 0], [1, 1], False, at
     )
@@ -39,14 +39,14 @@ def put_back(y: Tensor, at: Tensor, like: Tensor) -> Tensor:
 
 
 def empty_images(shape: Sequence[int], of: Tensor) -> Tensor:
-    """Memory for images with channels innermost, of another tensor's type and device."""
+    """Allocate images with channels innermost, of another tensor's type and device."""
     return torch.empty(
         tuple(shape), dtype=of.dtype, device=of.device, memory_format=torch.channels_last
     )
 
 
 def pick(x: Tensor, at: Tensor) -> Tensor:
-    """The values of an image at the places that pooling chose."""
+    """Return the values of an image at the places that pooling chose."""
     picked = torch.gather(x.flatten(2), 2, at.flatten(2)).view(at.shape)
     return picked.contiguous(memory_format=torch.channels_last)
 
