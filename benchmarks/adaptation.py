@@ -26,7 +26,7 @@ TASKS = 32
 
 
 def prepare(who: str, **setting: Any) -> Job:
-    """Adapting to all tasks and predicting their queries."""
+    """Return the job of adapting to all tasks and predicting their queries."""
     case = Setting(**setting)
     contender, episodes = build(who, case), case.episodes()
     return timed(lambda: contender.answer(episodes), case.device)
@@ -41,7 +41,7 @@ def rows(
     """Measure every case.
 
     Raises:
-        Refused: a contender predicts something else.
+        Refused: a contender's predictions differ.
     """
     against = [name for name in PEERS if present(name, options.peers)]
     for case in cases(shots, steps, tasks, device=options.device):
@@ -62,7 +62,7 @@ def add(parser: ArgumentParser) -> None:
 
 
 def main() -> int:
-    """Measure, and print the table."""
+    """Measure and print the table."""
     return report.main(rows, parse(__doc__, add))
 
 

@@ -1,7 +1,7 @@
 """Every speed benchmark, one table: `python -m benchmarks.all [--only NAME ...]`.
 
-Writes `speed.md` and `speed.json` into `--out`. What cannot be measured is said, and the rest
-still is.
+Writes `speed.md` and `speed.json` into `--out`. Benchmarks that cannot be run are named; the
+others still run.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def add(parser: ArgumentParser) -> None:
 
 
 def main() -> int:
-    """Measure everything; 1 if something could not be."""
+    """Measure everything; return 1 if something could not be measured."""
     options = parse(__doc__, add)
     out: Path = options.own["out"]
     rows: list[Row] = []
@@ -59,7 +59,7 @@ def main() -> int:
 
 
 def save(rows: list[Row], options: Options, out: Path) -> None:
-    """Write the table and the JSON of what has been measured so far."""
+    """Write the table and the JSON of the rows measured so far."""
     found = limits.best(options)
     report.write(out / "speed.json", report.document(rows, found, options))
     (out / "speed.md").write_text(report.markdown(rows, found, options) + "\n")

@@ -1,8 +1,8 @@
-"""What a thousand finished cells cost: `python -m benchmarks.bookkeeping`.
+"""The cost of a thousand finished cells: `python -m benchmarks.bookkeeping`.
 
-Writes results for four suites, five algorithms and fifty seeds, in the form that runs left
-in the project's own `results/`, and times, in fresh processes, running them again (nothing
-is left to do) and the leaderboard over them.
+Writes results for four suites, five algorithms and fifty seeds, like those in the project's own
+`results/`. In fresh processes it then times a run of these cells, which are all done, and the
+leaderboard over them.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from msgspec.structs import replace
 
 from metabench.results.schema import Result
 from metabench.results.store import Store
+from metabench.supervisor.cell_result import suite_facts
 from metabench.supervisor.prepared_run import PreparedRun
 from metabench.supervisor.request import Request
-from metabench.supervisor.result_fields import suite_facts
 
 SUITES = ("digits-5w1s", "digits-5w5s", "glyphs-5w1s", "glyphs-5w5s")
 ALGORITHMS = ("cnn-adam", "maml", "meta-sgd", "protonet", "untrained")
@@ -31,7 +31,7 @@ COMMITTED = Path(__file__).parents[1] / "results"
 
 
 def main() -> None:
-    """Print the seconds of both commands, each the median of several rounds."""
+    """Print the seconds of both commands, as medians of several rounds."""
     with tempfile.TemporaryDirectory() as folder:
         cells = fill(Path(folder))
         wanted = [word for name in SUITES for word in ("-s", name)]
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def fill(folder: Path) -> int:
-    """Write a result for every cell; returns how many there are."""
+    """Write a result for every cell; return the number of cells."""
     request = Request(SUITES, ALGORITHMS, seeds=SEEDS, budget="standard", results=str(folder))
     template = next(
         result
@@ -58,7 +58,7 @@ def fill(folder: Path) -> int:
     )
     with PreparedRun(request) as prepared:
         for cell in prepared.cells:
-            opened = prepared.library.open(cell.suite)
+            opened = prepared.suites.open(cell.suite)
             facts = suite_facts(cell, opened, None)
             job = replace(
                 template.job,
@@ -74,7 +74,7 @@ def fill(folder: Path) -> int:
 
 
 def timed(command: list[str]) -> float:
-    """Seconds of one `metabench` command in a process of its own."""
+    """Return the seconds of one `metabench` command in a process of its own."""
     start = time.perf_counter()
     whole = [sys.executable, "-m", "metabench", *command]
     done = subprocess.run(whole, capture_output=True, text=True, check=True)

@@ -1,7 +1,7 @@
 """One contender in a process of its own: `python -m benchmarks.contender SPEC`.
 
-SPEC is JSON; JSON comes out. The module that SPEC names prepares the work of a contender, which
-is done once to warm up and then several times.
+SPEC is JSON, and the output is JSON. The module that SPEC names prepares the work of a contender,
+which is done once to warm up and then several times.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ Job = Callable[[], float]  # does the work once, returns the seconds that it too
 
 @dataclass(frozen=True)
 class Spec:
-    """What a contender is to do.
+    """The task of a contender.
 
     Attributes:
         work: module with `prepare(who, **setting)`, which returns a `Job`.
         who: the contender.
-        setting: of the work, in JSON's types.
+        setting: the setting of the work, in JSON's types.
         measure: "seconds" of a repetition, or peak "memory" in bytes above that of the imports.
         repeats: timed repetitions.
-        threads: of torch.
+        threads: threads of torch.
         peers: folder of the peers.
     """
 
@@ -55,7 +55,7 @@ class Spec:
 
 
 def timed(work: Callable[[], object], device: str = "cpu") -> Job:
-    """A job of any function; a device is idle when its clock starts and stops."""
+    """Make a job of any function; the device is idle when its clock starts and stops."""
 
     def job() -> float:
         synchronize(device)
@@ -74,10 +74,10 @@ def race(
     options: Options,
     measure: Measure = "seconds",
 ) -> tuple[list[float], dict[str, list[float]], dict[str, list[float]]]:
-    """Measure us and the peers in turns.
+    """Measure metabench and the peers in turns.
 
     Returns:
-        For each round our values; the peers' with our allocator settings; and the peers' as a
+        Values for each round: ours, the peers' with our allocator settings, and the peers' as a
         user would start them.
     """
 
@@ -102,8 +102,8 @@ def start(spec: Spec, allocator: bool = True) -> float:
     """Measure a contender in a fresh process.
 
     Args:
-        spec: what it is to do.
-        allocator: give it the settings that the harness gives to learner processes.
+        spec: its task.
+        allocator: use the allocator settings of learner processes.
 
     Raises:
         Refused: it failed.
@@ -119,13 +119,13 @@ def start(spec: Spec, allocator: bool = True) -> float:
 
 
 def surroundings(allocator: bool) -> dict[str, str]:
-    """This process's environment, with the harness's allocator settings or with none."""
+    """Return this process's environment, with the allocator settings of learners or with none."""
     plain = {name: value for name, value in os.environ.items() if name not in ALLOCATOR}
     return {**plain, **ALLOCATOR} if allocator else plain
 
 
 def measured(spec: Spec) -> dict[str, Any]:
-    """Do what `start` asked for, in this process."""
+    """Measure a contender in this process."""
     import torch
 
     from metabench.worker import memory
@@ -145,12 +145,12 @@ def measured(spec: Spec) -> dict[str, Any]:
         return {"value": median(seconds), "seconds": seconds}
     peak = memory.peak("cpu")
     if bare is None or peak is None:
-        raise Refused("this system does not tell a process's peak memory")
+        raise Refused("this system does not report a process's peak memory")
     return {"value": peak - bare, "bare": bare, "peak": peak}
 
 
 def main() -> None:
-    """Print what was measured; what a contender prints goes to stderr."""
+    """Print the measurement to stdout; the contender's output goes to stderr."""
     with contextlib.redirect_stdout(sys.stderr):
         found = measured(Spec(**json.loads(sys.argv[1])))
     print(json.dumps(found))

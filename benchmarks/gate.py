@@ -1,7 +1,7 @@
-"""Nothing is timed that does not compute the same: checked in float64.
+"""The check, in float64, that contenders compute the same before they are timed.
 
-In float32 random tasks at a step size of 0.4 are chaotic: contenders that do the same differ
-by percents there, whichever is right.
+In float32, random tasks are chaotic at a step size of 0.4: contenders that do the same differ by
+several percent, and none of them is wrong.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ CONTENDERS = {
 
 
 def build(who: str, setting: Setting) -> Any:
-    """The contender for MAML of that name."""
+    """Build the contender for MAML of that name."""
     module, _, attribute = CONTENDERS[who].partition(":")
     return getattr(importlib.import_module(module), attribute)(setting)
 
 
 def meta_gradient(who: str, setting: Setting) -> list[Tensor]:
-    """What a contender's outer update follows."""
+    """Return the gradient that a contender's outer update follows."""
     contender = build(who, setting)
     contender.meta_step(setting.episodes())
     return [value.grad for value in contender.parameters()]
 
 
 def answers(who: str, setting: Setting) -> list[Tensor]:
-    """What a contender predicts after adapting."""
+    """Return a contender's predictions after adapting."""
     return [build(who, setting).answer(setting.episodes()).detach()]
 
 
@@ -53,9 +53,9 @@ def check(what: str, setting: Setting, against: Sequence[str], options: Options)
 
     Args:
         what: "meta-gradient" or "logits".
-        setting: the case; of its tasks only some are taken.
+        setting: the case; only some of its tasks are used.
         against: the peers.
-        options: where they are.
+        options: name the folder of the peers.
 
     Raises:
         Refused: one of them differs from the plain loop.
@@ -71,7 +71,7 @@ def check(what: str, setting: Setting, against: Sequence[str], options: Options)
 def agree(
     what: str, found: Mapping[str, Sequence[Tensor]], tolerance: float = TOLERANCE
 ) -> dict[str, float]:
-    """How far each contender's tensors are from the plain loop's, relatively.
+    """Return the relative difference of each contender's tensors from the plain loop's.
 
     Raises:
         Refused: one of them is further off than the tolerance.
@@ -84,6 +84,6 @@ def agree(
 
 
 def relative_difference(some: Sequence[Tensor], others: Sequence[Tensor]) -> float:
-    """Norm of the difference over the norm of the others, all tensors as one vector."""
+    """Divide the norm of the difference by the norm of the others, all tensors as one vector."""
     one, two = (torch.cat([t.detach().flatten() for t in tensors]) for tensors in (some, others))
     return float((one - two).norm() / two.norm())

@@ -1,4 +1,4 @@
-"""A suite over random images, as large as Omniglot's, for work that hangs on a data set."""
+"""A suite over random images, as large as Omniglot's, for work that needs a dataset."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ WAY, QUERY = 5, 15
 
 
 def random_suite(split: str, classes: int, shot: int, episodes: int, side: int = 28) -> OpenSuite:
-    """5-way episodes with 15 queries a class.
+    """Return a suite of 5-way episodes with 15 queries per class.
 
     Args:
-        split: which all classes belong to: "base" or "novel".
-        classes: how many.
-        shot: support images of each class.
-        episodes: test episodes.
-        side: of the images.
+        split: the split of all classes: "base" or "novel".
+        classes: number of classes.
+        shot: support images per class.
+        episodes: number of test episodes.
+        side: height and width of the images, in pixels.
     """
     rng = np.random.default_rng(SEED)
     kinds = rng.integers(0, 128, (classes, 1, 1, side, side), dtype=np.uint8)

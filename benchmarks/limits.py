@@ -1,4 +1,4 @@
-"""What this machine can do at most: `python -m benchmarks.limits [THREADS [DEVICE]]`, JSON out."""
+"""The peak rates of this machine, as JSON: `python -m benchmarks.limits [THREADS [DEVICE]]`."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ SECONDS = 0.5  # of each measurement
 
 @dataclass(frozen=True)
 class Limits:
-    """Best rates found.
+    """The best rates found.
 
     Attributes:
-        convolution: float operations a second of 64 -> 64 channels, 3x3, channels innermost.
-        copy: bytes a second, read and written, of a large array.
+        convolution: float operations per second of 64 -> 64 channels, 3x3, channels innermost.
+        copy: bytes per second, read and written, of a large array.
     """
 
     convolution: float
@@ -39,9 +39,9 @@ _found: list[Limits] = []
 
 
 def probe(options: Options) -> Limits:
-    """Probe the machine in a fresh process; the best rates so far.
+    """Probe the machine in a fresh process and return the best rates so far.
 
-    One probe may meet a busy machine, so that benchmarks probe it again at every case.
+    The machine may be busy during a probe, so benchmarks probe it again for every case.
 
     Raises:
         Refused: the probe failed.
@@ -58,7 +58,7 @@ def probe(options: Options) -> Limits:
 
 
 def best(options: Options) -> Limits:
-    """The best rates that probes in this run have found; there is at least one."""
+    """Return the best rates of all probes in this run; probe if there was none."""
     if not _found:
         return probe(options)
     return Limits(max(f.convolution for f in _found), max(f.copy for f in _found))
@@ -66,7 +66,7 @@ def best(options: Options) -> Limits:
 
 @torch.no_grad()
 def convolution_rate(device: str) -> float:
-    """The best rate of torch's convolution over a few batch sizes."""
+    """Measure the best rate of torch's convolution over a few batch sizes."""
     weight = torch.randn(CHANNELS, CHANNELS, 3, 3, device=device)
     weight = weight.to(memory_format=torch.channels_last)
     rates = []
@@ -79,24 +79,24 @@ def convolution_rate(device: str) -> float:
 
 
 def copy_rate(device: str) -> float:
-    """Bytes read and written a second by a copy."""
+    """Measure the bytes that a copy reads and writes per second."""
     source = torch.ones(COPIED // 4, device=device)
     target = torch.empty_like(source)
     return 2 * COPIED / _best(lambda: target.copy_(source), device)
 
 
 def _best(work: Callable[[], object], device: str) -> float:
-    """Seconds of the quickest call within a while."""
+    """Return the seconds of the fastest call within `SECONDS`."""
     job = timed(work, device)
     job()
-    quickest, end = float("inf"), time.perf_counter() + SECONDS
+    fastest, end = float("inf"), time.perf_counter() + SECONDS
     while time.perf_counter() < end:
-        quickest = min(quickest, job())
-    return quickest
+        fastest = min(fastest, job())
+    return fastest
 
 
 def main() -> None:
-    """Print what was found."""
+    """Print the rates as JSON."""
     if sys.argv[1:]:
         torch.set_num_threads(int(sys.argv[1]))
     device = sys.argv[2] if sys.argv[2:] else "cpu"

@@ -27,7 +27,7 @@ TIMES_FLOOR = 3.0
 
 
 def prepare(who: str, **setting: Any) -> Job:
-    """A contender's outer update."""
+    """Return the job of a contender's outer update."""
     case = Setting(**setting)
     contender, episodes = build(who, case), case.episodes()
     return timed(lambda: contender.meta_step(episodes), case.device)
@@ -44,7 +44,7 @@ def rows(
     """Measure every case of one algorithm and order.
 
     Raises:
-        Refused: a contender's meta-gradient is another.
+        Refused: a contender's meta-gradient differs.
     """
     against = [name for name in PEERS if present(name, options.peers)]
     name = f"{'Meta-SGD' if meta_sgd else 'MAML'}, {'first' if first_order else 'second'} order"
@@ -69,7 +69,7 @@ def rows(
 def cases(
     shots: Sequence[int], steps: Sequence[int], tasks: int, **others: Any
 ) -> Iterator[Setting]:
-    """The settings that are measured."""
+    """Yield the settings to measure."""
     for shot in shots:
         for count in steps:
             yield Setting(shot=shot, steps=count, tasks=tasks, **others)
@@ -85,7 +85,7 @@ def add(parser: ArgumentParser) -> None:
 
 
 def main() -> int:
-    """Measure, and print the table."""
+    """Measure and print the table."""
     return report.main(rows, parse(__doc__, add))
 
 

@@ -24,8 +24,8 @@ def rows(options: Options, shot: int = 5, steps: int = 5, tasks: int = 16) -> It
     """Measure the case.
 
     Raises:
-        Refused: a contender's meta-gradient is another, memory cannot be measured, or that of
-            another device was asked for.
+        Refused: a contender's meta-gradient differs, memory cannot be measured, or another
+            device was requested.
     """
     options.processor_only("peak memory")
     case = Setting(shot=shot, steps=steps, tasks=tasks)
@@ -45,7 +45,7 @@ def add(parser: ArgumentParser) -> None:
 
 
 def main() -> int:
-    """Measure, and print the table."""
+    """Measure and print the table."""
     return report.main(rows, parse(__doc__, add))
 
 

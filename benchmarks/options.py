@@ -1,4 +1,4 @@
-"""What every benchmark can be told on its command line."""
+"""The command-line options that benchmarks share."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ PEERS = Path("build/peers")
 
 
 class Refused(Exception):
-    """Nothing is measured, and why: one line."""
+    """The reason, in one line, why nothing is measured."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to measure.
+    """The options of a benchmark.
 
     Attributes:
         rounds: how often each contender is started.
         repeats: timed repetitions in each process, after one that warms up.
-        threads: of every contender.
-        device: that networks are computed on.
+        threads: threads of each contender.
+        device: the device of the networks.
         peers: folder that `python -m benchmarks.peers` fetched the peers into.
         json: file to write everything to, or None.
-        own: the options that only this benchmark has, as keyword arguments of its rows.
+        own: options of this benchmark only, as keyword arguments of its rows.
     """
 
     rounds: int = 5
@@ -41,12 +41,12 @@ class Options:
     own: dict[str, Any] = field(default_factory=dict)
 
     def processor_only(self, what: str) -> None:
-        """Raise `Refused` if another device was asked for."""
+        """Raise `Refused` if another device was requested."""
         if self.device != "cpu":
             raise Refused(f"{what}: only on the processor; leave --device {self.device} out")
 
     def say(self, line: str) -> None:
-        """Tell, on stderr, how far it is."""
+        """Print a line of progress to stderr."""
         print(line, file=sys.stderr, flush=True)
 
 
@@ -58,9 +58,9 @@ def parse(
     """Read the command line.
 
     Args:
-        description: of the script, for `--help`.
-        add: adds the options that only this script has.
-        words: the command line; None: the process's own.
+        description: the description of the script, for `--help`.
+        add: adds the options of this script only.
+        words: the command line; None means the process's own.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter

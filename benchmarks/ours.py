@@ -1,4 +1,4 @@
-"""metabench's MAML and Meta-SGD, as anyone gets them from its catalogue."""
+"""The contenders of metabench: MAML and Meta-SGD from its catalogue."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from metabench_plugins.meta_sgd import MetaSgd
 
 
 class Ours:
-    """Our contender; peers take their weights from `learner`.
+    """The contender of metabench; peers take their weights from its `learner`.
 
     Args:
         setting: the case. Batch normalisation takes its statistics from the batch, because
@@ -31,7 +31,7 @@ class Ours:
         self.learner.rates.to(setting.dtype)
 
     def meta_step(self, episodes: Episodes) -> float:
-        """One outer update."""
+        """Do one outer update."""
         return self.learner.meta_step(episodes)
 
     def answer(self, episodes: Episodes) -> Tensor:
@@ -39,5 +39,5 @@ class Ours:
         return self.learner.predict(self.learner.adapt(episodes.support), episodes.query.x)
 
     def parameters(self) -> list[nn.Parameter]:
-        """What `meta_step` moves: the network's, then the step sizes."""
+        """Return the parameters that `meta_step` updates: the network's, then the step sizes."""
         return [*self.learner.network.parameters(), *self.learner.rates]

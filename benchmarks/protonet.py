@@ -1,8 +1,8 @@
 """Prototypical networks at test: `python -m benchmarks.protonet`.
 
 600 episodes, 5-way, 15 queries a class, over a pool of 423 classes of 20 images, as many as
-Omniglot's test alphabets have; batch normalisation by running statistics. An image then has
-the same features in every episode, so that the harness embeds each one once; easyfsl embeds it
+Omniglot's test alphabets have. Batch normalisation uses running statistics, so that an image has
+the same features in every episode. metabench therefore embeds each image once; easyfsl embeds it
 as often as it is drawn.
 """
 
@@ -39,7 +39,7 @@ TARGET = 7.0
 
 
 def learner(setting: Setting, opened: OpenSuite) -> ProtoNet:
-    """Ours, with running statistics that are not those of a new network."""
+    """Build our learner, with running statistics other than those of a new network."""
     found = ProtoNet(setting.task(), backbone=f"conv4[channels={setting.channels}]")
     with torch.no_grad():
         found.backbone.train()(to_float(opened.dataset.images[:SEEN], setting.device))
@@ -50,7 +50,7 @@ def learner(setting: Setting, opened: OpenSuite) -> ProtoNet:
 
 
 def answer(ours: ProtoNet, opened: OpenSuite) -> Tensor:
-    """The classes predicted by our learner, [T, Q], on the harness's way to a score."""
+    """Return the classes that our learner predicts, [T, Q], answering as in a cell."""
     session, tasks, episodes = Session(ours), tasks_per_batch(opened), opened.suite.episodes
     found = []
     for first in range(0, episodes, tasks):
@@ -61,7 +61,7 @@ def answer(ours: ProtoNet, opened: OpenSuite) -> Tensor:
 
 
 def as_tasks(setting: Setting, opened: OpenSuite) -> list[tuple[Any, ...]]:
-    """The episodes as easyfsl's loaders give them, their images already gathered."""
+    """Return the episodes as easyfsl's loaders give them, with their images already gathered."""
     images = to_float(opened.dataset.images, "cpu").to(setting.dtype)
     drawn = opened.episodes
     rows = zip(
@@ -74,7 +74,7 @@ def as_tasks(setting: Setting, opened: OpenSuite) -> list[tuple[Any, ...]]:
 
 
 def prepare(who: str, **setting: Any) -> Job:
-    """Answering all episodes: `tasks` of the setting."""
+    """Return the job of answering all episodes, as many as the setting has tasks."""
     case = Setting(**setting)
     opened = random_suite("novel", CLASSES, case.shot, case.tasks, case.side)
     ours = learner(case, opened)
@@ -92,7 +92,7 @@ def check(setting: Setting, options: Options, classes: int = CLASSES) -> None:
     """Refuse to measure unless predictions are the same.
 
     Raises:
-        Refused: they are not.
+        Refused: predictions differ.
     """
     peers.admit(options.peers)
     from benchmarks.peers import easyfsl
@@ -139,7 +139,7 @@ def add(parser: ArgumentParser) -> None:
 
 
 def main() -> int:
-    """Measure, and print the table."""
+    """Measure and print the table."""
     return report.main(rows, parse(__doc__, add))
 
 

@@ -1,4 +1,4 @@
-"""The table and the JSON of a run."""
+"""The table and the JSON of a benchmark."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Benchmark = Callable[..., Iterable[Row]]  # options, and keyword arguments of it
 
 
 def main(benchmark: Benchmark, options: Options) -> int:
-    """Run one benchmark, print its table, write its JSON; the exit status."""
+    """Run one benchmark, print its table and write its JSON; return the exit status."""
     try:
         rows = list(benchmark(options, **options.own))
         found = limits.best(options)
@@ -35,7 +35,7 @@ def main(benchmark: Benchmark, options: Options) -> int:
 
 
 def markdown(rows: Sequence[Row], found: Limits, options: Options) -> str:
-    """The table, and under it what it takes to read it."""
+    """Return the table, followed by the notes that explain it."""
     names = [name for name in (peers.PLAIN, *peers.PACKAGES) if any(name in r.peers for r in rows)]
     head = ["work", "ours", *names, "best peer / ours", "target", "as started / ours", "limit", ""]
     lines = [head, [":--", *["--:"] * (len(head) - 2), ":--"]]
@@ -58,7 +58,7 @@ def markdown(rows: Sequence[Row], found: Limits, options: Options) -> str:
 
 
 def notes(found: Limits, options: Options) -> str:
-    """What was measured, on what, and which peers are not there."""
+    """Describe the measurement, the machine and the patches of peers; name missing peers."""
     lines = [
         f"Medians of {options.rounds} rounds in fresh processes, {options.repeats} repetitions "
         f"each, {options.threads} threads; ratios within a round, then the median (and range) "
@@ -70,12 +70,14 @@ def notes(found: Limits, options: Options) -> str:
         if peers.present(name, options.peers):
             lines.append(f"{package.requirement}: patches: {package.patches}.")
         else:
-            lines.append(f"{package.requirement} is not there: `python -m benchmarks.peers`.")
+            lines.append(
+                f"{package.requirement} is missing: fetch it with `python -m benchmarks.peers`."
+            )
     return "\n".join(f"* {line}" for line in lines)
 
 
 def document(rows: Sequence[Row], found: Limits, options: Options) -> dict[str, Any]:
-    """Everything, for JSON."""
+    """Return everything that was measured, for JSON."""
     commit, dirty = git_state(Path.cwd())
     return {
         "schema": 1,
@@ -111,7 +113,7 @@ def document(rows: Sequence[Row], found: Limits, options: Options) -> dict[str, 
 
 
 def write(file: Path, content: dict[str, Any]) -> None:
-    """Write JSON, with the folder it lies in."""
+    """Write a JSON file, and make its folder."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(content, indent=1) + "\n")
 

@@ -1,7 +1,7 @@
-"""Contenders take turns, and are compared round by round.
+"""Rounds, in which contenders take turns and are compared.
 
-A ratio is taken within a round, where both sides saw the same machine, and then the median
-over rounds: medians of each side apart would compare different moments.
+Ratios are taken within a round, while the machine is in the same state for both sides, and then
+the median over rounds. The ratio of two medians would compare different moments.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ def alternate(
     rounds: int,
     watch: Callable[[int, Name, float], None] = lambda number, name, value: None,
 ) -> dict[Name, list[float]]:
-    """Measure every contender once a round; who is first changes from round to round.
+    """Measure every contender once per round; the first one changes from round to round.
 
     Args:
-        contenders: measure a value each, in a fresh process.
-        rounds: how many.
-        watch: told round, name and value of each measurement.
+        contenders: functions that measure a value each, in a fresh process.
+        rounds: number of rounds.
+        watch: called with round, name and value of each measurement.
 
     Returns:
         A value for each round, by name.
@@ -51,23 +51,23 @@ class Spread(NamedTuple):
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Median and range of values."""
+    """Return the median and the range of values."""
     return Spread(median(values), min(values), max(values))
 
 
 def ratios(values: Sequence[float], ours: Sequence[float]) -> Spread:
-    """How many times ours a contender's values are, round by round."""
+    """Return the ratio of a contender's value to ours for each round."""
     return spread([theirs / own for theirs, own in zip(values, ours, strict=True)])
 
 
 @dataclass(frozen=True)
 class Limit:
-    """What our value is held against where that is no peer.
+    """A limit that our value is compared with, apart from peers.
 
     Attributes:
-        name: in words.
-        values: one for each round.
-        times: how many times the limit ours may be at most; None: it is only shown.
+        name: the name, in words.
+        values: one value for each round.
+        times: the largest allowed ratio of our value to the limit; None: it is only shown.
     """
 
     name: str
@@ -77,16 +77,16 @@ class Limit:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. Values are better the smaller, one for each round.
+    """One line of the table, with a value for each round; smaller values are better.
 
     Attributes:
         what: the work, in words.
         unit: "s" or "B".
         ours: our values.
-        peers: theirs, with our allocator settings.
-        as_started: theirs, as a user would start them.
-        target: how many times ours the best peer's value is to be at least.
-        limit: what else ours is held against.
+        peers: the peers' values, with our allocator settings.
+        as_started: the peers' values, as a user would start them.
+        target: the smallest acceptable ratio of the best peer's value to ours.
+        limit: a limit for our values.
     """
 
     what: str
@@ -114,7 +114,7 @@ class Row:
 
     @property
     def met(self) -> bool | None:
-        """Whether target and limit are met; None if there is nothing to meet."""
+        """True if target and limit are met; None if there is nothing to meet."""
         found = []
         if self.target is not None and self.ratio is not None:
             found.append(self.ratio.median >= self.target)

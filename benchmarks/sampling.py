@@ -1,8 +1,8 @@
 """Drawing training episodes and gathering their images to float: `python -m benchmarks.sampling`.
 
-5-way episodes with 15 queries a class from 1,200 classes of 20 uint8 images of 28x28. Ours is
-the harness's outer loop around a learner that does nothing, at meta-batch 16; easyfsl's is a
-loader around its sampler, over images that are floats already.
+5-way episodes with 15 queries a class from 1,200 classes of 20 uint8 images of 28x28. metabench
+runs its outer loop around a learner that does nothing, at meta-batch 16. easyfsl runs a loader
+around its sampler, over images that are floats already.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TARGET = 15.0
 
 
 class Nothing(Learner):
-    """Notes when the first update came after those that are not timed, and when the last did."""
+    """A learner that notes the times of the first timed update and of the last update."""
 
     first = last = updates = 0.0
 
@@ -53,7 +53,7 @@ class Nothing(Learner):
 
 
 def plan(shot: int, updates: int) -> Plan:
-    """So many updates, and nothing else."""
+    """Return a plan of so many updates, and nothing else."""
     return Plan(
         training=Training(way=WAY, shot=shot, query=QUERY, tasks_per_step=TASKS),
         why_not="",
@@ -68,7 +68,7 @@ def plan(shot: int, updates: int) -> Plan:
 
 
 def prepare(who: str, shot: int, episodes: int) -> Job:
-    """Drawing and gathering so many episodes."""
+    """Return the job of drawing and gathering so many episodes."""
     opened = random_suite("base", CLASSES, shot, episodes)
     if who == OURS:
         material, order = opened.material, plan(shot, UNTIMED + episodes // TASKS)
@@ -94,7 +94,7 @@ def rows(
     """Measure every case.
 
     Raises:
-        Refused: another device was asked for.
+        Refused: another device was requested.
     """
     options.processor_only("drawing episodes")
     against = ["easyfsl"] if peers.present("easyfsl", options.peers) else []
@@ -112,7 +112,7 @@ def add(parser: ArgumentParser) -> None:
 
 
 def main() -> int:
-    """Measure, and print the table."""
+    """Measure and print the table."""
     return report.main(rows, parse(__doc__, add))
 
 

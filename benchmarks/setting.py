@@ -1,4 +1,4 @@
-"""The work that contenders for MAML are given: tasks of random images, and a network."""
+"""The work of contenders for MAML: tasks of random images, and a network."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class Setting:
     Attributes:
         shot: support images of each class.
         steps: inner steps.
-        tasks: how many at once (the meta-batch).
+        tasks: tasks at once (the meta-batch).
         way: classes of each task.
         query: query images of each class.
-        inner_lr: step size of the inner loop, or where learned step sizes start.
+        inner_lr: step size of the inner loop, or the start of learned step sizes.
         meta_sgd: learn a step size for each parameter.
         first_order: leave second derivatives out.
-        double: in float64.
-        side: of the images; at least 16, so that every block halves.
-        channels: of the network.
-        device: of everything.
+        double: compute in float64.
+        side: height and width of the images; at least 16, so that every block halves them.
+        channels: channels of the network.
+        device: the device of everything.
     """
 
     shot: int = 1
@@ -50,15 +50,15 @@ class Setting:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of images and parameters."""
+        """The type of images and parameters."""
         return torch.float64 if self.double else torch.float32
 
     def as_json(self) -> dict[str, Any]:
-        """The setting as keyword arguments that JSON can hold."""
+        """Return the setting as keyword arguments that JSON can hold."""
         return asdict(self)
 
     def task(self) -> TaskSpec:
-        """What our learners are built for."""
+        """Return the task that our learners are built for."""
         return TaskSpec(
             input_shape=(1, self.side, self.side),
             way=self.way,
@@ -69,7 +69,7 @@ class Setting:
         )
 
     def episodes(self) -> Episodes:
-        """Random images under balanced labels, the same in every process."""
+        """Draw random images with balanced labels, the same in every process."""
         generator = torch.Generator().manual_seed(SEED)
 
         def labelled(each: int) -> Support:

@@ -1,7 +1,7 @@
-"""How often metabench's statistics err, where the truth is known: `python -m benchmarks.simulate`.
+"""Error rates of metabench's statistics, by simulation: `python -m benchmarks.simulate`.
 
-Scores are drawn with a known mean, what metabench concludes from them is compared with it, and
-the table of `docs/statistics.md` is printed. `--repeats N` changes how many suites are drawn.
+Scores are drawn with a known mean, and metabench's conclusions are compared with it. The output
+is the table of `docs/statistics.md`. `--repeats N` changes how many suites are drawn.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Scores = npt.NDArray[np.float64]
 
 
 class Claim(NamedTuple):
-    """One line of the table: a rate that was measured, and what is claimed of it."""
+    """One line of the table: a measured rate and the claim about it."""
 
     what: str
     rate: float
@@ -38,7 +38,7 @@ class Claim(NamedTuple):
 
     @property
     def holds(self) -> bool:
-        """Whether what was measured does not speak against the claim (two standard errors)."""
+        """True if the rate is within two standard errors of the claim."""
         below, above = (2 * (p * (1 - p) / self.repeats) ** 0.5 for p in (self.least, self.most))
         return self.least - below <= self.rate <= self.most + above
 
@@ -51,7 +51,7 @@ def crossed(
     of_episode: float,
     rest: float,
 ) -> Scores:
-    """Scores [S, E] about 0: seeds x episodes with these standard deviations."""
+    """Draw scores [S, E] around 0: seeds x episodes with these standard deviations."""
     return (
         of_seed * rng.standard_normal((seeds, 1))
         + of_episode * rng.standard_normal((1, episodes))
@@ -60,14 +60,14 @@ def crossed(
 
 
 def accuracies(rng: np.random.Generator, mean: float, episodes: int) -> Scores:
-    """Accuracies [E] of one learner: right answers among 75, episodes of unequal difficulty."""
+    """Draw accuracies [E] of one learner on 75 queries, in episodes of unequal difficulty."""
     # A beta distribution keeps its mean, where clipping a normal one would move it.
     chances = rng.beta(20 * mean, 20 * (1 - mean), episodes)
     return rng.binomial(QUERIES, chances) / QUERIES
 
 
 def episode_coverage(repeats: int, mean: float, episodes: int = EPISODES) -> float:
-    """How often the interval of one learner holds its true accuracy."""
+    """Return how often the interval of one learner contains its true accuracy."""
     rng = np.random.default_rng(SEED)
     held = 0
     for _ in range(repeats):
@@ -77,9 +77,9 @@ def episode_coverage(repeats: int, mean: float, episodes: int = EPISODES) -> flo
 
 
 def seed_coverage(repeats: int, seeds: int, of_seed: float) -> float:
-    """How often the interval of a method holds its true mean over seeds and episodes.
+    """Return how often the interval of a method contains its mean over seeds and episodes.
 
-    Standard deviations: 10 points between episodes, 4 of the rest, `of_seed` between seeds.
+    Standard deviations: 10 points between episodes, `of_seed` between seeds, 4 points residual.
     """
     rng = np.random.default_rng(SEED)
     held = 0
@@ -90,7 +90,7 @@ def seed_coverage(repeats: int, seeds: int, of_seed: float) -> float:
 
 
 def tier_error(repeats: int, seeds: Sequence[int], of_seed: float) -> float:
-    """How often rows that are all equally good, of so many seeds each, are not all in one tier."""
+    """Return how often equally good rows, of so many seeds each, are not all in one tier."""
     rng = np.random.default_rng(SEED)
     apart = 0
     for _ in range(repeats):
@@ -105,14 +105,14 @@ def tier_error(repeats: int, seeds: Sequence[int], of_seed: float) -> float:
 def rare_passes(
     repeats: int, loss: float, share: float, episodes: int, margin: float = MARGIN
 ) -> float:
-    """How often the gate passes a loss that a few episodes have all of.
+    """Return how often the gate passes a loss that is concentrated in a few episodes.
 
     Args:
-        repeats: how many algorithms are gated.
+        repeats: number of gated algorithms.
         loss: the mean loss.
-        share: of an episode's score that such an episode loses.
-        episodes: of a look.
-        margin: of the gate.
+        share: the share of its score that such an episode loses.
+        episodes: episodes of a look.
+        margin: the margin of the gate.
     """
     rng = np.random.default_rng(SEED)
     passed = 0
@@ -134,10 +134,10 @@ def _verdict(gains: Scores, episodes: int, margin: float) -> str:
 def gate_verdicts(
     repeats: int, loss: float, seeds: int = 1, of_seed: float = 0.0, sd: float = 0.05
 ) -> Counter[str]:
-    """What the gate says of an algorithm that has become worse by `loss`.
+    """Count the gate's verdicts on an algorithm that has become worse by `loss`.
 
-    Three looks of 600 episodes each, margin 0.5 pp; `sd` is the standard deviation of the paired
-    difference of an episode, `of_seed` that of the difference of a seed.
+    The gate has three looks of 600 episodes each and a margin of 0.5 pp. `sd` is the standard
+    deviation of the paired difference of an episode, `of_seed` that of the difference of a seed.
     """
     rng = np.random.default_rng(SEED)
     found: Counter[str] = Counter()
@@ -148,7 +148,7 @@ def gate_verdicts(
 
 
 def claims(repeats: int = REPEATS) -> Iterator[Claim]:
-    """Everything that is claimed, measured."""
+    """Measure every claim."""
 
     def claim(what: str, rate: float, least: float = 0.0, most: float = 1.0) -> Claim:
         return Claim(what, rate, least, most, repeats)
@@ -192,7 +192,7 @@ def claims(repeats: int = REPEATS) -> Iterator[Claim]:
 
 
 def table(found: list[Claim]) -> str:
-    """The claims as Markdown."""
+    """Return the claims as a Markdown table."""
     lines = ["| simulated | measured | claimed |", "|:--|--:|:--|"]
     for claim in found:
         if (claim.least, claim.most) == (0.0, 1.0):
@@ -209,7 +209,7 @@ def table(found: list[Claim]) -> str:
 
 
 def main() -> int:
-    """Print the table; 1 if a claim does not hold."""
+    """Print the table; return 1 if a claim does not hold."""
     words = sys.argv[1:]
     repeats = int(words[words.index("--repeats") + 1]) if "--repeats" in words else REPEATS
     found = list(claims(repeats))

@@ -1,7 +1,7 @@
-"""What it costs to start: `python -m benchmarks.startup`.
+"""The cost of starting: `python -m benchmarks.startup`.
 
-`import metabench` within a new interpreter; and a whole command that runs a cell which does
-nothing, against `import torch`, which every cell has to pay.
+Times `import metabench` in a new interpreter, and a whole command that runs a cell which does
+nothing. The command is compared with `import torch`, which every cell needs.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from benchmarks.rounds import Limit, Row, alternate
 IMPORT = "from time import perf_counter as now; t = now(); import metabench; print(now() - t)"
 CELL = ("run", "-s", "digits-5w1s", "-a", "chance", "--budget", "smoke", "-q")
 IMPORT_SECONDS = 0.05
-CELL_SECONDS = 0.3  # beside `import torch`
+CELL_SECONDS = 0.3  # in addition to `import torch`
 
 
 def rows(options: Options) -> Iterator[Row]:
     """Measure both.
 
     Raises:
-        Refused: a command failed, or another device was asked for.
+        Refused: a command failed, or another device was requested.
     """
     options.processor_only("starting")
     turns: dict[str, Callable[[], float]] = {
-        "metabench": lambda: float(told("-c", IMPORT)),
+        "metabench": lambda: float(output("-c", IMPORT)),
         "torch": lambda: seconds("-c", "import torch"),
         "cell": cell,
     }
@@ -49,7 +49,7 @@ def rows(options: Options) -> Iterator[Row]:
 
 
 def cell() -> float:
-    """Seconds of running a cell into a folder of its own."""
+    """Return the seconds of running a cell into a folder of its own."""
     with TemporaryDirectory() as results:
         taken = seconds("-m", "metabench", *CELL, "--results", results)
         if not list(Path(results).rglob("chance/*.json")):
@@ -58,14 +58,14 @@ def cell() -> float:
 
 
 def seconds(*arguments: str) -> float:
-    """Seconds of a Python process, from its start to its end."""
+    """Return the seconds of a Python process, from its start to its end."""
     start = time.perf_counter()
-    told(*arguments)
+    output(*arguments)
     return time.perf_counter() - start
 
 
-def told(*arguments: str) -> str:
-    """What a Python process prints."""
+def output(*arguments: str) -> str:
+    """Return the output of a Python process."""
     done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=ROOT)
     if done.returncode != 0:
         said = done.stderr.strip().splitlines() or ["no reason given"]
@@ -74,7 +74,7 @@ def told(*arguments: str) -> str:
 
 
 def main() -> int:
-    """Measure, and print the table."""
+    """Measure and print the table."""
     return report.main(rows, parse(__doc__))
 
 

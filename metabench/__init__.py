@@ -1,7 +1,7 @@
 """Benchmark few-shot and meta-learning algorithms on the same frozen episodes.
 
 Everything public is here and in `metabench.testing`; the rest may change. Names are loaded when
-they are first used, so `import metabench` is quick and imports no torch.
+they are first used, so `import metabench` is fast and imports no torch.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ Value = bool | int | float | str
 
 
 class Address(NamedTuple):
-    """A name and the parameters written behind it, still as text."""
+    """A name and the parameters written after it, still as text."""
 
     name: str
     params: dict[str, str]
@@ -47,7 +47,7 @@ def expand(text: str) -> Iterator[str]:
     """Yield every address of a sweep: `maml[lr=1|2]` gives `maml[lr=1]` and `maml[lr=2]`.
 
     Raises:
-        UsageError: it cannot be read, or a sweep stands inside a value.
+        UsageError: it cannot be read, or a sweep is inside a value.
     """
     address = parse(text)
     choices = [_split(value, "|", text) for value in address.params.values()]
@@ -62,22 +62,22 @@ def expand(text: str) -> Iterator[str]:
 
 
 def write(name: str, params: Mapping[str, Any]) -> str:
-    """The inverse of `parse`: the address as text, parameters in their order."""
+    """Return an address as text, parameters in their order: the inverse of `parse`."""
     inside = ",".join(f"{key}={show(value)}" for key, value in params.items())
     return f"{name}[{inside}]" if inside else name
 
 
 def means(text: str, name: str, params: Mapping[str, Value], chosen: Mapping[str, Value]) -> bool:
-    """Whether an address means an algorithm with these parameters, defaults written out or not.
+    """Return whether an address means an algorithm with these parameters.
 
     Args:
-        text: the address.
-        name: of the algorithm.
+        text: the address; it may write out defaults or not.
+        name: the algorithm's name.
         params: all of its parameters.
-        chosen: those that the address has to name, because they are not defaults.
+        chosen: those that the address must name, because they are not defaults.
 
     Raises:
-        UsageError: the text is no address.
+        UsageError: the text is not an address.
     """
     found = parse(text)
     if found.name != name or not chosen.keys() <= found.params.keys():
@@ -94,12 +94,12 @@ def _reads_as(text: str, value: Value) -> bool:
 
 
 def show(value: Any) -> str:
-    """A value as it is written in an address."""
+    """Return a value as it is written in an address."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def resolve(name: str, given: Mapping[str, str], defaults: Mapping[str, Value]) -> dict[str, Value]:
-    """Every parameter with its value, each given text read as the type of its default.
+    """Return every parameter with its value, each given text read as the type of its default.
 
     Raises:
         UsageError: a parameter is not declared, or its value has another type.
@@ -124,7 +124,7 @@ def _convert(name: str, key: str, text: str, default: Value) -> Value:
 
 
 def _split(text: str, separator: str, whole: str) -> list[str]:
-    """Split at the separators that stand outside brackets."""
+    """Split at the separators outside brackets."""
     parts, depth, start = [], 0, 0
     for i, char in enumerate(text):
         depth += (char == "[") - (char == "]")

@@ -31,18 +31,18 @@ def run(
     force: bool = False,
     retry_failed: bool = False,
 ) -> list[Result]:
-    """Run every algorithm on every suite and store the results; finished cells are kept.
+    """Run every algorithm on every suite and store the results; keep finished cells.
 
     Args:
-        suites: suites, or names, globs, `folder:PATH`, `manifest:FILE`; default: the
-            embedded ones.
-        algorithms: addresses such as "protonet[lr=0.01]"; default: all there are.
+        suites: suites, or names, globs, `folder:PATH`, `manifest:FILE`; default: the embedded
+            suites.
+        algorithms: addresses such as "protonet[lr=0.01]"; default: all.
         seeds: how many seeds, from 0.
         budget: smoke, standard, paper, tasks=N or seconds=S.
         device: cpu, cuda, ... or auto.
-        train_on: meta-train on this suite's base data in place of the suite's own.
+        train_on: meta-train on this suite's base data instead of the suite's own.
         results: the folder; default: results, or results-smoke for the smoke budget.
-        plugins: modules or files that provide more, as for `-p`.
+        plugins: modules or files of plugins, as after `-p`.
         jobs: cells side by side.
         time_limit: seconds for each cell; 0: none.
         data_root: where datasets are kept.
@@ -50,7 +50,7 @@ def run(
         retry_failed: run failed cells again.
 
     Returns:
-        The results of all cells asked for, those from before included.
+        The results of all cells of the request, including those stored before.
 
     Raises:
         UsageError: a name, parameter or number is wrong.

@@ -1,4 +1,4 @@
-"""The errors a user can cause, each worth one clear line."""
+"""The errors that a user can cause, each worth one clear line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class MetabenchError(Exception):
-    """Something the user can mend: the message says what, where and what to do."""
+    """An error that the user can fix: the message says what is wrong, where, and what to do."""
 
 
 class UsageError(MetabenchError):
@@ -15,23 +15,23 @@ class UsageError(MetabenchError):
 
 
 class NotApplicable(UsageError):
-    """The algorithm cannot run on this suite by its nature; for plugins to raise too."""
+    """An algorithm that by its nature cannot run on a suite; plugins may raise it too."""
 
 
 class DataError(MetabenchError):
-    """Examples that are missing, damaged or too few (exit code 2)."""
+    """Missing, damaged or too few examples (exit code 2)."""
 
 
 class NothingToRun(MetabenchError):
-    """Nothing matched, or nothing ran (exit code 4)."""
+    """A run in which nothing matched, or nothing ran (exit code 4)."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> UsageError:
-    """The error for a name that nobody provides, with the nearest match.
+    """Return the error for a name that nobody provides, with the nearest match.
 
     Args:
-        kind: what was looked up, in words ("algorithm", "suite").
-        name: what the user asked for.
+        kind: the kind of thing looked up, in words ("algorithm", "suite").
+        name: the name that the user asked for.
         known: the names that exist.
         hint: one more sentence, appended as it is.
     """

@@ -1,4 +1,4 @@
-"""`metabench.evaluate`: a learner scored in this process, for notebooks and tests."""
+"""`metabench.evaluate`: score a learner in this process, for notebooks and tests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from metabench.tables import formatting
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """How a learner did on a suite.
+    """The scores of a learner on a suite.
 
     Attributes:
         score: mean over episodes: accuracy as a fraction, or squared error.
@@ -48,7 +48,7 @@ class Evaluation:
         return f"{self.suite}: {self._shown()} ({self.episodes} episodes)"
 
     def _shown(self) -> str:
-        ci95 = self.ci95 if np.isfinite(self.ci95).all() else None  # of a single episode
+        ci95 = self.ci95 if np.isfinite(self.ci95).all() else None  # a single episode has none
         if self.metric == "mse":
             return f"MSE {formatting.error(self.score, ci95)}"
         half = "" if ci95 is None else f" ± {(ci95[1] - ci95[0]) / 2:.2%}"
@@ -68,18 +68,19 @@ def evaluate(
     """Score a learner in this process, for notebooks and tests; nothing is stored.
 
     Args:
-        learner: a `Learner` class, or any function from a `TaskSpec` to one: it is built and,
-            if it has `fit` or `meta_step`, meta-trained first. Or a learner as it is.
+        learner: a `Learner` class, or any function from a `TaskSpec` to a learner: the learner
+            is built and, if it has `fit` or `meta_step`, meta-trained first. Or a learner, which
+            is scored as it is.
         suite: a suite or its name.
-        episodes: score only the first ones; None: as the budget says.
+        episodes: how many of the first episodes to score; None: as many as the budget says.
         seed: seeds the learner and its training episodes.
-        budget: how much meta-training, as for `run`.
+        budget: how much meta-training, as in `run`.
         device: a torch device.
         data_root: where datasets are kept.
 
     Raises:
-        UsageError: there is no such suite, the learner is none, is for another way, or its
-            outputs have a wrong shape.
+        UsageError: there is no such suite; or the learner is not one, is for another number of
+            classes, or gives outputs of a wrong shape.
     """
     from metabench.supervisor.in_process import score_inside  # imports torch
 

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and what killed processes left of them."""
+"""Files written whole or not at all, and the removal of those that killed processes left."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _LONGEST = 80  # characters of the name that a temporary file is for
 
 
 def temporary_name(name: str) -> str:
-    """A new hidden name that says which process made it."""
+    """Return a new hidden name that identifies the process that makes the file."""
     pid = os.getpid()
     owner = f"{_host()}-{pid}-{_started(pid)}"
     return f".{name[:_LONGEST]}.{owner}-{secrets.token_hex(4)}.tmp"
 
 
 def write_atomically(file: Path, data: bytes) -> None:
-    """Write a file so that readers see the old one or the new one, also after a crash.
+    """Write a file so that readers see either the old one or the new one, even after a crash.
 
     Raises:
         OSError: it cannot be written; the old one stays as it is.
@@ -40,9 +40,9 @@ def write_atomically(file: Path, data: bytes) -> None:
 
 
 def remove_leftovers(found: Iterable[Path]) -> None:
-    """Remove those files and folders of `temporary_name` whose process is gone.
+    """Remove those files and folders named by `temporary_name` whose process is gone.
 
-    Processes of other machines are not known here: what they made is left.
+    Processes of other machines are unknown here, so their files stay.
     """
     for path in found:
         owner = _made_by(path)
@@ -55,7 +55,7 @@ def remove_leftovers(found: Iterable[Path]) -> None:
 
 
 def others(found: Iterable[Path]) -> list[Path]:
-    """Those files and folders of `temporary_name` that other processes are still at."""
+    """List those files and folders named by `temporary_name` that other processes still use."""
     owners = [(path, _made_by(path)) for path in found]
     return [
         path
@@ -65,15 +65,15 @@ def others(found: Iterable[Path]) -> list[Path]:
 
 
 def _made_by(path: Path) -> tuple[int, int] | None:
-    """The process of this machine that made a file of `temporary_name`, and its start."""
+    """Return the process of this machine that made a temporary file, and when it started."""
     match = re.fullmatch(r"\..*\.(.*)-(\d+)-(\d+)-[0-9a-f]{8}\.tmp", path.name)
     return (int(match[2]), int(match[3])) if match is not None and match[1] == _host() else None
 
 
 def _started(pid: int) -> int:
-    """When a process began, in ticks since the system did; 0 where that is not told.
+    """Return when a process started, in ticks since the system did; 0 if that is unknown.
 
-    Numbers of processes come again, after a restart soon.
+    Process numbers are reused, and soon after a restart of the system.
     """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -91,6 +91,6 @@ def _lives(pid: int, started: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # another user's
+    except OSError:  # a process of another user
         pass
     return _started(pid) in (0, started)

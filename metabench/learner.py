@@ -1,7 +1,7 @@
 """The contract between metabench and an algorithm.
 
-An algorithm is one `Algorithm` (its catalogue entry) and one `Learner` (the object that
-is meta-trained and adapts). Nothing here imports torch, so that catalogues stay quick.
+An algorithm is one `Algorithm` (its catalogue entry) and one `Learner` (the object that is
+meta-trained, adapts and predicts). Nothing here imports torch, so that catalogues load fast.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ METRICS: tuple[Metric, ...] = ("accuracy", "mse")
 
 
 def kind_of(metric: Metric) -> Kind:
-    """The kind of task that is scored by a metric."""
+    """Return the kind of task that is scored by a metric."""
     return "classification" if metric == "accuracy" else "regression"
 
 
@@ -46,7 +46,7 @@ class Support(NamedTuple):
 
 
 class Episode(NamedTuple):
-    """One training task: what `Episodes` yields."""
+    """One training task, as `Episodes` yields it."""
 
     support: Support
     query: Support
@@ -54,7 +54,7 @@ class Episode(NamedTuple):
 
 @dataclass(frozen=True)
 class Episodes:
-    """T training tasks at once, queries labelled; iterating yields one `Episode` a task.
+    """T training tasks at once, with labelled queries; iterating yields one `Episode` per task.
 
     Attributes:
         support: x [T, S, *shape], y [T, S] (or [T, S, 1]).
@@ -78,7 +78,7 @@ class Episodes:
 
 
 class BaseData(Protocol):
-    """All base examples at once, for learners with `fit`; the harness meters `batches`."""
+    """All base examples at once, for learners with `fit`; metabench meters `batches`."""
 
     @property
     def x(self) -> Tensor:
@@ -93,18 +93,19 @@ class BaseData(Protocol):
         """Number of base classes, or of base functions."""
 
     def split(self, every: int) -> tuple[BaseData, BaseData]:
-        """Two parts: the second holds every `every`-th example of each class."""
+        """Split in two: the second part holds every `every`-th example of each class."""
 
     def batches(self, size: int, epochs: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Shuffled minibatches until the cell's budget is spent.
+        """Yield shuffled minibatches until the cell's budget is spent.
 
         Args:
             size: examples per minibatch; the last one of an epoch may be smaller.
-            epochs: how often to go through the data; takes the place of the preset's
-                number of updates. 0: as often as the budget allows.
+            epochs: number of passes through the data, which replaces the preset's number of
+                updates; 0: as many as the budget allows.
 
         Yields:
-            x [B, *shape] and y [B] (or [B, 1]), as in `x` and `y`. Each counts as one update.
+            x [B, *shape] and y [B] (or [B, 1]), as in `x` and `y`. Each pair counts as one
+            update.
         """
 
     def record(self, **values: float) -> None:
@@ -113,18 +114,18 @@ class BaseData(Protocol):
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """What a learner is built for.
+    """The task that a learner is built for.
 
     Attributes:
         input_shape: shape of one example, e.g. (1, 28, 28).
         way: classes per test episode (1 for regression).
         shot: support examples per class.
         kind: "classification" or "regression".
-        device: a torch device string; everything a learner is given lies there.
-        seed: seeds everything random in a learner.
+        device: a torch device string; everything a learner is given is on it.
+        seed: the seed of everything random in a learner.
         backbones: the catalogue that `backbone` builds from.
-        tasks_at_once: of an outer update, to be computed together by a learner that works in
-            parts; 0: as many as it chooses.
+        tasks_at_once: number of tasks of an outer update that a learner working in parts
+            computes together; 0: as many as it chooses.
     """
 
     input_shape: tuple[int, ...]
@@ -139,11 +140,11 @@ class TaskSpec:
     def backbone(self, text: str) -> nn.Module:
         """Build a backbone by its address, initialised from `seed`, on `device`.
 
-        The module maps [N, *input_shape] to features [N, D]. Building it leaves torch's
-        global generator as it was.
+        The module maps [N, *input_shape] to features [N, D]. Building it leaves torch's global
+        generator unchanged.
 
         Raises:
-            UsageError: no such backbone, or no such parameter.
+            UsageError: there is no such backbone, or no such parameter.
         """
         import torch
 
@@ -153,14 +154,14 @@ class TaskSpec:
         spec = self.backbones[name]
         params = address.resolve(name, given, spec.params)
         with torch.random.fork_rng(devices=[]):
-            # torch.manual_seed would reseed accelerators too, which fork_rng then leaves so. What a
-            # learner draws from `generator`, a head say, must not be the same numbers again.
+            # torch.manual_seed would reseed accelerators too, which fork_rng does not restore here.
+            # The seed differs from `generator`'s, so that a head drawn from that is independent.
             torch.default_generator.manual_seed(_seed_of("backbone", self.seed))
             module: nn.Module = load(spec.build)(self.input_shape, **params)
         return module.to(self.device)
 
     def generator(self) -> Generator:
-        """A new CPU generator seeded with `seed`: the same draws at every call."""
+        """Return a new CPU generator seeded with `seed`: the same draws at every call."""
         import torch
 
         return torch.Generator().manual_seed(self.seed)
@@ -173,7 +174,7 @@ def _seed_of(stream: str, seed: int) -> int:
 
 @dataclass(frozen=True)
 class TrainingEpisodes:
-    """The shape of the training episodes an algorithm asks for; None: as in the suite.
+    """The shape of the training episodes that an algorithm asks for; None: as in the suite.
 
     Attributes:
         way: classes per episode, at most the number of base classes.
@@ -195,25 +196,25 @@ class TrainingEpisodes:
 
 
 class Learner(ABC):
-    """One task at a time: `adapt` to a support set, `predict` its queries.
+    """A learner of one task at a time: it adapts to a support set and predicts the queries.
 
     To be meta-trained, a learner also defines one of::
 
         def fit(self, base: BaseData) -> None               # closed form, pretraining
         def meta_step(self, episodes: Episodes) -> float    # one outer update -> its loss
 
-    `adapt` is a pure function of the learner and the support set: a generator it needs is
-    made anew with `task.generator()` at each call.
+    `adapt` is a pure function of the learner and the support set: if it needs a generator, it
+    makes one with `task.generator()` at each call.
 
-    One that computes an outer update in parts keeps the number of tasks in a part as
-    `tasks_at_once`, and takes that of `task` where it is given: rounding depends on it.
+    A learner that computes an outer update in parts keeps the number of tasks in a part as
+    `tasks_at_once`, and uses that of `task` if it is given: rounding depends on it.
 
-    A learner whose features stay as they are at test may take them through a method::
+    A learner whose features do not change at test may compute them in a method::
 
         def embed(self, x: Tensor) -> Tensor               # [N, *shape] -> features [N, D]
 
-    Each row depends on its own example alone. Where episodes are scored, the harness may answer
-    `self.embed(x)` with features it has kept, for [..., *shape] likewise; never where they are
+    Each row depends on its own example alone. When episodes are scored, metabench may answer
+    `self.embed(x)` with features that it has kept, also for x [..., *shape]; never when they are
     timed or probed.
     """
 
@@ -222,30 +223,30 @@ class Learner(ABC):
 
     @abstractmethod
     def adapt(self, support: Support) -> Any:
-        """Support set -> the state of one task, in any form `predict` understands."""
+        """Return the state of one task from its support set, in any form that `predict` takes."""
 
     @abstractmethod
     def predict(self, state: Any, query_x: Tensor) -> Tensor:
-        """State and queries [Q, *shape] -> logits [Q, way], or values [Q, 1]."""
+        """Return logits [Q, way], or values [Q, 1], for queries [Q, *shape]."""
 
 
 class BatchedLearner(Learner):
-    """The same methods for T tasks at once: x [T, S, *shape] -> logits [T, Q, way]."""
+    """A learner whose methods take T tasks at once: x [T, S, *shape] -> logits [T, Q, way]."""
 
 
 DEFAULT_BUDGETS: Mapping[str, int] = {"smoke": 50, "standard": 1000, "paper": 10000}
 PRESETS = tuple(DEFAULT_BUDGETS)
-# What users may write behind every algorithm, or what a result's path says beside its parameters.
+# Names that users may write after every algorithm, or that a result's path holds as well.
 RESERVED = ("train_way", "train_shot", "train_query", "tasks_per_step", "train_on")
 
 
 @dataclass(frozen=True)
 class Defaults:
-    """What an algorithm declares for one kind of suite where that differs from the rest.
+    """The declarations of an algorithm that differ for one kind of suite.
 
     Attributes:
         params: defaults of some of its parameters.
-        training: the training episodes it asks for; None: as elsewhere.
+        training: the training episodes that it asks for; None: no difference.
         budgets: outer updates for some presets.
     """
 
@@ -256,21 +257,21 @@ class Defaults:
 
 @dataclass(frozen=True)
 class Algorithm:
-    """A catalogue entry: how an algorithm is named, parametrised and built.
+    """A catalogue entry: the name of an algorithm, its parameters, and its constructor.
 
     Attributes:
         name: lower-case words joined by hyphens.
         build: `build(task, **params) -> Learner`, or "module:attr" naming it.
         params: every parameter with its default; values given by users take its type.
-        training: the training episodes it asks for.
+        training: the training episodes that it asks for.
         budgets: outer updates for each preset ("smoke", "standard", "paper").
-        tasks: the kinds of suite it applies to.
-        regression: what differs on regression suites.
-        tags: free words; "floor" marks a baseline that need not learn, "transductive" one
-            whose answer to a query depends on the others.
+        tasks: the kinds of suite that it applies to.
+        regression: the differences on regression suites.
+        tags: free words; "floor" marks a baseline that need not learn, "transductive" an
+            algorithm whose answer to a query depends on the other queries.
         reference: the paper or page that describes it.
-        deterministic: it ignores the seed, so one seed is enough.
-        files: what it reads, weights or data, so that its results are stale when they change: names
+        deterministic: True if it ignores the seed, so that one seed is enough.
+        files: files that it reads, weights or data, whose change makes its results stale: names
             of parameters that hold a path, or paths relative to the plugin's file.
     """
 
@@ -323,7 +324,7 @@ class Algorithm:
                 raise unknown(f"task kind of algorithm {self.name}", kind, KINDS)
 
     def on(self, kind: Kind) -> Algorithm:
-        """The entry as it stands for one kind of suite, differences put in place."""
+        """Return the entry for one kind of suite, with the differences applied."""
         if kind == "classification":
             return self
         return replace(
@@ -337,15 +338,15 @@ class Algorithm:
 
 @dataclass(frozen=True)
 class Backbone:
-    """A catalogue entry for a network body, the variable that comparisons hold fixed.
+    """A catalogue entry for a backbone, the variable that comparisons hold fixed.
 
     Attributes:
-        name: how `backbone=` parameters name it.
+        name: its name in `backbone=` parameters.
         build: `build(input_shape, **params) -> nn.Module` mapping [N, *input_shape] to
             features [N, D]; or "module:attr" naming it.
         params: every parameter with its default.
         reference: the paper or page that describes it.
-        files: what it reads, as for `Algorithm`.
+        files: files that it reads, as for `Algorithm`.
     """
 
     name: str
@@ -360,7 +361,7 @@ class Backbone:
 
 
 def _check_params(what: str, params: Mapping[str, Value]) -> None:
-    """Refuse defaults that no address can be read as, and no result file can hold."""
+    """Refuse defaults that no address can express and no result file can hold."""
     if not isinstance(params, Mapping):
         raise UsageError(f"{what}: params={params!r}, write a dict of names and defaults")
     for name, value in params.items():
@@ -377,7 +378,7 @@ def _check_files(what: str, files: Sequence[str]) -> None:
 
 
 def load(target: str | Callable[..., Any]) -> Callable[..., Any]:
-    """The callable itself, or the one that "module:attr" names."""
+    """Return the callable itself, or the one that "module:attr" names."""
     if callable(target):
         return target
     module, _, attr = target.partition(":")

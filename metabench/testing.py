@@ -1,10 +1,10 @@
-"""For the tests of plugins: every check of `metabench check` as a test of pytest's own.
+"""Every check of `metabench check` as a pytest test, for the tests of plugins.
 
 @metabench.testing.parametrize_with_checks(["my-algo", "my-algo[lr=0.1]"])
 def test_conformance(check):
     check()
 
-Importing this imports no torch.
+Importing this module imports no torch.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from metabench.checks.check_names import FIRST, NAMES
+from metabench.checks.check_names import CHECKS, FIRST
 from metabench.errors import MetabenchError
 from metabench.gating import plugin_paths
 from metabench.learner import KINDS, Kind
@@ -32,42 +32,42 @@ __all__ = ["parametrize_with_checks"]
 def parametrize_with_checks(
     algorithms: Sequence[str], *, plugins: plugin_paths.PluginPaths = ()
 ) -> Callable[[Any], Any]:
-    """Decorate a test that takes `check` and calls it: it becomes one test for each check.
+    """Turn a test that calls its argument `check` into one test for each check.
 
     Args:
         algorithms: addresses, such as "my-algo" or "my-algo[lr=0.1]".
-        plugins: modules or files that provide them, if they are not installed; a relative
-            path is looked for beside the caller's file, then in the working folder.
+        plugins: modules or files that provide the algorithms, if these are not installed. A
+            relative path is looked up in the folder of the caller, then in the working folder.
     """
     files = plugin_paths.find(plugins, _folder(sys._getframe(1)))
     cases = [
         pytest.param(_Check(address, kind, name, files), id=f"{address}-{kind}-{name}")
         for address in algorithms
         for kind in KINDS
-        for name in NAMES
+        for name in CHECKS
     ]
     return pytest.mark.parametrize("check", cases)
 
 
 def _folder(caller: FrameType) -> Path:
-    """Where the module that calls lies; at a prompt it is the working folder."""
+    """Return the folder of the calling module; at a prompt, the working folder."""
     file: str | None = caller.f_globals.get("__file__")
     return Path(file).parent if file else Path.cwd()
 
 
 class _Check:
-    """One check of one algorithm; looked up when it is called, not when tests are collected."""
+    """One check of one algorithm, which is loaded when the check is called."""
 
     def __init__(self, address: str, kind: Kind, name: str, plugins: tuple[str, ...]) -> None:
         self.address, self.kind, self.name, self.plugins = address, kind, name, plugins
 
     def __call__(self) -> None:
-        """Fail the test if the check does; skip it where it does not apply."""
+        """Fail the test if the check fails; skip it if the check does not apply."""
         from metabench.checks.check_runner import run_check
 
         subject = self._subject()
         if subject is None:
-            pytest.skip(f"it does not do {self.kind}")
+            pytest.skip(f"it does not support {self.kind}")
         broken = _broken(self.address, self.kind, self.plugins)
         if broken and self.name not in FIRST:
             pytest.skip(f"{broken} failed")
@@ -79,21 +79,21 @@ class _Check:
             pytest.skip(found.message)
 
     def _subject(self) -> Subject | None:
-        """What is checked; a mistake in what was asked for fails the test in one line."""
+        """Return the algorithm under test; a wrong address or plugin fails the test in one line."""
         subject, said = None, ""
         try:
             subject = _subject(self.address, self.kind, self.plugins)
         except MetabenchError as error:
             said = f"parametrize_with_checks: {error}"
-        if said:  # here, where no other exception is being handled that pytest would show
+        if said:  # outside `except`, because pytest would show the other exception too
             pytest.fail(said, pytrace=False)
         return subject
 
 
 @cache
 def _subject(address: str, kind: Kind, plugins: tuple[str, ...]) -> Subject | None:
-    """What is checked; its trained learners are shared by the checks of one process."""
-    from metabench.checks.find_checked import find_subjects
+    """Return the algorithm under test, whose trained learners the checks of a process share."""
+    from metabench.checks.checked_algorithm import find_subjects
     from metabench.plugins.registry import load_plugins
     from metabench.plugins.sources import Doors
 
@@ -103,7 +103,7 @@ def _subject(address: str, kind: Kind, plugins: tuple[str, ...]) -> Subject | No
 
 @cache
 def _broken(address: str, kind: Kind, plugins: tuple[str, ...]) -> str:
-    """The first of the checks that all others need, if one of them fails."""
+    """Return the first failing check that all others depend on; "" if there is none."""
     from metabench.checks.check_runner import run_check
 
     subject = _subject(address, kind, plugins)

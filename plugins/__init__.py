@@ -69,7 +69,7 @@ BASELINES = (
     ),
 )
 
-# What MAML and Meta-SGD share, so that they differ in their step sizes alone.
+# Shared by MAML and Meta-SGD, so that they differ only in their step sizes.
 _GRADIENT_BASED: dict[str, Any] = {
     "params": {
         "backbone": "conv4[bn=support]",
@@ -86,7 +86,10 @@ _GRADIENT_BASED: dict[str, Any] = {
 
 
 def _on_functions(inner_lr: float) -> Defaults:
-    """The papers' settings for sinusoids; Meta-SGD draws its first step sizes around 0.05."""
+    """Return the papers' settings for sinusoids.
+
+    The paper on Meta-SGD draws the first step sizes around 0.05.
+    """
     return Defaults(
         params={"backbone": "mlp[init_std=0.01]", "inner_lr": inner_lr},
         training=TrainingEpisodes(query=10, tasks_per_step=4),
@@ -122,6 +125,7 @@ META_LEARNERS = (
 
 @hookimpl
 def metabench_algorithms() -> Iterator[Algorithm]:
+    """Yield the built-in algorithms."""
     yield from FLOORS
     yield from BASELINES
     yield from META_LEARNERS

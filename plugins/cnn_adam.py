@@ -18,7 +18,7 @@ from metabench.nets.shapes import out_features
 
 
 class CnnAdam(Learner):
-    """What few-shot learning is worth without any other classes to learn from."""
+    """A network trained with Adam on each support set, without learning from other classes."""
 
     def __init__(
         self, task: TaskSpec, backbone: str = "cnn", lr: float = 5e-3, steps: int = 7

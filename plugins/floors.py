@@ -1,4 +1,4 @@
-"""Floors: what a task is worth to someone who knows nothing, or only what it looks like.
+"""Floors: scores that need no learning, from guesses, raw pixels or an untrained network.
 
 `pixel-1nn` is the nearest neighbour rule of Cover and Hart 1967, "Nearest Neighbor Pattern
 Classification", IEEE Transactions on Information Theory 13.
@@ -16,10 +16,10 @@ from metabench_plugins.protonet import Prototypes
 
 
 class Chance(Learner):
-    """A uniform guess for each query; the same image with the same seed gets the same one.
+    """A uniform guess for each query; the same image with the same seed gets the same guess.
 
-    Guesses hang on the image alone, so neither the order of queries nor their company
-    matters. For regression it predicts zero.
+    A guess depends on its image and the seed alone, not on other queries or their order. For
+    regression it predicts zero.
     """
 
     def adapt(self, support: Support) -> None:
@@ -49,4 +49,4 @@ class PixelNearestNeighbour(BatchedLearner):
 
 
 class Untrained(Prototypes):
-    """Prototypes on a backbone as it was initialised: what its architecture alone is worth."""
+    """Prototypes on a backbone as initialised: the value of its architecture alone."""

@@ -2,6 +2,10 @@
 
 Finn, Abbeel and Levine 2017, "Model-Agnostic Meta-Learning for Fast Adaptation of Deep
 Networks", ICML (arXiv:1703.03400).
+
+The inner loop adapts the parameters theta of a model f to the support set of task i:
+theta'_i = theta - alpha * grad L_i(f_theta). The outer loop updates theta by the gradient of the
+loss of f_theta'_i on the queries (section 2.2, algorithm 2).
 """
 
 from __future__ import annotations
@@ -19,21 +23,21 @@ from metabench.nets.per_task import NetworkState, embed, per_task
 from metabench.nets.shapes import activation_bytes, out_features
 from metabench.nets.task_batches import TaskGradients, tasks_at_once
 
-_REGRESSION_STD = 0.01  # of every layer's first weights, in the code published with the paper
+_REGRESSION_STD = 0.01  # of every layer's initial weights, in the code published with the paper
 
 
 class Maml(BatchedLearner):
-    """Learns the parameters that the inner loop starts from, the head's included.
+    """MAML: learned parameters theta of backbone and head, from which the inner loop starts.
 
     Args:
-        task: what it is built for.
-        backbone: address of the network body; `bn=` in it decides where the statistics of
-            batch normalisation come from.
-        lr: Adam's, in the outer loop.
-        inner_lr: step size of the inner loop, for mean losses.
+        task: the task that it is built for.
+        backbone: address of the backbone; its `bn=` decides the source of the statistics of
+            batch normalisation.
+        lr: learning rate of the outer loop (beta), which uses Adam.
+        inner_lr: step size of the inner loop (alpha), for mean losses.
         inner_steps: inner steps in meta-training.
         adapt_steps: inner steps at test; 0: as in meta-training.
-        first_order: leave second derivatives out (FOMAML, section 5.2).
+        first_order: leave out second derivatives (FOMAML, section 5.2).
     """
 
     def __init__(
@@ -69,20 +73,20 @@ class Maml(BatchedLearner):
         self.gradients = TaskGradients(learned)
 
     def start(self) -> dict[str, nn.Parameter]:
-        """The parameters that every task starts from, by name: those that require gradients."""
+        """Return theta by name, where every task starts: the parameters that require gradients."""
         own = self.network.named_parameters()
         return {name: parameter for name, parameter in own if parameter.requires_grad}
 
     def learned_rates(self) -> nn.ParameterList:
-        """The step sizes that are learned with the parameters, in their order: none."""
+        """Return the step sizes that are learned together with theta, in its order: none."""
         return nn.ParameterList()
 
     def step_sizes(self) -> float | Mapping[str, Tensor]:
-        """The inner loop's."""
+        """Return the step sizes alpha of the inner loop."""
         return self.inner_lr
 
     def meta_loss(self, episodes: Episodes) -> Tensor:
-        """Mean query loss after adapting to the support sets (algorithm 2, line 10).
+        """Return the mean over tasks of the query loss of f_theta'_i (algorithm 2, line 10).
 
         `TaskGradients` may record it: it depends on parameters, episodes and settings alone.
         """
@@ -104,6 +108,7 @@ class Maml(BatchedLearner):
         return task_losses(outputs, episodes.query.y).mean()
 
     def meta_step(self, episodes: Episodes) -> float:
+        """Update theta once by Adam: one step of the outer loop (algorithm 2, line 10)."""
         steps = 1 if self.first_order else self.inner_steps
         fit = tasks_at_once(episodes, self.activation_bytes, steps)
         self.tasks_at_once = self.task.tasks_at_once or fit
@@ -115,6 +120,7 @@ class Maml(BatchedLearner):
         return loss
 
     def adapt(self, support: Support) -> NetworkState:
+        """Return theta'_i of every task: the inner loop (algorithm 2, lines 6 and 7)."""
         adapted = sgd_steps(
             self.network, self.start(), support, self.step_sizes(), self.adapt_steps
         )
@@ -124,11 +130,12 @@ class Maml(BatchedLearner):
 
     @torch.no_grad()
     def predict(self, state: NetworkState, query_x: Tensor) -> Tensor:
+        """Return the outputs of f_theta'_i for the queries of task i."""
         return per_task(self.network, state, query_x)
 
     @torch.no_grad()
     def _follow(self, episodes: Episodes) -> None:
-        """Let running statistics, where there are any, follow the training images."""
+        """Let running statistics, if there are any, follow the training images."""
         if has_running_statistics(self.network):
             images = torch.cat([episodes.support.x, episodes.query.x], dim=1)
             self.network.train()

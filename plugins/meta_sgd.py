@@ -2,6 +2,9 @@
 
 Li, Zhou, Chen and Li 2017, "Meta-SGD: Learning to Learn Quickly for Few-Shot Learning"
 (arXiv:1707.09835).
+
+Adaptation is theta' = theta - alpha * grad L(theta), elementwise, where theta and the vector alpha
+of the same size are learned together (equation 2).
 """
 
 from __future__ import annotations
@@ -15,14 +18,16 @@ from metabench_plugins.maml import Maml
 
 
 class MetaSgd(Maml):
-    """One learned step size for each parameter, of its shape (equation 2).
+    """Meta-SGD: one learned step size for each number in theta (alpha in equation 2).
 
     All of them start from `inner_lr`; everything else is as for MAML.
     """
 
     def learned_rates(self) -> nn.ParameterList:
+        """Return alpha as initialised: one tensor for each parameter, of its shape."""
         first = self.inner_lr
         return nn.ParameterList(torch.full_like(p, first) for p in self.start().values())
 
     def step_sizes(self) -> Mapping[str, Tensor]:
+        """Return alpha by the names of the parameters."""
         return dict(zip(self.start(), self.rates, strict=True))

@@ -14,15 +14,15 @@ from torch import Tensor
 
 from metabench import BaseData, Learner, Support, TaskSpec
 
-# Support sets are small. Threads of numpy's would get in the way of torch's, which wait for the
-# next features by keeping a core busy: that doubles the time a task takes.
+# Support sets are small. NumPy's threads would compete with torch's, which keep a core busy while
+# they wait for the next features: that doubles the time a task takes.
 _POOLS = ThreadpoolController()
 
 
 class PcaLearner(Learner):
-    """What `pca-lr` and `sgd` share; they differ in the classifier alone.
+    """The common part of `pca-lr` and `sgd`, which differ only in their classifiers.
 
-    Until `fit`, and beyond the components that the base images have, features are zero.
+    Features are zero until `fit`, and beyond the components that the base images have.
     """
 
     def __init__(self, task: TaskSpec, components: int) -> None:
@@ -33,21 +33,21 @@ class PcaLearner(Learner):
 
     @abstractmethod
     def classifier(self) -> Any:
-        """A new, untrained scikit-learn classifier."""
+        """Return a new, untrained scikit-learn classifier."""
 
     def fit(self, base: BaseData) -> None:
         images = base.x.flatten(1).cpu()
-        # The covariance comes from X'X - n m m', which loses the digits of float32 where images
-        # vary little around their mean m; so that is taken out before.
+        # The covariance is computed as X'X - n m m', which loses the digits of float32 if images
+        # vary little around their mean m, so the mean is subtracted first.
         self.mean = images.mean(dim=0, dtype=torch.float64).float()
         count = min(len(images), len(self.components))
-        pca = PCA(count, svd_solver="covariance_eigh")  # exact: it draws nothing
+        pca = PCA(count, svd_solver="covariance_eigh")  # exact: it draws no random numbers
         pca.fit((images - self.mean).numpy())
         self.mean += torch.from_numpy(pca.mean_)
         self.components[:count] = torch.from_numpy(pca.components_)
 
     def features(self, x: Tensor) -> np.ndarray:
-        """Images [N, *shape] -> their principal components [N, components], float64."""
+        """Return the principal components [N, components], float64, of images [N, *shape]."""
         pixels = x.flatten(1).cpu().double()
         return ((pixels - self.mean) @ self.components.double().T).numpy()
 
@@ -60,6 +60,6 @@ class PcaLearner(Learner):
         features = self.features(query_x)
         with _POOLS.limit(limits=1, user_api="blas"):
             scores = state.decision_function(features)
-        if scores.ndim == 1:  # of two classes, scikit-learn scores the second
+        if scores.ndim == 1:  # of two classes, scikit-learn scores only the second
             scores = np.stack([np.zeros_like(scores), scores], axis=1)
         return torch.from_numpy(scores).to(query_x)

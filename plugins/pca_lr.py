@@ -12,7 +12,7 @@ from metabench_plugins.pca import PcaLearner
 
 
 class PcaLr(PcaLearner):
-    """PCA from base images, multinomial logistic regression on each support set."""
+    """PCA on base images, then multinomial logistic regression on each support set."""
 
     def __init__(
         self,

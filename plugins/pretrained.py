@@ -1,8 +1,9 @@
-"""A network pretrained on all base data at once, its head trained on for each task.
+"""A network pretrained on all base data at once, with a head trained for each task.
 
 Chen et al. 2019, "A Closer Look at Few-shot Classification", ICLR (arXiv:1904.04232): the
-method called Baseline there, with Adam. For regression it is the network trained on all tasks
-together that Finn, Abbeel and Levine 2017 compare MAML with (arXiv:1703.03400, section 5.1).
+method called Baseline there (section 3.1), with Adam. For regression it is the network trained on
+all tasks together that Finn, Abbeel and Levine 2017 compare MAML with (arXiv:1703.03400,
+section 5.1).
 """
 
 from __future__ import annotations
@@ -30,10 +31,12 @@ class Heads(NamedTuple):
 
 
 class Pretrained(BatchedLearner):
-    """Ordinary training on the base data, then linear heads on frozen features.
+    """A training stage on base data, then a fine-tuning stage of linear heads on fixed features.
 
-    Every task has new classes, so their heads start from zero. A regression task asks for the
-    same quantity as the base data, and its head starts from the pretrained one.
+    The training stage learns a feature extractor f_theta and a classifier of the base classes. The
+    fine-tuning stage fixes theta and trains a new classifier on each support set, from zero. A
+    regression task asks for the same quantity as the base data, so its head starts from the
+    pretrained one.
     """
 
     def __init__(
@@ -56,16 +59,16 @@ class Pretrained(BatchedLearner):
         self.finetune_lr = finetune_lr
 
     def fit(self, base: BaseData) -> None:
-        """Train on most of the base data; the curve shows accuracy or error on the rest.
+        """Train f_theta on most of the base data; the curve shows accuracy or error on the rest.
 
-        A tenth of a class's images is held out, and of a function's many points a hundredth.
+        A tenth of each class's images is held out, and a hundredth of each function's many points.
         """
         train, held_out = base.split(10 if self.head is None else 100)
         head = self.head or self._new_head(base.classes)
         model = nn.Sequential(self.backbone, head)
         optimizer = torch.optim.Adam(model.parameters(), self.lr)
         model.train()
-        # Points are millions: the curve cannot wait for an epoch of them.
+        # There are millions of points: the curve cannot wait for an epoch of them.
         epoch = len(train.y) if self.head is None else 1000 * self.batch_size
         seen = 0
         for x, y in train.batches(self.batch_size, self.epochs):
@@ -83,6 +86,7 @@ class Pretrained(BatchedLearner):
 
     @torch.enable_grad()
     def adapt(self, support: Support) -> Heads:
+        """Train a linear head on the fixed features of each support set: the fine-tuning stage."""
         with torch.no_grad():
             statistics = support_statistics(self.backbone, {}, support.x)
         features = self.features(support.x, statistics)
@@ -102,13 +106,13 @@ class Pretrained(BatchedLearner):
 
     @torch.no_grad()
     def features(self, x: Tensor, statistics: NetworkState) -> Tensor:
-        """Examples [T, N, *shape] -> frozen features [T, N, D]."""
+        """Return the fixed features [T, N, D] of examples [T, N, *shape]."""
         if normalises_by_task(self.backbone):
             return embed(self.backbone, x, self.task.input_shape, statistics)
         return self.embed(x)
 
     def embed(self, x: Tensor) -> Tensor:
-        """Examples [..., *shape] -> features [..., D]; once trained, of each example alone."""
+        """Return the features [..., D] of examples [..., *shape]; once trained, of each alone."""
         return embed(self.backbone, x, self.task.input_shape)
 
     def _new_head(self, outputs: int) -> nn.Linear:
@@ -116,7 +120,7 @@ class Pretrained(BatchedLearner):
         return linear_head(width, outputs, self.task.generator()).to(self.task.device)
 
     def _first_heads(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Weight [T, D, way] and bias [T, 1, way] that every task starts from."""
+        """Return the weight [T, D, way] and bias [T, 1, way] that every task starts from."""
         tasks, _, width = features.shape
         weight = features.new_zeros(tasks, width, self.task.way)
         bias = features.new_zeros(tasks, 1, self.task.way)
@@ -130,7 +134,7 @@ class Pretrained(BatchedLearner):
 
     @torch.no_grad()
     def _held_out(self, model: nn.Module, data: BaseData) -> dict[str, float]:
-        """Accuracy or mean squared error; not a number if nothing could be held out."""
+        """Return accuracy or mean squared error; NaN if nothing could be held out."""
         model.eval()
         parts = zip(data.x.split(self.batch_size), data.y.split(self.batch_size), strict=True)
         answers = [(model(x), y) for x, y in parts]

@@ -1,7 +1,11 @@
-"""Prototypical networks: classify by the nearest class mean in a learned feature space.
+"""Prototypical networks: classification by the nearest prototype in a learned embedding space.
 
 Snell, Swersky and Zemel 2017, "Prototypical Networks for Few-shot Learning", NeurIPS
 (arXiv:1703.05175).
+
+The prototype c_k of class k is the mean of its embedded support points f_phi(x) (equation 1). The
+probability of class k is a softmax over the negative distances of an embedded query to the
+prototypes (equation 2); here the distance is squared Euclidean.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from metabench.nets.per_task import NetworkState, embed, support_statistics
 
 
 class Prototypes(BatchedLearner):
-    """The nearest class mean in the feature space of a backbone, as it stands."""
+    """A classifier by the nearest prototype c_k, in the embedding space of a backbone f_phi."""
 
     def __init__(self, task: TaskSpec, backbone: str = "conv4") -> None:
         super().__init__(task)
@@ -24,28 +28,33 @@ class Prototypes(BatchedLearner):
 
     @torch.no_grad()
     def adapt(self, support: Support) -> tuple[Tensor, NetworkState]:
+        """Return the prototypes c_k [T, way, D] (equation 1), and the support sets' statistics."""
         statistics = support_statistics(self.backbone, {}, support.x)
         features = self.features(support.x, statistics)
         return class_means(Support(features, support.y), self.task.way), statistics
 
     @torch.no_grad()
     def predict(self, state: tuple[Tensor, NetworkState], query_x: Tensor) -> Tensor:
+        """Return the logits of equation 2: the negative squared distances of f_phi(x) to c_k."""
         means, statistics = state
         return -squared_distances(self.features(query_x, statistics), means)
 
     def features(self, x: Tensor, statistics: NetworkState) -> Tensor:
-        """Images [T, N, *shape] -> features [T, N, D]."""
+        """Return the features f_phi(x) [T, N, D] of images [T, N, *shape]."""
         if normalises_by_task(self.backbone):
             return embed(self.backbone, x, self.task.input_shape, statistics)
         return self.embed(x)
 
     def embed(self, x: Tensor) -> Tensor:
-        """Images [..., *shape] -> features [..., D], of each image alone."""
+        """Return the features [..., D] of images [..., *shape], each from its image alone."""
         return embed(self.backbone, x, self.task.input_shape)
 
 
 class ProtoNet(Prototypes):
-    """The backbone is trained by episodes, so that base classes lie around their means."""
+    """Prototypical networks: the embedding f_phi is trained on episodes (section 2.2).
+
+    Adam's learning rate is halved every `halve_every` updates, as in section 3.1.
+    """
 
     def __init__(
         self, task: TaskSpec, backbone: str = "conv4", lr: float = 1e-3, halve_every: int = 2000
@@ -55,6 +64,7 @@ class ProtoNet(Prototypes):
         self.schedule = torch.optim.lr_scheduler.StepLR(self.optimizer, halve_every, gamma=0.5)
 
     def meta_step(self, episodes: Episodes) -> float:
+        """Update phi once, by the mean over queries of J(phi) = -log p_phi(y = k | x)."""
         self.backbone.train()
         support, query = self._training_features(episodes)
         self.backbone.eval()
@@ -68,7 +78,7 @@ class ProtoNet(Prototypes):
         return loss.item()
 
     def _training_features(self, episodes: Episodes) -> tuple[Tensor, Tensor]:
-        """Features of the support sets and of the queries."""
+        """Return the features of the support sets and of the queries."""
         support_x, query_x = episodes.support.x, episodes.query.x
         if normalises_by_task(self.backbone):  # as at test
             statistics = support_statistics(self.backbone, {}, support_x)

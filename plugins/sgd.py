@@ -13,7 +13,7 @@ from metabench_plugins.pca import PcaLearner
 
 
 class Sgd(PcaLearner):
-    """PCA from base images, one-against-rest SGD on each support set."""
+    """PCA on base images, then one-vs-rest logistic regression by SGD on each support set."""
 
     def __init__(
         self,

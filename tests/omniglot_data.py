@@ -1,6 +1,6 @@
-"""Omniglot itself, for tests that say so where it is absent.
+"""The real Omniglot, for tests; they are skipped where it is absent.
 
-It is looked for in `../shared/data` beside the checkout, or in the data root that
+It is read from `../shared/data` next to the checkout, or from the data root that
 METABENCH_TEST_OMNIGLOT names.
 """
 

@@ -1,7 +1,7 @@
-"""Real, small results for tests: every field is filled as a finished cell fills it.
+"""A factory of small results for tests; every field is filled as in a finished cell.
 
-Scores are drawn with Python's own generator, whose stream is the same in every version, from
-the algorithm's name and the seed; give `correct`, `f1` or `error` to set them by hand.
+Scores are drawn from the algorithm's name and the seed, with Python's own generator, whose stream
+is the same in every version. `correct`, `f1` or `error` set them by hand.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
-    """The address under which the folder's files can be downloaded."""
+    """Yield the address of a server that offers the folder's files."""
     with _serving(partial(_Quiet, directory=str(folder))) as address:
         yield address
 
@@ -36,7 +36,7 @@ def _serving(handler: Any) -> Iterator[str]:
 
 @contextmanager
 def cut_off() -> Iterator[str]:
-    """The address of a server that breaks off every answer in the middle of a chunk."""
+    """Yield the address of a server that stops every answer in the middle of a chunk."""
 
     class CutsOff(_Quiet):
         protocol_version = "HTTP/1.1"

@@ -1,6 +1,6 @@
-"""The built-in algorithms are as good as they were, by the project's own gate.
+"""The built-in algorithms are as good as their baselines, by the project's own gate.
 
-After a change that is meant to change scores: pytest tests/test_accuracy.py --update-baselines
+After an intended change of scores: pytest tests/test_accuracy.py --update-baselines
 """
 
 from __future__ import annotations

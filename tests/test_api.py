@@ -27,7 +27,7 @@ class NearestCentroid(metabench.Learner):
 
 
 class Counting(NearestCentroid):
-    """Says how often it was trained."""
+    """A learner that reports how often it was trained."""
 
     steps = 0
 
@@ -89,7 +89,7 @@ class TestRun:
         assert result.status == "not_applicable"
         assert "plugin 'broken.py' failed: ModuleNotFoundError" in caplog.text
 
-    def test_what_is_edited_while_others_run_is_scored_and_told_as_it_was_run(self, here) -> None:
+    def test_a_file_edited_during_a_run_is_run_and_recorded_as_edited(self, here) -> None:
         request = Request(suites=["digits-5w1s"], algorithms=["centroid"], plugins=["my.py"])
         with PreparedRun(request) as prepared:
             (here / "my.py").write_text(PLUGIN.replace("return -torch.cdist", "return torch.cdist"))
@@ -149,7 +149,7 @@ class TestEvaluate:
         assert 0.8 < evaluation.score < 1
 
     @pytest.mark.parametrize("batched", [False, True])
-    def test_outputs_of_a_wrong_shape_are_told_with_the_right_one(self, batched: bool) -> None:
+    def test_outputs_of_a_wrong_shape_are_an_error_with_the_right_one(self, batched: bool) -> None:
         class Wrong(metabench.BatchedLearner if batched else metabench.Learner):
             def adapt(self, support):
                 return None
@@ -186,7 +186,7 @@ class TestEvaluate:
             ),
         ],
     )
-    def test_a_mistake_is_told_in_one_line(self, learner, options, error: str) -> None:
+    def test_a_mistake_is_an_error_of_one_line(self, learner, options, error: str) -> None:
         with pytest.raises(metabench.UsageError, match=error) as caught:
             metabench.evaluate(learner, **{"suite": "digits-5w1s", **options})
         assert "\n" not in str(caught.value)

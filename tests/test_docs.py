@@ -1,8 +1,8 @@
-"""Everything the README and the docs show works as written.
+"""The examples of the README and the docs work as written.
 
-Each document is run in a folder of its own: Python blocks that define a plugin are saved
-under the name the text gives them, others are executed, and each line of a shell block is run.
-`make` lines are what CI itself runs and are only looked up in the Makefile.
+Each document is run in a folder of its own. Python blocks that define a plugin are saved under
+the name that the text gives them, other Python blocks are executed, and each line of a shell
+block is run. CI runs the `make` lines, so they are only looked up in the Makefile.
 """
 
 from __future__ import annotations

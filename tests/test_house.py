@@ -1,4 +1,4 @@
-"""The house: what each folder may import, and that a name means one thing."""
+"""The structure of the package: imports between layers, and one meaning for each name."""
 
 from __future__ import annotations
 

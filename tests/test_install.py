@@ -1,4 +1,4 @@
-"""What users install: a wheel, in another place than the tree."""
+"""The wheel that users install, outside of the checkout."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds the installed wheel, beside the packages it depends on."""
+    """Return a folder with the installed wheel; its dependencies are in the environment."""
     folder = tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     build = ["wheel", str(ROOT), "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder)]
@@ -78,7 +78,7 @@ def test_the_wheel_is_small(installed: Path) -> None:
 def test_the_package_that_the_docs_make_is_found_and_passes(
     installed: Path, tmp_path: Path
 ) -> None:
-    """Written as `docs/writing-a-plugin.md` says, built, and installed in a new environment."""
+    """Build the package of `docs/writing-a-plugin.md` and install it in a new environment."""
     document = (ROOT / "docs" / "writing-a-plugin.md").read_text()
     readme = (ROOT / "README.md").read_text()
     (project,) = re.findall(r"^```toml\n(\[build-system\].*?)^```", document, re.M | re.S)

@@ -1,4 +1,4 @@
-"""The statistics err as seldom as docs/statistics.md says."""
+"""The statistics err as rarely as docs/statistics.md says."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""`parametrize_with_checks` in a user's own tests."""
+"""`parametrize_with_checks` in the tests of a user."""
 
 from __future__ import annotations
 
 import pytest
 
-from metabench.checks.check_names import NAMES
+from metabench.checks.check_names import CHECKS
 
 PLUGIN = """
 import torch
@@ -55,13 +55,13 @@ def test_every_check_is_a_test(user: pytest.Pytester) -> None:
     found = run(user)
     counts = found.parseoutcomes()
     assert "failed" not in counts
-    assert counts["passed"] + counts["skipped"] == 2 * len(NAMES)
+    assert counts["passed"] + counts["skipped"] == 2 * len(CHECKS)
     found.stdout.fnmatch_lines(["*test_conformance?mine-classification-one-query? PASSED*"])
-    found.stdout.fnmatch_lines(["*it does not do regression"])
+    found.stdout.fnmatch_lines(["*it does not support regression"])
 
 
 @pytest.mark.slow
-def test_a_failure_says_what_and_where(user: pytest.Pytester) -> None:
+def test_a_failure_shows_the_problem_and_the_file(user: pytest.Pytester) -> None:
     worse = PLUGIN.replace("query_x.flatten(1)", "(query_x - query_x.mean(0)).flatten(1)")
     user.path.joinpath("mine.py").write_text(worse)
     found = run(user)
@@ -72,10 +72,12 @@ def test_a_failure_says_what_and_where(user: pytest.Pytester) -> None:
 
 
 @pytest.mark.parametrize("given", ['["mine.py"]', '"mine.py"'])
-def test_a_plugin_is_looked_for_beside_the_test_first(user: pytest.Pytester, given: str) -> None:
+def test_a_plugin_is_first_looked_up_in_the_folder_of_the_test(
+    user: pytest.Pytester, given: str
+) -> None:
     folder = user.mkdir("tests")
     (user.path / "mine.py").rename(folder / "mine.py")
-    (user.path / "mine.py").write_text("raise ValueError")  # that of the working folder
+    (user.path / "mine.py").write_text("raise ValueError")  # the one in the working folder
     (folder / "test_mine.py").write_text(TEST.replace('["mine.py"]', given))
     run(user, "tests", "-k", "classification-catalogue").assert_outcomes(passed=1)
 

@@ -1,4 +1,4 @@
-"""Small real material for harness tests: handwritten digits."""
+"""Small, real training data for tests of the worker: handwritten digits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What metabench is measured against: one file for each, and how to get it.
+"""The peers, libraries that metabench is compared with: one file each, and how to fetch them.
 
 No code of a peer is in this repository. `python -m benchmarks.peers` fetches the packages into
 a folder of their own, never into the environment, and contenders import them from there.
@@ -17,9 +17,9 @@ class Package:
     """A peer that has to be fetched.
 
     Attributes:
-        requirement: for pip.
-        file: a file that is there once it has been fetched.
-        patches: what it takes to run here; the adapter beside this file says why.
+        requirement: the requirement for pip.
+        file: a file that exists once the package has been fetched.
+        patches: the patches that it needs to run here; its adapter in this folder says why.
     """
 
     requirement: str
@@ -44,13 +44,13 @@ PLAIN = "plain loop"  # needs nothing; every gradient is checked against it
 
 
 def admit(folder: Path) -> None:
-    """Let packages be imported from a folder, after those of the environment."""
+    """Make the packages of a folder importable, after those of the environment."""
     if str(folder.absolute()) not in sys.path:
         sys.path.append(str(folder.absolute()))
 
 
 def present(name: str, folder: Path) -> bool:
-    """Whether a peer can be imported: from the folder, or because it is installed."""
+    """Return whether a peer can be imported, from the folder or from the environment."""
     if name == PLAIN or (folder / PACKAGES[name].file).exists():
         return True
     # What is installed as learn2learn has compiled modules, which need a build of their own.

@@ -1,8 +1,8 @@
 """Fetch the peers: `python -m benchmarks.peers [--folder build/peers]`.
 
-Wheels are installed without what they depend on, since torch is there already. learn2learn is
-unpacked from its source package, because its compiled modules do not build with the Cython of
-today; the classes that are measured are plain Python.
+Wheels are installed without their dependencies, because torch is already installed. learn2learn
+is unpacked from its source package, because its compiled modules do not build with current
+Cython; the measured classes are plain Python.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PARTS = (("learn2learn", "algorithms"), ("learn2learn", "utils"))
 
 
 def main() -> int:
-    """Fetch every peer; 1 if one of them cannot be had."""
+    """Fetch every peer; return 1 if one of them cannot be fetched."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -36,7 +36,7 @@ def main() -> int:
     fetched = source(PACKAGES[SOURCE].requirement, folder) and fetched
     for name, package in PACKAGES.items():
         there = (folder / package.file).exists()
-        print(f"{name}: {folder if there else 'not there'}")
+        print(f"{name}: {folder if there else 'missing'}")
     return 0 if fetched else 1
 
 
@@ -58,7 +58,7 @@ def source(requirement: str, folder: Path) -> bool:
 
 
 def pip(*arguments: str) -> bool:
-    """Run pip; whether it succeeded."""
+    """Run pip and return whether it succeeded."""
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q", *arguments]
     return subprocess.run(command).returncode == 0
 

@@ -20,7 +20,7 @@ class PerTask(ABC):
 
     Attributes:
         network: adapted to each task.
-        rates: for Meta-SGD a step size for each parameter, else nothing.
+        rates: for Meta-SGD a step size for each parameter, otherwise empty.
     """
 
     def __init__(self, setting: Setting) -> None:
@@ -31,11 +31,11 @@ class PerTask(ABC):
         self.optimizer = torch.optim.Adam(self.parameters(), META_LR)
 
     def parameters(self) -> list[nn.Parameter]:
-        """What `meta_step` moves: the network's, then the step sizes."""
+        """Return the parameters that `meta_step` updates: the network's, then the step sizes."""
         return [*self.network.parameters(), *self.rates]
 
     def meta_step(self, episodes: Episodes) -> float:
-        """One outer update."""
+        """Do one outer update."""
         self.optimizer.zero_grad()
         losses = [self.backward(support, query, 1 / len(episodes)) for support, query in episodes]
         self.optimizer.step()
@@ -47,7 +47,7 @@ class PerTask(ABC):
 
     @abstractmethod
     def backward(self, support: Support, query: Support, share: float) -> float:
-        """Add a task's share to the meta-gradient; returns that share of the loss."""
+        """Add a task's share to the meta-gradient; return its share of the loss."""
 
     @abstractmethod
     def logits(self, support: Support, query_x: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
-"""easyfsl 1.5.0: prototypical networks and the sampler of few-shot tasks.
+"""The peer easyfsl 1.5.0: prototypical networks and the sampler of few-shot tasks.
 
 Sicara, "Easy Few-Shot Learning"; https://github.com/sicara/easy-few-shot-learning, MIT.
-Two patches: torch's `Sampler` no longer takes `data_source`, which the task sampler
-passes, so that a base class that does is put in between; and a torchvision whose operators do
-not load is imported without registering them, as metabench itself does.
+It needs two patches. torch's `Sampler` no longer takes the `data_source` that the task sampler
+passes, so a base class in between takes it. A torchvision whose operators do not load is imported
+without registering them, as metabench itself does.
 """
 
 from __future__ import annotations
@@ -46,21 +46,21 @@ class Images(FewShotDataset):
         return len(self.labels)
 
     def get_labels(self) -> list[int]:
-        """Class of each image."""
+        """Return the class of each image."""
         return self.labels
 
 
 def loader(
     images: Tensor, labels: list[int], way: int, shot: int, query: int, tasks: int
 ) -> Iterable[list[Tensor]]:
-    """Random tasks, drawn and gathered in this process: workers are slower on small images."""
+    """Load random tasks in this process, because workers are slower on small images."""
     dataset = Images(images, labels)
     sampler = TaskSampler(dataset, n_way=way, n_shot=shot, n_query=query, n_tasks=tasks)
     return DataLoader(dataset, batch_sampler=sampler, collate_fn=sampler.episodic_collate_fn)
 
 
 def accuracy(backbone: nn.Module, tasks: list[tuple[Any, ...]]) -> float:
-    """easyfsl's own evaluation of a prototypical network on tasks."""
+    """Evaluate a prototypical network on tasks with easyfsl's own function."""
     device = str(next(backbone.parameters()).device)
     found: float = evaluate(PrototypicalNetworks(backbone), tasks, device=device, use_tqdm=False)
     return found
@@ -68,7 +68,7 @@ def accuracy(backbone: nn.Module, tasks: list[tuple[Any, ...]]) -> float:
 
 @torch.no_grad()
 def predictions(backbone: nn.Module, tasks: list[tuple[Any, ...]]) -> Tensor:
-    """The classes that a prototypical network predicts, [T, Q]."""
+    """Return the classes that a prototypical network predicts, [T, Q]."""
     model, device = PrototypicalNetworks(backbone).eval(), next(backbone.parameters()).device
     found = []
     for support_x, support_y, query_x, *_ in tasks:

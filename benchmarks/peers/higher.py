@@ -1,4 +1,4 @@
-"""higher 0.2.1: differentiable optimisers over patched modules.
+"""The peer higher 0.2.1: differentiable optimisers over patched modules.
 
 Grefenstette et al. 2019, "Generalized Inner Loop Meta-Learning" (arXiv:1910.01727);
 https://github.com/facebookresearch/higher, Apache-2.0. It needs no patch.
@@ -20,11 +20,11 @@ from metabench import Support
 
 
 class Higher(PerTask):
-    """`innerloop_ctx` around torch's SGD.
+    """MAML by `innerloop_ctx` around torch's SGD.
 
-    To first order nothing is tracked through the inner steps, and the gradient at the adapted
-    parameters is the meta-gradient. Meta-SGD needs the tracking for its step sizes; there
-    gradients are cut off by higher's callback instead.
+    To first order, nothing is tracked through the inner steps, and the gradient at the adapted
+    parameters is the meta-gradient. Meta-SGD needs the tracking for its step sizes, so higher's
+    callback detaches the gradients instead.
     """
 
     def __init__(self, setting: Setting) -> None:

@@ -1,11 +1,11 @@
-"""learn2learn 0.2.0: modules that are cloned and updated within the graph.
+"""The peer learn2learn 0.2.0: modules that are cloned and updated within the graph.
 
 Arnold et al. 2020, "learn2learn: A Library for Meta-Learning Research" (arXiv:2008.12284);
 https://github.com/learnables/learn2learn, MIT.
 
 The package's `__init__` imports reinforcement learning environments and compiled data modules,
-which MAML and MetaSGD do without: empty packages stand in for `learn2learn` and
-`learn2learn.algorithms`, and the modules in them are imported as they are.
+which MAML and MetaSGD do not need. Empty packages therefore replace `learn2learn` and
+`learn2learn.algorithms`; the modules in them are imported unchanged.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from metabench import Support
 
 
 def algorithms(name: str) -> Any:
-    """One of learn2learn's modules of algorithms."""
+    """Import one of learn2learn's modules of algorithms."""
     package, inner = "learn2learn", "learn2learn.algorithms"
     if package not in sys.modules:
         roots = [Path(p, package) for p in sys.path if Path(p, package, "algorithms").is_dir()]
@@ -38,10 +38,10 @@ def algorithms(name: str) -> Any:
 
 
 class Learn2learn(PerTask):
-    """`clone` and `adapt` of its MAML and MetaSGD.
+    """MAML and Meta-SGD by `clone` and `adapt` of learn2learn's classes.
 
-    At test time clones are to first order, which gives the same parameters more quickly than
-    its default.
+    At test time, clones are to first order, which gives the same parameters faster than the
+    default.
     """
 
     def __init__(self, setting: Setting) -> None:

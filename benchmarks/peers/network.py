@@ -11,13 +11,13 @@ from benchmarks.setting import Setting
 def conv4(
     setting: Setting, ours: nn.Module, *, running: bool = False, head: bool = True
 ) -> nn.Sequential:
-    """Layers of torch in a row, which start from the state of our network.
+    """Build the network from torch's layers, with the state of our network.
 
     Args:
         setting: the case.
         ours: a network of the same layers in the same order.
         running: normalise by running statistics in eval mode, not by the batch.
-        head: with a linear layer behind.
+        head: add a linear layer.
     """
     layers: list[nn.Module] = []
     inputs, side = 1, setting.side

@@ -1,7 +1,7 @@
-"""The plain loop: MAML as torch's autograd has it, without any library.
+"""The plain loop: MAML with torch's autograd, without any library.
 
-Finn, Abbeel and Levine 2017, algorithm 2 (arXiv:1703.03400), written out. It needs nothing
-beside torch and no patch; every other contender's gradients are checked against it.
+Finn, Abbeel and Levine 2017, algorithm 2 (arXiv:1703.03400), written out. It needs only torch and
+no patch. The gradients of every other contender are compared with it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from metabench import Support
 
 
 class PlainLoop(PerTask):
-    """`torch.autograd.grad` for the inner steps, `backward` for the outer one."""
+    """MAML by `torch.autograd.grad` for inner steps and `backward` for the outer one."""
 
     def backward(self, support: Support, query: Support, share: float) -> float:
         adapted = self._adapted(support, second_order=not self.setting.first_order)

@@ -1,1 +1,1 @@
-"""The agreement between the supervisor and a learner process: what a cell is, asks and scores."""
+"""The agreement between supervisor and learner process: cells, commands, answers, scores."""

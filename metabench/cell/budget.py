@@ -1,4 +1,4 @@
-"""How much meta-training a cell gets, and how many episodes it is scored on."""
+"""Budgets: the amount of meta-training, and the number of episodes that are scored."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SMOKE_EPISODES = 100
 
 @dataclass(frozen=True)
 class Budget:
-    """One track: a preset, or the same amount for every algorithm.
+    """A budget of meta-training: a preset, or the same amount for every algorithm.
 
     Attributes:
         name: "smoke", "standard", "paper", "tasks=N" or "seconds=S".
@@ -48,7 +48,7 @@ class Budget:
         return cls(f"{unit}={written}", "tasks" if unit == "tasks" else "seconds", value)
 
     def updates(self, algorithm: Algorithm, tasks_per_step: int) -> int | None:
-        """Outer updates for an episodic learner; None if only time limits it."""
+        """Return the outer updates of an episodic learner; None if only time limits them."""
         if self.unit == "preset":
             return {**DEFAULT_BUDGETS, **algorithm.budgets}[self.name]
         if self.unit == "tasks":
@@ -66,20 +66,20 @@ class Budget:
         return int(self.amount) if self.unit == "tasks" else None
 
     def scored(self, episodes: int) -> int:
-        """How many of a suite's test episodes are scored."""
+        """Return the number of a suite's test episodes that are scored."""
         return min(episodes, SMOKE_EPISODES) if self.name == "smoke" else episodes
 
     @property
     def timing_seconds(self) -> float:
-        """How long warm-up and sampling of each timing mode may take."""
+        """Time limit in seconds of warm-up and of sampling, in each timing mode."""
         return 0.25 if self.name == "smoke" else 5.0
 
     @property
     def probed_episodes(self) -> int:
-        """How many test episodes are asked again, to measure what answers depend on."""
+        """Number of test episodes answered again to measure what answers depend on."""
         return 2 if self.name == "smoke" else 4
 
     @property
     def validation_episodes(self) -> int:
-        """How many validation episodes each point of the learning curve takes."""
+        """Number of validation episodes for each point of the learning curve."""
         return 20 if self.name == "smoke" else 200

@@ -1,4 +1,4 @@
-"""How far a learner's probabilities, the softmax of its logits, can be believed."""
+"""Calibration of a learner's probabilities, the softmax of its logits."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ BINS = 15
 
 
 class CalibrationTally:
-    """Adds up over all queries of a cell; each counts the same.
+    """Calibration measures summed over all queries of a cell, each with the same weight.
 
     - NLL, the negative log-likelihood: mean of -log p(true class), in nats.
     - Brier score: mean of the sum over classes of (p - 1[true class])^2, from 0 to 2.
     - ECE, the expected calibration error: queries fall into 15 bins of equal width by the
-      probability of the class predicted; the mean over queries of the gap, in their bin, between
-      this probability and the share of right answers.
+      probability of the predicted class; the mean over queries of |accuracy - mean probability|
+      of their bin.
 
     References:
         Brier (1950), Monthly Weather Review 78, 1-3 (the multi-class form);
@@ -29,11 +29,11 @@ class CalibrationTally:
     def __init__(self) -> None:
         self._queries = 0
         self._nll = self._brier = 0.0
-        self._gaps = np.zeros(BINS)  # right answers less probabilities, summed
+        self._gaps = np.zeros(BINS)  # right answers minus probabilities, summed by bin
         self._finite = True
 
     def add(self, logits: npt.NDArray[np.float32], truth: npt.NDArray[np.int64]) -> None:
-        """Add logits [T, Q, way] of queries with classes truth [T, Q]."""
+        """Add the logits [T, Q, way] of queries with true classes [T, Q]."""
         self._finite = self._finite and bool(np.isfinite(logits).all())
         if not self._finite:
             return
@@ -52,7 +52,7 @@ class CalibrationTally:
         self._gaps += np.bincount(bins, weights=right - confidence, minlength=BINS)
 
     def result(self) -> Calibration | None:
-        """The three figures; None where a logit was not finite, or nothing was added."""
+        """Return the three measures; None if a logit was not finite, or nothing was added."""
         n = self._queries
         if not self._finite or n == 0:
             return None
@@ -63,4 +63,4 @@ class CalibrationTally:
 
 
 def _rounded(value: float) -> float:
-    return float(f"{value:.6g}")  # float32 logits have no more
+    return float(f"{value:.6g}")  # float32 logits have no more digits

@@ -22,7 +22,7 @@ from metabench.suites.training_data import Material
 if TYPE_CHECKING:
     from metabench.plugins.code_digest import Code
 
-# Parameters that every episodic learner takes, because the harness draws the episodes.
+# Parameters that every episodic learner takes, because metabench draws the episodes.
 _TRAINING = {
     "train_way": "way",
     "train_shot": "shot",
@@ -38,7 +38,7 @@ class Configured:
     Attributes:
         algorithm: the catalogue entry.
         provider: the plugin that provides it.
-        params: what `build` is called with.
+        params: the parameters that `build` is called with.
         chosen: parameters that differ from their defaults, training episodes included.
         training: the training episodes it asks for.
     """
@@ -56,13 +56,13 @@ class Configured:
 
     @property
     def transductive(self) -> bool:
-        """Whether it says that its answer to a query depends on the others."""
+        """True if it declares that its answer to a query depends on the other queries."""
         normalised = any("bn=episode" in str(value) for value in self.params.values())
         return normalised or "transductive" in self.algorithm.tags
 
 
 def configure(algorithm: Algorithm, given: Mapping[str, str], provider: str) -> Configured:
-    """Resolve the parameters a user gave.
+    """Resolve the parameters that a user gave.
 
     Raises:
         UsageError: a parameter is unknown or has a wrong value.
@@ -78,7 +78,7 @@ def configure(algorithm: Algorithm, given: Mapping[str, str], provider: str) -> 
     for key, value in resolved.items():
         if isinstance(value, float) and not math.isfinite(value):  # JSON has no such number
             raise UsageError(f"{algorithm.name}[{key}={value}]: must be a finite number")
-        if isinstance(value, int) and not -(2**63) <= value < 2**63:  # nor can messages hold it
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:  # nor can messages hold one
             raise UsageError(f"{algorithm.name}[{key}={value}]: must fit in 64 bits")
     return Configured(
         algorithm=algorithm,
@@ -92,7 +92,7 @@ def configure(algorithm: Algorithm, given: Mapping[str, str], provider: str) -> 
 
 
 def _completed(given: Mapping[str, str], algorithm: Algorithm) -> Mapping[str, str]:
-    """What was given, with what the algorithm asks of its own backbone.
+    """Return the given parameters, with those that the algorithm sets for its own backbone.
 
     `maml[backbone=conv4[pool=false]]` changes the pooling of maml's `conv4[bn=support]` and
     nothing else.
@@ -109,18 +109,18 @@ def _completed(given: Mapping[str, str], algorithm: Algorithm) -> Mapping[str, s
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """What one learner process runs and one result file describes.
+    """The work that one learner process does and one result file describes.
 
     Attributes:
         suite: the test episodes.
         configured: the algorithm.
-        seed: seeds the learner and its training episodes.
-        budget: how much meta-training.
+        seed: the seed of the learner and of its training episodes.
+        budget: the amount of meta-training.
         device: "cpu", "cuda", "cuda:1", ...
         train_on: the suite whose base data is used in place of the suite's own.
-        tasks_at_once: of an outer update, where a stored result is to be repeated; 0: as the
-            learner chooses.
-        code: what it runs on; None where nothing is stored.
+        tasks_at_once: tasks of an outer update computed together, to repeat a stored result; 0:
+            as the learner chooses.
+        code: the code that it runs; None where nothing is stored.
     """
 
     suite: Suite
@@ -134,7 +134,7 @@ class Cell:
 
     @property
     def kind(self) -> Kind:
-        """The kind of task the suite poses."""
+        """The kind of task that the suite poses."""
         return self.suite.kind
 
     @property
@@ -144,7 +144,7 @@ class Cell:
 
     @property
     def suite_code(self) -> tuple[str, ...]:
-        """ "module:attr" of what its data and episodes are made by."""
+        """The code that makes its data and episodes, each as "module:attr"."""
         return tuple(dict.fromkeys((*self.suite.code, *self.base.code)))
 
     @property
@@ -172,19 +172,19 @@ class Cell:
 
 
 def other_kind(cell: Cell) -> str:
-    """The reason of a cell whose algorithm is for another kind of suite."""
+    """Return the reason why an algorithm for another kind of suite does not run."""
     return f"it does not do {cell.kind}"
 
 
 def training_shape(cell: Cell, material: Material) -> schema.Training:
-    """The training episodes of a cell.
+    """Return the shape of a cell's training episodes.
 
     Way and queries that the algorithm or the suite suggests are cut to what the base data
     has; those that the user asked for are not.
 
     Raises:
         DataError: a base class has too few images, or there are too few classes.
-        UsageError: more than one function in a regression task.
+        UsageError: a regression task would have more than one function.
     """
     asked, base, chosen = cell.configured.training, material.base, cell.configured.chosen
     shot = asked.shot or cell.suite.shot
@@ -208,10 +208,11 @@ def training_shape(cell: Cell, material: Material) -> schema.Training:
 
 
 def validation_shape(cell: Cell, material: Material) -> tuple[int, int, int] | None:
-    """Way, shot and queries of validation episodes: the suite's, with the queries there are.
+    """Return way, shot and queries of validation episodes.
 
-    None if the validation classes or their images are too few for the suite's way and shot,
-    which the learner is built for: then the last state is kept.
+    They are the suite's, with queries cut to those available. None if the validation classes or
+    their images are too few for the suite's way and shot, which the learner is built for: then
+    the last state is kept.
     """
     pool, suite = material.validation, cell.suite
     if pool is None:
@@ -223,7 +224,7 @@ def validation_shape(cell: Cell, material: Material) -> tuple[int, int, int] | N
 
 
 def _available(pool: Pool, shot: int) -> tuple[int, int]:
-    """Classes in the smallest group, and images that the smallest class has for queries."""
+    """Count the classes in the smallest group, and the query images of the smallest class."""
     classes = min(len(group) for group in pool.groups)
     fewest = min(len(images) for images in (pool.query or pool.support))
     return classes, fewest if pool.query is not None else fewest - shot

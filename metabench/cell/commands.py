@@ -1,4 +1,4 @@
-"""What a cell asks of its learner process: how to train, what to answer, what to time."""
+"""The commands of a cell to its learner process: train, answer episodes, be timed."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from metabench.plugins.sources import Doors
 from metabench.suites.open_suite import OpenSuite
 from metabench.suites.training_data import Material
 
-# Per class, in the task that images of learners with `fit` are counted in: suites of functions
-# ask far more queries than anyone trains with.
+# Queries per class in the task that images of learners with `fit` are converted to: suites of
+# functions ask for far more queries than anyone trains with.
 _QUERIES = 15
 _IMAGES_AT_ONCE = 1024  # in one batch of test episodes
 _STAGED_BYTES = 2**26  # of the episodes that are timed, as floats
-_BLOCKS = 4  # of them in throughput mode: one block again and again would measure the cache
+_BLOCKS = 4  # blocks in throughput mode: repeating one would measure the cache
 
 
 def task(cell: Cell, opened: OpenSuite) -> Task:
-    """What the learner of a cell is built for."""
+    """Return the task that the learner of a cell is built for."""
     return Task(
         input_shape=opened.dataset.shape,
         way=cell.suite.way,
@@ -45,16 +45,16 @@ def start(
     memory_limit: int | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Start:
-    """The order to build and meta-train the learner of a cell.
+    """Return the command to build and meta-train the learner of a cell.
 
     Args:
         cell: the cell.
         opened: its suite.
-        material: what it may train on and the folder that is in; None: nothing.
-        doors: where the learner process loads plugins from.
-        threads: it computes with.
-        memory_limit: bytes it may use.
-        checkpoint: where its training is kept.
+        material: the data to train on and the folder that holds it; None: no data.
+        doors: the plugin sources of the learner process.
+        threads: number of threads to compute with.
+        memory_limit: bytes that the process may use.
+        checkpoint: where training is kept.
     """
     return Start(
         doors=asdict(doors),
@@ -71,12 +71,12 @@ def start(
 
 
 def plan(cell: Cell, material: Material) -> Plan:
-    """How a cell's learner is to be meta-trained, in whichever way it trains."""
+    """Return the plan of a cell's meta-training, for learners of every kind."""
     suite, configured = cell.suite, cell.configured
     training, why_not = None, ""
     try:
         training = training_shape(cell, material)
-    except DataError as error:  # no matter to learners that use no training episodes
+    except DataError as error:  # irrelevant to learners that use no training episodes
         why_not = str(error)
     return Plan(
         training=training,
@@ -92,12 +92,12 @@ def plan(cell: Cell, material: Material) -> Plan:
 
 
 def tasks_per_batch(opened: OpenSuite) -> int:
-    """How many test episodes are answered at once: the same for every algorithm."""
+    """Return the number of test episodes answered at once: the same for every algorithm."""
     return max(1, _IMAGES_AT_ONCE // _examples(opened))
 
 
 def batch(opened: OpenSuite, part: slice) -> Batch:
-    """Test episodes as a learner gets them: images and support labels, nothing else."""
+    """Return test episodes as a learner gets them: images and support labels, nothing else."""
     images, manifest = opened.dataset.images, opened.episodes
     return Batch(
         support_x=Array.of(images[manifest.support[part]]),
@@ -107,12 +107,12 @@ def batch(opened: OpenSuite, part: slice) -> Batch:
 
 
 def measure(opened: OpenSuite, episodes: int, seconds: float) -> Measure:
-    """The order to time a learner, on the first of the episodes that it is scored on.
+    """Return the command to time a learner, on the first of the episodes that it is scored on.
 
     Args:
         opened: the suite.
-        episodes: how many are scored.
-        seconds: that warm-up and sampling of each mode may take.
+        episodes: number of episodes that are scored.
+        seconds: time limit of warm-up and of sampling, in each mode.
     """
     tasks = min(tasks_per_batch(opened), episodes)
     block_bytes = 4 * tasks * _examples(opened) * math.prod(opened.dataset.shape)
@@ -121,5 +121,5 @@ def measure(opened: OpenSuite, episodes: int, seconds: float) -> Measure:
 
 
 def _examples(opened: OpenSuite) -> int:
-    """Of one test episode."""
+    """Count the examples of one test episode."""
     return int(opened.episodes.support.shape[1] + opened.episodes.query.shape[1])

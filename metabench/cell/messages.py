@@ -1,8 +1,8 @@
-"""What supervisor and learner process say to each other.
+"""The messages between supervisor and learner process.
 
-Messages are msgpack, not pickles: nothing that a plugin's process sends can run code in
-the supervisor. The learner process gets images and support labels, never a test label, an
-image index or a path to test data.
+They are msgpack, not pickles: nothing that a plugin's process sends can run code in the
+supervisor. The learner process gets images and support labels, never a test label, an image
+index or a path to test data.
 """
 
 from __future__ import annotations
@@ -26,16 +26,17 @@ class Array(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, array: npt.NDArray[Any]) -> Array:
+        """Pack an array."""
         return cls(array.dtype.str, array.shape, np.ascontiguousarray(array).tobytes())
 
     def numpy(self) -> npt.NDArray[Any]:
-        """The array, writable, so that torch takes it as it is."""
+        """Return the array, writable, so that torch takes it as it is."""
         array = np.frombuffer(bytearray(self.data), dtype=np.dtype(self.dtype))
         return array.reshape(self.shape)
 
 
 class Task(msgspec.Struct, frozen=True):
-    """What the learner is built for: a `TaskSpec` without its catalogue."""
+    """The task that the learner is built for: a `TaskSpec` without its catalogue."""
 
     input_shape: tuple[int, ...]
     way: int
@@ -43,11 +44,11 @@ class Task(msgspec.Struct, frozen=True):
     kind: str
     device: str
     seed: int
-    tasks_at_once: int = 0  # of an outer update; 0: as the learner chooses
+    tasks_at_once: int = 0  # tasks of an outer update computed together; 0: as the learner chooses
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """How much meta-training, on which episodes."""
+    """The amount of meta-training, and its episodes."""
 
     training: schema.Training | None  # None: such episodes cannot be drawn
     why_not: str  # why they cannot
@@ -55,23 +56,23 @@ class Plan(msgspec.Struct, frozen=True):
     tasks: int | None
     seconds: float | None
     training_seed: int
-    images_per_task: int  # of the suite: converts images to tasks for non-episodic learners
+    images_per_task: int  # in the suite: converts images to tasks for non-episodic learners
     validation_episodes: int
     validation_shape: tuple[int, int, int] | None  # way, shot, query; None: no validation
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
-    """Where meta-training is kept, so that a killed cell goes on from there."""
+    """The place where meta-training is kept, so that a killed cell can resume."""
 
     file: str
-    identity: str  # of the cell; training under another one, or by other code, is not gone on with
+    identity: str  # of the cell; checkpoints of another one, or of other code, are ignored
     every: float  # seconds
-    keep: bool  # also when the cell is done
-    frozen: bool = False  # the learner is taken from it whatever its identity; nothing is trained
+    keep: bool  # even when the cell is done
+    frozen: bool = False  # use the learner in it, whatever its identity, and train nothing
 
 
 class Start(msgspec.Struct, frozen=True, tag=True):
-    """Build the learner and meta-train it."""
+    """The command to build the learner and meta-train it."""
 
     doors: dict[str, Any]
     algorithm: str
@@ -82,11 +83,11 @@ class Start(msgspec.Struct, frozen=True, tag=True):
     threads: int
     checkpoint: Checkpoint | None = None
     memory_limit: int | None = None  # bytes
-    suite_code: tuple[str, ...] = ()  # "module:attr" of what its data and episodes are made by
+    suite_code: tuple[str, ...] = ()  # the code that makes data and episodes, each as "module:attr"
 
 
 class Batch(msgspec.Struct, frozen=True, tag=True):
-    """T test episodes to answer.
+    """The command to answer T test episodes.
 
     x uint8 [T, n, C, H, W] and y int64 [T, S]; for regression float32, y [T, S, 1].
     """
@@ -94,45 +95,45 @@ class Batch(msgspec.Struct, frozen=True, tag=True):
     support_x: Array
     support_y: Array
     query_x: Array
-    keep_features: bool = False  # frozen ones, from batch to batch; probes see no kept ones
+    keep_features: bool = False  # keep frozen features from batch to batch; probes do not
 
 
 class Measure(msgspec.Struct, frozen=True, tag=True):
-    """Time the learner on test episodes that it has not seen yet."""
+    """The command to time the learner on test episodes that it has not seen yet."""
 
     batch: Batch
-    seconds: float  # that warm-up and sampling of each mode may take
-    tasks: int  # at once in throughput mode
+    seconds: float  # time limit of warm-up and of sampling, in each mode
+    tasks: int  # in one block of throughput mode
 
 
 class Stop(msgspec.Struct, frozen=True, tag=True):
-    """No more episodes."""
+    """The end: there are no more episodes."""
 
 
 class Progress(msgspec.Struct, frozen=True, tag=True):
-    """How far meta-training is, as a fraction, and the newest values of the curve."""
+    """The progress of meta-training, as a fraction, and the newest values of the curve."""
 
     fraction: float
     values: dict[str, float | None]
 
 
 class Trained(msgspec.Struct, frozen=True, tag=True):
-    """The learner is ready for test episodes."""
+    """The answer to `Start`: the learner is ready for test episodes."""
 
     training: schema.MetaTraining | None
     episodic: bool  # it was trained by `meta_step`
     parameters: int
     packages: dict[str, str]
-    settings: dict[str, str]  # of torch, as far as they change numbers or speed
+    settings: dict[str, str]  # those of torch that change numbers or speed
     device_name: str | None
     bare_memory: int | None  # bytes before the learner was built
     waited: float | None  # largest share of the training time that a thread had no core
-    code: str = ""  # digest of the code it runs on; "" from releases that do not tell
-    files: dict[str, str] = {}  # SHA-256 of those that the catalogue declares
+    code: str = ""  # digest of the code it runs; "" from releases that do not report it
+    files: dict[str, str] = {}  # SHA-256 of the files that the catalogue declares
 
 
 class Measured(msgspec.Struct, frozen=True, tag=True):
-    """What the learner took."""
+    """The answer to `Measure`: times and memory."""
 
     timing: schema.Timing
     adapt_memory: int | None  # peak in bytes
@@ -140,14 +141,14 @@ class Measured(msgspec.Struct, frozen=True, tag=True):
 
 
 class Outputs(msgspec.Struct, frozen=True, tag=True):
-    """Logits float32 [T, Q, way] of one batch."""
+    """The answer to `Batch`: logits float32 [T, Q, way], or values [T, Q, 1]."""
 
     logits: Array
     halved: bool = False  # memory did not suffice for all tasks at once
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
-    """The learner raised, or does not apply."""
+    """The answer of a learner that raised, or that does not apply."""
 
     status: schema.Status
     reason: str
@@ -168,21 +169,34 @@ class Channel:
         self._from_learner = msgspec.msgpack.Decoder(FromLearner)
 
     def send(self, message: ToLearner | FromLearner) -> None:
-        """Raises OSError if the other end is gone."""
+        """Send a message.
+
+        Raises:
+            OSError: the other end is gone.
+        """
         self._connection.send_bytes(self._encoder.encode(message))
 
     def next_order(self) -> ToLearner:
-        """The learner process's side; raises EOFError if the supervisor is gone."""
+        """Receive a command, in the learner process.
+
+        Raises:
+            EOFError: the supervisor is gone.
+        """
         order: ToLearner = self._to_learner.decode(self._connection.recv_bytes())
         return order
 
     def next_report(self) -> FromLearner:
-        """The supervisor's side; raises EOFError or OSError if the learner process is gone."""
+        """Receive an answer or a report of progress, in the supervisor.
+
+        Raises:
+            EOFError: the learner process is gone.
+            OSError: likewise.
+        """
         report: FromLearner = self._from_learner.decode(self._connection.recv_bytes())
         return report
 
     def poll(self, seconds: float) -> bool:
-        """Whether something can be received within some seconds."""
+        """Return whether something can be received within some seconds."""
         return self._connection.poll(seconds)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""How far two answers to the same queries lie apart."""
+"""Differences between two answers to the same queries."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ OutputArray = npt.NDArray[Any]
 
 
 def deviations(one: OutputArray, other: OutputArray, every: OutputArray) -> npt.NDArray[np.float64]:
-    """For each query how far two answers differ, by how far outputs lie apart.
+    """Return the difference of two answers for each query, in units of the outputs' spread.
 
-    What is added to all classes of a query alike changes no probability, and is left out.
+    A constant added to all classes of a query changes no probability, so it does not count.
 
     Args:
         one: [..., Q, way] logits or [..., Q, 1] values.
         other: likewise.
-        every: outputs [..., way] whose spread is the unit: of one query the median over queries
-            of the range of its logits, or of all of them the range of the middle half of values.
+        every: outputs [..., way] whose spread is the unit: the median over queries of the range
+            of their logits, or the interquartile range of all values.
     """
     a, b, all_own = (_plain(x) for x in (one, other, every))
     if all_own.shape[-1] == 1:
@@ -33,15 +33,15 @@ def deviations(one: OutputArray, other: OutputArray, every: OutputArray) -> npt.
 def flipped(
     one: OutputArray, other: OutputArray, moved: npt.NDArray[np.float64], tolerance: float
 ) -> npt.NDArray[np.bool_]:
-    """Which queries get another class, of those whose outputs moved by more than a tolerance.
+    """Return which queries change class, of those whose outputs moved beyond a tolerance.
 
-    Where classes are tied to the last digits either may come out first: that is no change.
+    If classes are tied up to the last digits, either may come first: that is not a change.
     """
     others: npt.NDArray[np.bool_] = one.argmax(axis=-1) != other.argmax(axis=-1)
     return others & (moved > tolerance)
 
 
 def _plain(outputs: OutputArray) -> npt.NDArray[np.float64]:
-    """Finite numbers, logits around 0."""
+    """Replace numbers that are not finite, and centre logits on their median."""
     values = np.nan_to_num(outputs.astype(np.float64), nan=1e30, posinf=1e30, neginf=-1e30)
     return values if values.shape[-1] == 1 else values - np.median(values, axis=-1, keepdims=True)

@@ -1,4 +1,4 @@
-"""From a learner's outputs to the scores of each episode.
+"""Scores of each episode, computed from a learner's outputs.
 
 E is the number of episodes, Q the number of queries of one episode (all classes together).
 """
@@ -14,7 +14,7 @@ NO_CLASS = -1  # the prediction of a query whose logits are not all finite: alwa
 
 
 def predicted_classes(logits: npt.ArrayLike) -> Ids:
-    """The class with the largest logit; ties go to the lowest id.
+    """Return the class with the largest logit; ties go to the lowest id.
 
     Args:
         logits: [..., Q, way].
@@ -29,16 +29,16 @@ def predicted_classes(logits: npt.ArrayLike) -> Ids:
 
 
 def correct_counts(predicted: npt.ArrayLike, truth: npt.ArrayLike) -> Ids:
-    """Right answers per episode: predicted and truth [E, Q] -> [E] int64."""
+    """Count the right answers of each episode: predicted and truth [E, Q] -> [E] int64."""
     right: Ids = (np.asarray(predicted) == np.asarray(truth)).sum(axis=-1, dtype=np.int64)
     return right
 
 
 def macro_f1(predicted: npt.ArrayLike, truth: npt.ArrayLike, way: int) -> npt.NDArray[np.float64]:
-    """Macro-averaged F1 of each episode.
+    """Return the macro-averaged F1 of each episode.
 
-    The mean over the `way` classes of F1 = 2 TP / (predicted + present); 0 for a class that is
-    neither predicted nor present, as scikit-learn's `f1_score` gives it with
+    It is the mean over the `way` classes of F1 = 2 TP / (predicted + present), which is 0 for a
+    class that is neither predicted nor present, as in scikit-learn's `f1_score` with
     `labels=range(way), average="macro", zero_division=0`.
 
     Args:
@@ -57,7 +57,7 @@ def macro_f1(predicted: npt.ArrayLike, truth: npt.ArrayLike, way: int) -> npt.ND
 
 
 def squared_errors(values: npt.ArrayLike, truth: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Mean squared error of each episode: values and truth [E, Q, 1] -> [E] float64.
+    """Return the mean squared error of each episode: values, truth [E, Q, 1] -> [E] float64.
 
     Raises:
         ValueError: they have different shapes.
@@ -70,9 +70,9 @@ def squared_errors(values: npt.ArrayLike, truth: npt.ArrayLike) -> npt.NDArray[n
 
 
 def _class_counts(ids: Ids, way: int) -> Ids:
-    """How often each class occurs in each episode: [E, Q] -> [E, way]."""
+    """Count each class in each episode: [E, Q] -> [E, way]."""
     episodes = len(ids)
-    # One slot more for NO_CLASS, dropped at the end.
+    # One extra slot for NO_CLASS, dropped at the end.
     slots = np.where(ids == NO_CLASS, way, ids) + (way + 1) * np.arange(episodes)[:, None]
     counts = np.bincount(slots.ravel(), minlength=episodes * (way + 1))
     return counts.reshape(episodes, way + 1)[:, :way]

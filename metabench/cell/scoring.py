@@ -1,4 +1,4 @@
-"""Put test episodes to a learner and score what comes back."""
+"""Have a learner answer test episodes, and score its answers."""
 
 from __future__ import annotations
 
@@ -25,15 +25,17 @@ from metabench.suites.open_suite import OpenSuite
 class Answering(Protocol):
     """A learner that answers batches, in this process or in another."""
 
-    def answer(self, batch: Batch) -> Outputs: ...
+    def answer(self, batch: Batch) -> Outputs:
+        """Return the learner's outputs for a batch."""
+        ...
 
 
 def score(learner: Answering, opened: OpenSuite, episodes: int) -> Scores:
-    """Run the first `episodes` test episodes, in batches, and score each.
+    """Have the first `episodes` test episodes answered, in batches, and score each.
 
     Raises:
         ValueError: outputs have a wrong shape.
-        UsageError: they are not finite where their error is the score.
+        UsageError: outputs of a regression suite are not finite.
     """
     manifest, way, tasks = opened.episodes, opened.suite.way, tasks_per_batch(opened)
     digest, halved = hashlib.sha256(), False
@@ -42,7 +44,7 @@ def score(learner: Answering, opened: OpenSuite, episodes: int) -> Scores:
         part = slice(first, min(first + tasks, episodes))
         outputs = learner.answer(replace(batch(opened, part), keep_features=True))
         logits, expected = outputs.logits.numpy(), (*manifest.query[part].shape, way)
-        if logits.shape != expected:  # what a broken process sends is no score
+        if logits.shape != expected:  # a broken process must not get a score
             raise ValueError(f"outputs of shape {logits.shape}, expected {expected}")
         digest.update(np.ascontiguousarray(logits, dtype="<f4").data)
         tally.add(logits, opened.query_truth(part))
@@ -88,10 +90,10 @@ class _Values:
 
     def add(self, values: Any, truth: Any) -> None:
         errors = squared_errors(values, truth)
-        if not np.isfinite(errors).all():  # such an episode has no error, nor has their mean
+        if not np.isfinite(errors).all():  # such an episode has no error, nor has the mean
             k = len(self.error) + int(np.argmin(np.isfinite(errors)))
             raise UsageError(f"outputs in episode {k} are not finite: the learner diverged")
-        self.error += [float(f"{error:.9g}") for error in errors]  # float32 outputs have no more
+        self.error += [float(f"{error:.9g}") for error in errors]  # float32 has no more digits
 
     def scores(self, queries: int, digest: str) -> Scores:
         return Scores(queries=queries, error=self.error, outputs_digest=digest)

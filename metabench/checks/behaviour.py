@@ -1,4 +1,4 @@
-"""Checks of what answers depend on: the support set, and nothing else."""
+"""Checks that answers depend on the support set and on nothing else."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _EPISODES = 100  # for comparisons of accuracies
 _AT_ONCE = 32  # tasks
 _STANDARD_ERRORS = 3
 _LEARNT = ((5, 1), (5, 5), (20, 1))  # way and shot
-_LOOK_AT = "look at signs (logits: larger is likelier), step sizes, and that training trains"
+_LOOK_AT = "check signs (larger logits are likelier), step sizes, and that training has an effect"
 
 
 def deterministic(subject: Subject) -> None:
-    """Two learners of one seed, trained alike, answer alike."""
+    """Check that two learners with the same seed and training give the same answers."""
     tasks = subject.tasks(2)
     seeds = (0, 0, 1) if subject.algorithm.deterministic else (0, 0)
     found = []
@@ -40,21 +40,21 @@ def deterministic(subject: Subject) -> None:
     rounded = _only_rounded(
         found[0],
         found[1],
-        "two learners of the same seed answer differently",
+        "two learners with the same seed answer differently",
         "draw every random number from self.task.generator()",
     )
     if len(found) > 2 and difference(found[0], found[2]):
         raise CheckFailed(
-            "another seed gives other answers, and deterministic=True says that none does",
-            "leave deterministic out: several seeds are then run",
+            "another seed gives other answers, but the entry declares deterministic=True",
+            "remove deterministic=True; metabench then runs several seeds",
         )
     _note(rounded)
 
 
 def repeatable(subject: Subject) -> None:
-    """A task is answered the same after others, also after one that is broken."""
+    """Check that a task gets the same answers after other tasks, also after a broken one."""
     tasks = subject.tasks(4)
-    # Two that have answered nothing yet: what the first task leaves behind may stay for ever.
+    # Two new learners, because what the first task leaves behind may stay forever.
     one, other = (subject.train(subject.build(), updates=2) for _ in range(2))
     first = answers(one, tasks)
     backwards = torch.arange(len(tasks) - 1, -1, -1)
@@ -63,11 +63,11 @@ def repeatable(subject: Subject) -> None:
     rounded += _only_rounded(
         first,
         answers(one, tasks),
-        "the same task is answered differently when it comes again",
+        "a task is answered differently when it is repeated",
         _NO_STATE,
     )
     broken = Support(tasks.support.x * float("nan"), tasks.support.y)
-    with contextlib.suppress(Exception):  # it may well refuse
+    with contextlib.suppress(Exception):  # it may refuse
         ask(one, broken, tasks.query.x)
     rounded += _only_rounded(
         first, answers(one, tasks), "answers differ after a task with NaN in it", _NO_STATE
@@ -76,12 +76,12 @@ def repeatable(subject: Subject) -> None:
 
 
 def _only_rounded(one: Tensor, other: Tensor, what: str, advice: str) -> list[str]:
-    """What to note of two answers that should be equal; [] if they are.
+    """Compare two answers that should be equal; return what to note, [] if they are equal.
 
-    Some operators of torch round differently from call to call: that is no fault.
+    Some operators of torch round differently from call to call, which is no failure.
 
     Raises:
-        CheckFailed: they differ by more.
+        CheckFailed: they differ by more than rounding.
     """
     if torch.equal(one, other):
         return []
@@ -92,16 +92,16 @@ def _only_rounded(one: Tensor, other: Tensor, what: str, advice: str) -> list[st
 
 
 def _note(rounded: list[str]) -> None:
-    """Note the first of these; only when every comparison is made, since one may yet fail."""
+    """Note the first of these, after all comparisons, because a later one may fail."""
     if rounded:
         raise Noted(f"{rounded[0]}, by rounding only")
 
 
-_NO_STATE = "adapt and predict must not write to self: return what a task needs as its state"
+_NO_STATE = "do not write to self in adapt and predict; return the state of a task from adapt"
 
 
 def query_order(subject: Subject) -> None:
-    """The order of queries changes nothing but the order of answers."""
+    """Check that the order of queries changes only the order of answers."""
     learner, tasks = subject.trained(), subject.tasks(4)
     order = torch.randperm(tasks.query.x.shape[1], generator=torch.Generator().manual_seed(1))
     straight = answers(learner, tasks)
@@ -110,14 +110,14 @@ def query_order(subject: Subject) -> None:
     if moved:
         raise CheckFailed(
             f"answers depend on the order of queries: {moved}",
-            "answer each query by itself; test queries come in random order",
+            "answer each query independently; test queries are in random order",
         )
 
 
 def one_query(subject: Subject) -> None:
-    """A query is answered the same alone as beside others, unless it is declared transductive."""
+    """Check that a query gets the same answer alone, unless the entry declares transduction."""
     tasks = subject.tasks(3)
-    # Two learners that have answered nothing yet: they may remember what they have answered.
+    # Two new learners, because a learner may remember its answers.
     one, other = (subject.train(subject.build(), updates=2) for _ in range(2))
     together = answers(one, tasks)
     alone = torch.cat(
@@ -133,26 +133,26 @@ def one_query(subject: Subject) -> None:
     if moved:
         raise CheckFailed(
             f"the answer to a query depends on the others (transductive): {moved}",
-            "use statistics of the support set or running ones, as conv4[bn=support|running] does, "
+            "use running statistics or those of the support set, as in conv4[bn=support|running], "
             'or declare it: Algorithm(tags={"transductive"})',
         )
 
 
 def one_task(subject: Subject) -> None:
-    """Many tasks at once are answered as one at a time."""
+    """Check that many tasks at once get the same answers as one at a time."""
     learner, tasks = subject.trained(), subject.tasks(_AT_ONCE)
     if not isinstance(learner, BatchedLearner):
-        raise NotChecked("it takes one task at a time")
+        raise NotChecked("it answers one task at a time")
     moved = difference(answers(learner, tasks), ask(learner, tasks.support, tasks.query.x))
     if moved:
         raise CheckFailed(
             f"answers to a task depend on the others in its batch: {moved}",
-            "keep the task dimension apart in every mean, norm and matrix product",
+            "keep tasks separate in every mean, norm and matrix product",
         )
 
 
 def label_order(subject: Subject) -> None:
-    """Labels in the order of their classes help no more than labels drawn at random."""
+    """Check that labels in the order of their classes do not raise accuracy."""
     if subject.kind == "regression":
         raise NotChecked("values have no labels")
     learner, tasks = subject.trained(updates=None), subject.tasks(_EPISODES)
@@ -162,16 +162,16 @@ def label_order(subject: Subject) -> None:
     )
     if _positive(gain):
         raise CheckFailed(
-            "with labels and queries in the order of classes it has "
-            f"{100 * float(gain.mean()):.1f} points more than with random labels",
-            "let neither the number of a label nor the place of a query tell its class",
+            "with labels and queries in the order of classes, its accuracy is "
+            f"{100 * float(gain.mean()):.1f} points higher than with random labels",
+            "use neither the number of a label nor the position of a query to find its class",
         )
 
 
 def learns(subject: Subject) -> None:
-    """It does better than guessing after the smallest budget, also with more classes and shots."""
+    """Check that it beats guessing after the smallest budget, also with more classes and shots."""
     if subject.is_floor:
-        raise NotChecked("it is a floor")
+        raise NotChecked("it is a floor, which need not learn")
     if subject.kind == "regression":
         _check_errors(subject)
         return
@@ -182,14 +182,14 @@ def learns(subject: Subject) -> None:
         right[way, shot] = synthetic_tasks.accuracy(answers(learner, tasks), tasks)
         if not _positive(right[way, shot] - 1 / way):
             raise CheckFailed(
-                f"{way}-way {shot}-shot: it has learned nothing, with an accuracy of "
-                f"{float(right[way, shot].mean()):.1%}; guessing has {1 / way:.0%}",
+                f"{way}-way {shot}-shot: it has learned nothing (accuracy "
+                f"{float(right[way, shot].mean()):.1%}, guessing {1 / way:.0%})",
                 _LOOK_AT,
             )
     one, five = right[5, 1], right[5, 5]
     if _positive(one - five):
         raise Noted(
-            f"five shots help less than one: accuracy {float(five.mean()):.1%}, and "
+            f"five shots help less than one: accuracy {float(five.mean()):.1%}, one shot "
             f"{float(one.mean()):.1%}"
         )
 
@@ -201,19 +201,19 @@ def _check_errors(subject: Subject) -> None:
     of_zero = synthetic_tasks.squared_error(torch.zeros_like(values), tasks)
     if not _positive(of_zero - error):
         raise CheckFailed(
-            f"it has learned nothing: squared error {float(error.mean()):.3g}, always answering 0 "
-            f"has {float(of_zero.mean()):.3g}",
+            f"it has learned nothing (squared error {float(error.mean()):.3g}, always answering 0 "
+            f"{float(of_zero.mean()):.3g})",
             _LOOK_AT,
         )
 
 
 def _positive(values: Tensor) -> bool:
-    """Whether the mean of these is above 0 by more than chance: values [T], one of each task."""
+    """Return whether values [T], one per task, have a mean significantly above 0."""
     return float(values.mean()) > _STANDARD_ERRORS * float(values.std()) / math.sqrt(len(values))
 
 
 def support_matters(subject: Subject) -> None:
-    """With a support set that tells nothing it does no better than guessing, or at least worse."""
+    """Check that it does not beat guessing if the support labels are shuffled."""
     learner, tasks = subject.trained(updates=None), subject.tasks(_EPISODES)
     if subject.kind == "regression":
         _check_other_support(subject, answers(learner, tasks), tasks)
@@ -224,29 +224,29 @@ def support_matters(subject: Subject) -> None:
     above = synthetic_tasks.accuracy(answers(learner, shuffled), tasks) - 1 / 5
     if _positive(above):
         raise CheckFailed(
-            f"with shuffled support labels it still has {float(above.mean()) + 0.2:.1%}, guessing "
-            "20 %: it knows classes by other means",
-            "let adapt use the labels it is given, and nothing that tells classes besides",
+            "with shuffled support labels, it still has an accuracy of "
+            f"{float(above.mean()) + 0.2:.1%} (guessing 20%)",
+            "let adapt use the labels it is given, and no other information about classes",
         )
 
 
 def _check_other_support(subject: Subject, own: Tensor, tasks: Tasks) -> None:
-    """The support set of another task makes errors larger."""
+    """Check that the support set of another task makes errors larger."""
     if subject.is_floor:
-        raise NotChecked("it is a floor")
+        raise NotChecked("it is a floor, which need not learn")
     learner = subject.trained(updates=None)
     others = Support(tasks.support.x.roll(1, dims=0), tasks.support.y.roll(1, dims=0))
     misled = answers(learner, replace(tasks, support=others))
     loss = synthetic_tasks.squared_error(misled, tasks) - synthetic_tasks.squared_error(own, tasks)
     if not _positive(loss):
         raise CheckFailed(
-            "with the support set of another task its errors are no larger",
+            "with the support set of another task, its errors are no larger",
             "let adapt learn from the support set it is given",
         )
 
 
 def relabelling(subject: Subject) -> None:
-    """Whether other numbers for the classes give the same answers under these numbers."""
+    """Note whether renumbering the classes changes the answers."""
     if subject.kind == "regression":
         raise NotChecked("values have no labels")
     learner, tasks = subject.trained(), subject.tasks(4)

@@ -1,47 +1,27 @@
-"""All checks in their order: a learner that fails one may fail later ones for the same reason."""
+"""The battery: all checks, in an order in which early failures can explain later ones."""
 
 from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 from time import perf_counter
 
 import torch
 
-from metabench.checks import behaviour, form, process_state, training_checks
-from metabench.checks.check_names import FIRST, CheckStatus, Outcome
+from metabench.checks.check_names import CHECKS, FIRST, CheckStatus, Outcome
 from metabench.checks.checked_algorithm import CheckFailed, NotChecked, Noted, Subject
 from metabench.errors import MetabenchError, NotApplicable
+from metabench.learner import load
+from metabench.plugins.process_state import put_back, settings_and_generators
 from metabench.worker.session import failure
-
-CHECKS: dict[str, Callable[[Subject], None]] = {
-    "catalogue": form.catalogue,
-    "build": form.build,
-    "shapes": form.shapes,
-    "inputs": form.inputs,
-    "globals": form.global_state,
-    "deterministic": behaviour.deterministic,
-    "repeatable": behaviour.repeatable,
-    "query-order": behaviour.query_order,
-    "one-query": behaviour.one_query,
-    "one-task": behaviour.one_task,
-    "label-order": behaviour.label_order,
-    "learns": behaviour.learns,
-    "support-matters": behaviour.support_matters,
-    "learnables": training_checks.learnables,
-    "gradient": training_checks.gradient,
-    "round-trip": training_checks.round_trip,
-    "memory": training_checks.memory,
-    "devices": form.devices,
-    "relabelling": behaviour.relabelling,
-}
 
 
 def run_check(name: str, subject: Subject) -> Outcome:
-    """Run one check; whatever the plugin raises is a failure of it."""
+    """Run one check; any exception that the plugin raises is a failure."""
+    check = load(f"metabench.checks.{CHECKS[name]}")
     started = perf_counter()
 
     def outcome(
@@ -50,10 +30,10 @@ def run_check(name: str, subject: Subject) -> Outcome:
         return Outcome(name, status, message, advice, trace, perf_counter() - started)
 
     try:
-        # What one check leaves behind must not mislead the next, nor what it prints a reader.
-        with process_state.watched(), redirect_stdout(sys.stderr):
-            torch.set_num_threads(1)  # networks this small are not worth sharing
-            CHECKS[name](subject)
+        # Changed settings must not affect the next check, nor printed text the table.
+        with put_back(settings_and_generators), redirect_stdout(sys.stderr):
+            torch.set_num_threads(1)  # more threads would not help networks this small
+            check(subject)
     except CheckFailed as failed:
         return outcome("failed", str(failed), failed.advice)
     except (NotChecked, NotApplicable) as reason:
@@ -63,7 +43,7 @@ def run_check(name: str, subject: Subject) -> Outcome:
     except (Exception, SystemExit) as error:
         raised, line = failure(error), _own_line(error, subject)
         said = f"it raised {raised.reason}"
-        if isinstance(error, MetabenchError) and not line:  # of what a plugin gave, not from it
+        if isinstance(error, MetabenchError) and not line:  # raised by metabench itself
             said = str(error)
         advice = f"look at {line or subject.place}"
         return outcome("failed", " ".join(said.split()), advice, raised.traceback)
@@ -71,9 +51,10 @@ def run_check(name: str, subject: Subject) -> Outcome:
 
 
 def _own_line(error: BaseException, subject: Subject) -> str:
-    """The last line of the plugin's file that an exception came through, or of a file beside it.
+    """Return the last line of the plugin that an exception passed through.
 
-    "" without one: to its author the lines of metabench say nothing.
+    It is in the plugin's file, otherwise in another file of that folder. "" without one, because
+    lines of metabench do not help the author.
     """
     home = subject.file
     if home is None:
@@ -87,7 +68,7 @@ def _own_line(error: BaseException, subject: Subject) -> str:
 
 
 def run_battery(subject: Subject) -> Iterator[Outcome]:
-    """Every check, in order; without a learner that can be asked the rest are not tried."""
+    """Run every check, in order; skip the rest if no learner can be built."""
     broken = ""
     for name in CHECKS:
         if broken:

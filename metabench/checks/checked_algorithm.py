@@ -1,4 +1,4 @@
-"""What is checked: an algorithm, built and trained as the harness would do it."""
+"""An algorithm under test, built and trained as the harness does it."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ from metabench.cell.cell import Cell, Configured
 from metabench.checks import synthetic_tasks
 from metabench.checks.synthetic_tasks import Tasks
 from metabench.errors import UsageError
-from metabench.learner import Algorithm, Kind, Learner, Support, TaskSpec, load
+from metabench.learner import KINDS, Algorithm, Kind, Learner, Support, TaskSpec, load
 from metabench.plugins.registry import Plugins
+from metabench.supervisor.request import find_algorithms
 from metabench.worker.answering import as_batched
 from metabench.worker.meta_training import meta_train, meta_trained
 from metabench.worker.session import seed_everything, task_spec
 
-SHORT = 3  # updates, where only some training is wanted
+SHORT = 3  # updates, for checks that need only some training
 
 
 class CheckFailed(Exception):
-    """The learner is not as it has to be.
+    """A learner breaks a rule.
 
     Attributes:
         advice: what its author can do.
@@ -45,7 +46,7 @@ class NotChecked(Exception):
 
 
 class Noted(Exception):
-    """Something worth knowing that is no fault."""
+    """An observation that is no failure."""
 
 
 @dataclass
@@ -54,9 +55,9 @@ class Subject:
 
     Attributes:
         configured: the algorithm with its parameters.
-        kind: of the tasks it is checked on.
+        kind: kind of the tasks it is checked on.
         plugins: where backbones come from.
-        origin: the plugin's file, if it is known.
+        origin: the plugin's file; None: unknown.
     """
 
     configured: Configured
@@ -68,7 +69,7 @@ class Subject:
 
     @property
     def algorithm(self) -> Algorithm:
-        """Its catalogue entry, as it stands for this kind of task."""
+        """Its catalogue entry, with the defaults for this kind of task."""
         return self.configured.algorithm
 
     @property
@@ -78,12 +79,12 @@ class Subject:
 
     @property
     def file(self) -> Path | None:
-        """The file its learner is built in, or else that of its plugin."""
+        """The file that builds its learner, otherwise the file of its plugin."""
         return _source(self._builder) or self.origin
 
     @property
     def place(self) -> str:
-        """Where its author can look if no line is known: its class, or what builds it."""
+        """The class of its learner or the function that builds it, for its author to look at."""
         made = self._class or self._builder
         name = getattr(made, "__name__", f"the entry of {self.algorithm.name}")
         what = f"class {name}" if inspect.isclass(made) else name
@@ -92,7 +93,7 @@ class Subject:
 
     @property
     def _builder(self) -> Callable[..., Any] | None:
-        """What builds it; None if that cannot be imported, which the checks will tell."""
+        """The callable that builds it; None if that cannot be imported, which a check reports."""
         try:
             return load(self.algorithm.build)
         except (Exception, SystemExit):
@@ -100,20 +101,20 @@ class Subject:
 
     @property
     def is_floor(self) -> bool:
-        """It need not learn."""
+        """True if it is a baseline that need not learn."""
         return "floor" in self.algorithm.tags
 
     def build(self, way: int = 5, shot: int = 1, device: str = "cpu", seed: int = 0) -> Learner:
-        """A new learner, not trained."""
+        """Build a new learner, without training it."""
         opened = synthetic_tasks.suite(self.kind, way, shot)
         cell = self._cell(opened.suite, device, seed)
         task = task_spec(commands.task(cell, opened), self.plugins)
         seed_everything(task.seed)
         learner = load(self.algorithm.build)(task, **self.params)
         if not isinstance(learner, Learner):
-            given = type(learner).__name__  # what it says of itself may fill pages
+            given = type(learner).__name__  # its repr may fill pages
             raise CheckFailed(
-                f"build gave {given}", "make it return an instance of metabench.Learner"
+                f"build returned {given}", "make it return an instance of metabench.Learner"
             )
         self._class = type(learner)
         if not isinstance(getattr(learner, "task", None), TaskSpec):
@@ -124,10 +125,10 @@ class Subject:
         return learner
 
     def train(self, learner: Learner, updates: int | None = None) -> Learner:
-        """Meta-train a learner in place, if it has a way to be.
+        """Meta-train a learner in place, if it can be trained.
 
         Args:
-            learner: as `build` gives it.
+            learner: as `build` returns it.
             updates: outer updates; None: the smoke budget.
         """
         if not meta_trained(learner):
@@ -143,26 +144,47 @@ class Subject:
         return learner
 
     def trained(self, way: int = 5, shot: int = 1, updates: int | None = SHORT) -> Learner:
-        """A trained learner that checks share; none may train it further."""
+        """Return a trained learner that checks share and must not train further."""
         key = (way, shot, updates)
         if key not in self._trained:
             self._trained[key] = self.train(self.build(way, shot), updates)
         return self._trained[key]
 
     def tasks(self, count: int, way: int = 5, shot: int = 1, query: int = 5) -> Tasks:
-        """Test tasks."""
+        """Draw test tasks."""
         return synthetic_tasks.draw(self.kind, count, way, shot, query)
 
     def ordered_tasks(self, count: int) -> Tasks:
-        """Tasks with labels, and queries, in the order of their classes."""
+        """Draw tasks with labels, and queries, in the order of their classes."""
         return synthetic_tasks.draw_in_order(count)
 
     def _cell(self, suite: Any, device: str, seed: int) -> Cell:
         return Cell(suite, self.configured, seed, Budget.parse("smoke"), device)
 
 
+def find_subjects(address: str, plugins: Plugins) -> list[Subject]:
+    """Return an algorithm under test, once for each kind of task that it supports.
+
+    Args:
+        address: address of one algorithm, such as "maml" or "maml[first_order=true]".
+        plugins: where algorithms come from.
+
+    Raises:
+        UsageError: there is no such algorithm or parameter, or the address names several.
+    """
+    subjects = []
+    for kind in KINDS:
+        found = find_algorithms([address], plugins, kind)
+        if len(found) > 1:
+            raise UsageError(f"'{address}' names {len(found)} algorithms: name one")
+        provided = plugins.algorithm(found[0].algorithm.name)
+        if kind in provided.spec.tasks:
+            subjects.append(Subject(found[0], kind, plugins, provided.origin))
+    return subjects
+
+
 def _source(found: Callable[..., Any] | None) -> Path | None:
-    """The file that something is written in, where that can be told."""
+    """Return the source file of a callable; None if it is unknown."""
     try:
         file = inspect.getsourcefile(found)  # type: ignore[arg-type]
     except (TypeError, OSError):  # of None or a partial; typed into a prompt
@@ -171,21 +193,23 @@ def _source(found: Callable[..., Any] | None) -> Path | None:
 
 
 def ask(learner: Learner, support: Support, query_x: Tensor) -> Tensor:
-    """Outputs [T, Q, way] on copies, generators seeded as before every batch of a cell.
+    """Return outputs [T, Q, way] for copies of tasks.
+
+    Generators are seeded first, as before every batch of a cell.
 
     Raises:
-        UsageError: they are no tensor.
+        UsageError: the outputs are not a tensor.
     """
     seed_everything(learner.task.seed)
     batched, device = as_batched(learner), learner.task.device
     copies = Support(*(tensor.clone().to(device) for tensor in support))
     outputs: object = batched.predict(batched.adapt(copies), query_x.clone().to(device))
-    if not isinstance(outputs, Tensor):  # of a batched learner; others are asked in a loop
+    if not isinstance(outputs, Tensor):  # from a batched learner; others are called in a loop
         raise UsageError(f"predict returned {type(outputs).__name__}, expected a torch.Tensor")
     return outputs.detach().cpu()
 
 
 def answers(learner: Learner, tasks: Tasks) -> Tensor:
-    """Outputs [T, Q, way] for tasks, one after the other."""
+    """Return outputs [T, Q, way] for tasks, one after the other."""
     singles = [tasks.one(t) for t in range(len(tasks))]
     return torch.cat([ask(learner, one.support, one.query.x) for one in singles])

@@ -1,4 +1,4 @@
-"""When outputs that should be equal are."""
+"""A comparison of outputs that should be equal."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from torch import Tensor
 
 from metabench.cell.output_difference import deviations, flipped
 
-# Sums in another order differ in their last digits, and inner loops enlarge that.
-_DEVIATION = 1e-3  # median over queries, by the spread of all outputs
+# Sums in another order differ in their last digits, and inner loops amplify the difference.
+_DEVIATION = 1e-3  # median over queries, relative to the spread of all outputs
 _MOST = 0.95  # share of values
-_FLIPS = 0.01  # share of queries that get another class, where their outputs moved as well
+_FLIPS = 0.01  # share of queries that change class because their outputs move
 
 
 def difference(one: Tensor, other: Tensor) -> str:
-    """How far outputs [..., Q, way] differ, in words; "" if only by rounding."""
+    """Describe the difference of outputs [..., Q, way]; "" if it is only rounding."""
     a, b = _numbers(one), _numbers(other)
     moved = deviations(a, b, a)
-    if one.shape[-1] == 1:  # values have no class to change: all but a few must agree
+    if one.shape[-1] == 1:  # values have no class: all but a few must agree
         largest = float(np.quantile(moved, _MOST))
         return f"values move by {largest:.2g} of their spread" if largest > _DEVIATION else ""
     median, share = float(np.median(moved)), float(flipped(a, b, moved, _DEVIATION).mean())
     if median <= _DEVIATION and share <= _FLIPS:
         return ""
     return (
-        f"outputs move by {median:.2g} of their spread (median), {share:.0%} of the queries get "
-        "another class"
+        f"outputs move by {median:.2g} of their spread (median), {share:.0%} of the queries "
+        "change class"
     )
 
 
 def _numbers(outputs: Tensor) -> npt.NDArray[Any]:
-    """Outputs of any precision as an array; NumPy has no bfloat16."""
+    """Convert outputs of any precision to an array; NumPy has no bfloat16."""
     kept = outputs if outputs.dtype == torch.float64 else outputs.float()
     array: npt.NDArray[Any] = kept.numpy()
     return array

@@ -1,4 +1,4 @@
-"""Checks of form: the catalogue entry, shapes, and what a learner must leave alone."""
+"""Checks of the catalogue entry, of shapes, and of what a learner must not change."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metabench.checks import process_state
 from metabench.checks.checked_algorithm import CheckFailed, NotChecked, Subject, ask
 from metabench.checks.equal_outputs import difference
 from metabench.errors import UsageError
 from metabench.learner import Episodes, load
+from metabench.plugins.process_state import put_back, settings, settings_and_generators
 from metabench.worker import learner_state
 from metabench.worker.answering import as_batched
 from metabench.worker.session import seed_everything
 
 _ODD_SEED = 20_261
-_BY_PLACE = (
+_POSITIONAL = (
     inspect.Parameter.POSITIONAL_ONLY,
     inspect.Parameter.POSITIONAL_OR_KEYWORD,
     inspect.Parameter.VAR_POSITIONAL,
 )
-_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-# way, shot, queries in all
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+# way, shot, total number of queries
 _SHAPES = ((5, 1, 25), (2, 1, 1), (2, 5, 10), (20, 1, 20), (5, 5, 5))
 
 
 def catalogue(subject: Subject) -> None:
-    """The entry's `build` exists and takes the parameters that are declared."""
+    """Check that `build` exists and takes the declared parameters."""
     build = load(subject.algorithm.build)
     try:
         signature = inspect.signature(build)
@@ -38,42 +38,42 @@ def catalogue(subject: Subject) -> None:
         return
     declared = subject.algorithm.params
     parameters = list(signature.parameters.values())
-    if not parameters or parameters[0].kind not in _BY_PLACE:
+    if not parameters or parameters[0].kind not in _POSITIONAL:
         raise CheckFailed(
-            "build takes no task", f"let its first argument be the task: {subject.place}"
+            "build takes no task", f"make the task its first argument: {subject.place}"
         )
     named = parameters[1:]
     taken = {p.name for p in named}
     takes_any = any(p.kind is p.VAR_KEYWORD for p in named)
-    needed = [p.name for p in named if p.default is p.empty and p.kind in _BY_NAME]
+    needed = [p.name for p in named if p.default is p.empty and p.kind in _NAMED]
     undeclared = [name for name in needed if name not in declared]
     missing = [] if takes_any else [name for name in declared if name not in taken]
     if undeclared or missing:
         what = [f"build needs {n}, which is not declared" for n in undeclared]
-        what += [f"{n} is declared, build does not take it" for n in missing]
-        raise CheckFailed("; ".join(what), "make Algorithm(params=...) and build agree")
+        what += [f"{n} is declared, but build does not take it" for n in missing]
+        raise CheckFailed("; ".join(what), "let Algorithm(params=...) and build agree")
 
 
 def build(subject: Subject) -> None:
-    """A learner can be built and trained, in one way at most."""
+    """Check that a learner can be built and trained, by `fit` or by `meta_step`."""
     learner = subject.build()
     for name in ("adapt", "predict"):
         if not callable(getattr(learner, name, None)):
             raise CheckFailed(f"it has no {name}", f"define {name}(self, ...)")
     if hasattr(learner, "fit") and hasattr(learner, "meta_step"):
-        raise CheckFailed("it has both fit and meta_step", "keep one of them")
+        raise CheckFailed("it has both fit and meta_step", "define only one of them")
     subject.trained()
 
 
 def shapes(subject: Subject) -> None:
-    """Outputs have one row a query and one column a class, float and finite, for any task."""
+    """Check that outputs have one row per query and one column per class, float and finite."""
     shapes_ = _SHAPES if subject.kind == "classification" else ((1, 10, 20),)
     for way, shot, queries in shapes_:
         name = f"{way}-way {shot}-shot, {queries} quer{'y' if queries == 1 else 'ies'}"
         try:
             learner = subject.trained(way, shot)
         except UsageError as error:
-            raise CheckFailed(f"{name}: {error}", "let it be built for any way and shot") from error
+            raise CheckFailed(f"{name}: {error}", "support every way and shot") from error
         tasks = subject.tasks(2, way, shot, query=max(1, queries // way))
         query_x = tasks.query.x[:, :queries]
         outputs = ask(learner, tasks.support, query_x)
@@ -83,7 +83,7 @@ def shapes(subject: Subject) -> None:
 def _check_outputs(name: str, outputs: Tensor, expected: tuple[int, ...]) -> None:
     if tuple(outputs.shape) != expected:
         raise CheckFailed(
-            f"{name}: predict gave {list(outputs.shape[1:])} for a task, not {list(expected[1:])}",
+            f"{name}: predict returned {list(outputs.shape[1:])}, expected {list(expected[1:])}",
             "return one row for each query and one column for each class",
         )
     if not outputs.dtype.is_floating_point:
@@ -91,12 +91,12 @@ def _check_outputs(name: str, outputs: Tensor, expected: tuple[int, ...]) -> Non
     if not outputs.isfinite().all():
         raise CheckFailed(
             f"{name}: some outputs are NaN or infinite",
-            "look for divisions by zero, logarithms of zero, and steps that are too large",
+            "look for division by zero, logarithms of zero, and steps that are too large",
         )
 
 
 def inputs(subject: Subject) -> None:
-    """`adapt`, `predict` and `meta_step` leave the tensors they are given as they are."""
+    """Check that `adapt`, `predict` and `meta_step` do not change their input tensors."""
     learner, tasks = subject.trained(), subject.tasks(1)
     given = [*tasks.support, tasks.query.x]
     before = [tensor.clone() for tensor in given]
@@ -119,31 +119,31 @@ def _check_unchanged(names: Sequence[str], before: list[Tensor], after: list[Ten
 
 
 def global_state(subject: Subject) -> None:
-    """Generators, modes and settings of the process are afterwards what they were."""
+    """Check that a learner does not change random generators or settings of the process."""
     tasks = subject.tasks(1)
-    # What libraries set up when they are first used is not the learner's doing.
-    with process_state.watched():
+    # Libraries change settings when they are first used, which is not the learner's fault.
+    with put_back(settings_and_generators):
         ask(subject.train(subject.build(), updates=2), tasks.support, tasks.query.x)
-    # Building and training may draw from the global generators: the harness seeds them before.
-    with process_state.watched(generators=False) as found:
+    # Building and training may draw from the global generators, which the harness seeds.
+    with put_back(settings) as found:
         learner = subject.train(subject.build(), updates=2)
     changed = list(found)
-    seed_everything(_ODD_SEED)  # not the one that a plugin would set again
-    with process_state.watched() as found:
+    seed_everything(_ODD_SEED)  # a seed that no plugin is likely to set itself
+    with put_back(settings_and_generators) as found:
         batched = as_batched(learner)
         batched.predict(batched.adapt(tasks.support), tasks.query.x)
     changed += [name for name in found if name not in changed]
     if changed:
         raise CheckFailed(
-            f"it changes {', '.join(changed)} (put back)",
-            "put back what you change; draw from self.task.generator(), made anew in each call",
+            f"it changes {', '.join(changed)}",
+            "restore what you change; draw random numbers from a new self.task.generator()",
         )
 
 
 def devices(subject: Subject) -> None:
-    """Every device there is gives what the CPU gives."""
+    """Check that the accelerator gives the same answers as the CPU."""
     if not torch.accelerator.is_available():
-        raise NotChecked("no accelerator here")
+        raise NotChecked("there is no accelerator")
     found = torch.accelerator.current_accelerator()
     assert found is not None
     kind = found.type
@@ -152,9 +152,9 @@ def devices(subject: Subject) -> None:
     learner_state.load_state_dict(there, learner_state.state_dict(here))
     cudnn = torch.backends.cudnn
     flags = {name: getattr(cudnn, name) for name in ("enabled", "benchmark", "deterministic")}
-    with cudnn.flags(**flags, allow_tf32=False):  # which moves outputs by more than rounding
+    with cudnn.flags(**flags, allow_tf32=False):  # TF32 moves outputs by more than rounding
         moved = difference(
             ask(here, tasks.support, tasks.query.x), ask(there, tasks.support, tasks.query.x)
         )
     if moved:
-        raise CheckFailed(f"{kind} and cpu differ: {moved}", "make every tensor on task.device")
+        raise CheckFailed(f"{kind} and cpu differ: {moved}", "create every tensor on task.device")

@@ -1,35 +1,39 @@
-"""The battery in a process of its own: a plugin that ends it, or never ends, fails a check."""
+"""The battery in a separate process: a plugin that ends or hangs the process fails a check."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import multiprocessing
 import os
 import signal
+import subprocess
 import sys
-import threading
-import time
 from collections.abc import Generator, Iterator
 from dataclasses import asdict
-from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
+from multiprocessing.connection import Connection, Pipe
 from typing import Any, NamedTuple
 
-from metabench.checks.check_names import NAMES, Outcome
+from metabench.checks.check_names import CHECKS, Outcome
 from metabench.errors import MetabenchError, UsageError
 from metabench.learner import Kind
 from metabench.plugins.sources import Doors
+from metabench.supervisor import guardian
 
-SECONDS = 120.0  # that one check may take
+SECONDS = 120.0  # time limit of one check
 
-_SECONDS_BETWEEN_LOOKS = 0.5
+_LOADING = 60.0  # least time limit in seconds for importing torch and the plugins
+_CHILD = """
+import json, sys
+connection, order = int(sys.argv[1]), json.loads(sys.argv[2])
+sys.path[:] = order.pop("path")
+from metabench.checks.isolated_run import serve
+serve(connection, **order)
+"""
 _ENDED = "look for sys.exit, os._exit and native code that crashes"
-_SLOW = "look for loops that need not end, and for a smoke budget that is too large"
+_SLOW = "look for endless loops, and for a smoke budget that is too large"
 
 
 class Checked(NamedTuple):
-    """Whose outcomes follow."""
+    """The algorithm and kind of task that the next outcomes are about."""
 
     address: str
     kind: Kind
@@ -37,16 +41,16 @@ class Checked(NamedTuple):
 
 
 def check_apart(
-    name: str, doors: Doors, seconds: float = SECONDS
+    name: str, sources: Doors, seconds: float = SECONDS
 ) -> Generator[Checked | Outcome, None, None]:
-    """Run every check of an algorithm in a child process, for each kind of task that it does.
+    """Run every check of an algorithm in a child process, for each kind of task it supports.
 
-    Close it: the child ends then, and all that the plugin started.
+    Closing the generator kills the child and everything that the plugin started.
 
     Args:
-        name: its address.
-        doors: where plugins come from.
-        seconds: that one check may take.
+        name: address of the algorithm.
+        sources: where plugins come from.
+        seconds: time limit of one check.
 
     Yields:
         What is checked, then the outcome of each check.
@@ -54,94 +58,76 @@ def check_apart(
     Raises:
         UsageError: there is no such algorithm.
     """
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    # A daemon might have no children, and a learner may well load its data with some.
-    process = context.Process(target=_serve, args=(theirs, asdict(doors), name), daemon=False)
-    process.start()
+    ours, theirs = Pipe(duplex=False)
+    lifeline, held = os.pipe()
+    order = json.dumps({"path": sys.path, "sources": asdict(sources), "name": name})
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-I", "-S", guardian.__file__, str(lifeline), "0"),
+            *(sys.executable, "-c", _CHILD, str(theirs.fileno()), order),
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=2,  # text that a plugin prints is not part of the table
+        pass_fds=(theirs.fileno(), lifeline),
+        start_new_session=True,
+    )
     theirs.close()
+    os.close(lifeline)
     left: list[str] = []
     try:
         while True:
+            limit = seconds if left else max(seconds, _LOADING)
             try:
-                message = json.loads(_receive(ours, process, seconds))
-            except TimeoutError:
-                yield from _broken(left, f"it did not end within {seconds:g} s", _SLOW)
-                return
-            except EOFError:
-                process.join()
-                yield from _broken(left, f"the process ended ({_how(process.exitcode)})", _ENDED)
+                if not ours.poll(limit):
+                    yield from _broken(left, f"it did not end within {limit:g} s", _SLOW)
+                    return
+                message = json.loads(ours.recv_bytes())
+            except (EOFError, OSError):
+                yield from _broken(left, f"the process ended ({_how(process.wait())})", _ENDED)
                 return
             if "error" in message:
                 raise UsageError(message["error"])
             if "done" in message:
                 return
             if "address" in message:
-                left = list(NAMES)
+                left = list(CHECKS)
                 yield Checked(**message)
             else:
                 outcome = Outcome(**message)
                 left.remove(outcome.check)
                 yield outcome
     finally:
-        _end(process)
+        os.close(held)  # the guardian kills whatever still runs
+        process.wait()
         ours.close()
 
 
-def _receive(connection: Connection, process: SpawnProcess, seconds: float) -> bytes:
-    """The next message.
-
-    Raises:
-        TimeoutError: there is none within some seconds.
-        EOFError: the process has ended; what it started may still hold the other end.
-    """
-    deadline = time.monotonic() + seconds
-    while not connection.poll(min(_SECONDS_BETWEEN_LOOKS, deadline - time.monotonic())):
-        if not process.is_alive() and not connection.poll(0):
-            raise EOFError
-        if time.monotonic() >= deadline:
-            raise TimeoutError
-    return connection.recv_bytes()
-
-
-def _end(process: SpawnProcess) -> None:
-    """Kill the child and the processes that its plugin started."""
-    assert process.pid is not None
-    with contextlib.suppress(OSError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.kill()  # it may not lead its group yet
-    process.join()
-
-
 def _broken(left: list[str], what: str, advice: str) -> Iterator[Outcome]:
-    """The check that was under way failed; those behind it cannot be run."""
+    """Yield a failure for the check that was running, and skip those after it."""
     for k, name in enumerate(left or ["loading"]):
         if k == 0:
             yield Outcome(name, "failed", what, advice)
         else:
-            yield Outcome(name, "skipped", "the process is gone")
+            yield Outcome(name, "skipped", "the process has ended")
 
 
-def _how(code: int | None) -> str:
-    if code is not None and code < 0:
-        return f"killed by {signal.Signals(-code).name}"
-    return f"exit code {code}"
+def _how(code: int) -> str:
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
-def _serve(connection: Connection, doors: dict[str, Any], name: str) -> None:
-    """The child's side."""
-    _lead_a_group()
-    os.dup2(2, 1)  # what a plugin prints is no part of the table
-    sys.stdout = sys.stderr
+def serve(descriptor: int, sources: dict[str, Any], name: str) -> None:
+    """Run the checks in the child process, and send what they find to the parent."""
     from metabench.checks.check_runner import run_battery
-    from metabench.checks.find_checked import find_subjects
+    from metabench.checks.checked_algorithm import find_subjects
     from metabench.plugins.registry import load_plugins
+
+    connection = Connection(descriptor, readable=False)
 
     def send(message: dict[str, Any]) -> None:
         connection.send_bytes(json.dumps(message).encode())
 
     try:
-        plugins = load_plugins(Doors(**doors))
+        plugins = load_plugins(Doors(**sources))
         for line in plugins.warnings:
             print(f"metabench: warning: {line}", file=sys.stderr)
         subjects = find_subjects(name, plugins)
@@ -154,16 +140,3 @@ def _serve(connection: Connection, doors: dict[str, Any], name: str) -> None:
         for outcome in run_battery(subject):
             send(outcome._asdict())
     send({"done": True})
-
-
-def _lead_a_group() -> None:
-    """Have a session of its own, which ends when the parent has, however that was ended."""
-    os.setsid()
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os.killpg(0, signal.SIGKILL)
-
-    threading.Thread(target=watch, daemon=True).start()

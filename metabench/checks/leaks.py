@@ -1,4 +1,4 @@
-"""Whether what is tested on has been seen in training, or is given away with the question."""
+"""Leaks in the data of a suite: between its splits, and between support sets and queries."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from metabench.suites.open_suite import OpenSuite
 
 _SHOWN = 3  # examples of each leak
 _ROTATIONS = {90: 1, 180: 2, 270: 3}
-# Correlation of two images from which on they are the same picture, saved twice: other noise,
-# another brightness. Simple characters of two alphabets reach 0.97.
+# Two images with this correlation are the same picture, saved with other noise or brightness.
+# Simple characters of two alphabets reach 0.97.
 _NEAR = 0.995
-_AT_ONCE = 4096  # images compared with all others
+_AT_ONCE = 4096  # images that are compared with all others at once
 
 
 class Leak(NamedTuple):
-    """What one check found.
+    """The outcome of one check.
 
     Attributes:
-        check: its name.
-        found: how many; 0 is good.
+        check: name of the check.
+        found: number of leaks.
         examples: a few of them, in words.
-        advice: what to do.
+        advice: what to do; "" without a leak.
     """
 
     check: str
@@ -40,11 +40,11 @@ OF_EPISODES = ("queries that are in the support set", "test examples in the trai
 
 
 def find_leaks(opened: OpenSuite, only: Collection[str] = ()) -> Iterator[Leak]:
-    """Look for every kind of leak there is, one after the other.
+    """Look for every kind of leak, one after the other.
 
     Args:
-        opened: a suite, its dataset read.
-        only: the names of some checks; none: all of them.
+        opened: the suite.
+        only: names of the checks to run; empty: all of them.
     """
     dataset = opened.dataset
     for name, find, advice in _CHECKS:
@@ -57,7 +57,7 @@ def find_leaks(opened: OpenSuite, only: Collection[str] = ()) -> Iterator[Leak]:
 
 
 def _classes(opened: OpenSuite) -> Iterator[str]:
-    """Classes of one name in two splits."""
+    """Find class names that are in two splits."""
     split_of: dict[str, str] = {}
     for split, c in _with_split(opened.dataset):
         name = opened.dataset.classes[c]
@@ -67,12 +67,12 @@ def _classes(opened: OpenSuite) -> Iterator[str]:
 
 
 def _images(opened: OpenSuite) -> Iterator[str]:
-    """Equal images in two splits."""
+    """Find equal images in two splits."""
     yield from _shared(opened.dataset, lambda images: images, "equals")
 
 
 def _rotations(opened: OpenSuite) -> Iterator[str]:
-    """Images that are another split's, turned."""
+    """Find images that are rotated copies of images of another split."""
     if opened.dataset.images.ndim != 4 or len(set(opened.dataset.shape[1:])) > 1:
         return
     for degrees, turns in _ROTATIONS.items():
@@ -80,11 +80,11 @@ def _rotations(opened: OpenSuite) -> Iterator[str]:
         def turn(images: Examples, turns: int = turns) -> Examples:
             return np.rot90(images, turns, axes=(2, 3))
 
-        yield from _shared(opened.dataset, turn, f"turned by {degrees} degrees is")
+        yield from _shared(opened.dataset, turn, f"rotated by {degrees} degrees equals")
 
 
 def _near(opened: OpenSuite) -> Iterator[str]:
-    """Images that correlate with one of another split so closely that they are the same."""
+    """Find images that are nearly identical to an image of another split."""
     dataset = opened.dataset
     parts = [(split, _members(dataset, split)) for split in SPLITS]
     flat = [(split, members, _standardised(dataset.images[members])) for split, members in parts]
@@ -102,7 +102,7 @@ def _near(opened: OpenSuite) -> Iterator[str]:
 
 
 def _labels(opened: OpenSuite) -> Iterator[str]:
-    """Equal images in two classes of one split: no learner can tell them apart."""
+    """Find equal images in two classes of one split, which no learner can distinguish."""
     dataset = opened.dataset
     for split in SPLITS:
         first: dict[bytes, int] = {}
@@ -113,19 +113,19 @@ def _labels(opened: OpenSuite) -> Iterator[str]:
 
 
 def _overlap(opened: OpenSuite) -> Iterator[str]:
-    """Test episodes that ask about what they have shown."""
+    """Find queries that are in the support set of their episode."""
     manifest, images = opened.episodes, opened.dataset.images
     for k, (support, query) in enumerate(zip(manifest.support, manifest.query, strict=True)):
         shown = {images[m].tobytes(): m for m in support}
         for q in query:
             if images[q].tobytes() in shown:
                 m = shown[images[q].tobytes()]
-                same = f"example {q}" if q == m else f"example {q}, equal to {m},"
-                yield f"episode {k} gives {same} and asks about it"
+                equal = "is also" if q == m else f"equals example {m}, which is"
+                yield f"episode {k}: query example {q} {equal} in the support set"
 
 
 def _trained(opened: OpenSuite) -> Iterator[str]:
-    """Test episodes with images that learners are trained or selected on."""
+    """Find test examples in the data that learners are trained or selected on."""
     material = opened.material
     if material is None:
         return
@@ -142,10 +142,14 @@ _Find = Callable[[OpenSuite], Iterator[str]]
 _CHECKS: tuple[tuple[str, _Find, str], ...] = (
     ("classes in two splits", _classes, "put each class into one split"),
     ("equal images in two splits", _images, "remove them from all splits but one"),
-    ("rotated twins in two splits", _rotations, "keep all rotations of an image in one split"),
-    ("near-identical images in two splits", _near, "look at them, and remove copies"),
-    ("equal images in two classes", _labels, "remove them, or mend their labels"),
-    ("queries that are in the support set", _overlap, "draw queries from what support leaves"),
+    ("rotated copies in two splits", _rotations, "keep all rotations of an image in one split"),
+    ("near-identical images in two splits", _near, "inspect them, and remove copies"),
+    ("equal images in two classes", _labels, "remove them, or correct their labels"),
+    (
+        "queries that are in the support set",
+        _overlap,
+        "draw queries from examples that are not in the support set",
+    ),
     ("test examples in the training data", _trained, "train on other data"),
 )
 _ALSO_FUNCTIONS = frozenset({"classes in two splits", "test examples in the training data"})
@@ -158,12 +162,12 @@ def _with_split(dataset: Dataset) -> Iterator[tuple[str, int]]:
 
 
 def _members(dataset: Dataset, split: str) -> Indices:
-    """The images of a split."""
+    """Return the indices of the images of a split."""
     return np.flatnonzero(np.isin(dataset.labels, dataset.split(split)))
 
 
 def _shared(dataset: Dataset, change: Callable[[Examples], Examples], what: str) -> Iterator[str]:
-    """Images of one split that are, changed, those of another."""
+    """Find images that equal an image of another split after a change."""
     owners: dict[bytes, list[tuple[str, int]]] = defaultdict(list)
     for split in SPLITS:
         for m in _members(dataset, split):
@@ -180,7 +184,7 @@ def _shared(dataset: Dataset, change: Callable[[Examples], Examples], what: str)
 
 
 def _standardised(images: Examples) -> npt.NDArray[np.float32]:
-    """[N, D] with mean 0 and length 1 each; images of one colour become 0."""
+    """Scale rows [N, D] to mean 0 and length 1; images of one colour become 0."""
     flat = images.reshape(len(images), int(np.prod(images.shape[1:]))).astype(np.float32)
     flat -= flat.mean(axis=1, keepdims=True)
     lengths = np.linalg.norm(flat, axis=1, keepdims=True)
@@ -193,7 +197,7 @@ def _keys(examples: Examples, targets: npt.NDArray[np.float32] | None) -> set[by
 
 
 def _ordered_keys(examples: Examples, targets: npt.NDArray[np.float32] | None) -> Sequence[bytes]:
-    """Each example, with its target if it has one, as bytes."""
+    """Return each example as bytes, with its target if it has one."""
     if targets is None:
         return [example.tobytes() for example in examples]
     return [x.tobytes() + y.tobytes() for x, y in zip(examples, targets, strict=True)]

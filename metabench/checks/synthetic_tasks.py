@@ -1,4 +1,4 @@
-"""Small synthetic tasks that any learner should be able to do: 12x12 images, or lines."""
+"""Small synthetic tasks that any learner should solve: 12x12 images, or lines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from metabench.suites.open_suite import OpenSuite
 from metabench.suites.suite import Suite
 
 SIZE = 12
-_COARSE = 4  # prototypes are drawn at this size, then enlarged: neighbouring pixels agree
+_COARSE = 4  # prototypes are drawn at this size, then enlarged, so that neighbours agree
 _IMAGES = 20  # of each class
 _CLASSES = {"base": 40, "validation": 25, "novel": 40}
 _NOISE = 0.1
@@ -24,11 +24,11 @@ _SEED = 12
 
 @dataclass(frozen=True)
 class Tasks:
-    """T tasks with the truth about their queries.
+    """A batch of T tasks with the true answers to their queries.
 
     Attributes:
         support: x [T, S, *shape] float32, y [T, S] int64 or [T, S, 1] float32.
-        query: likewise; learners get its x only.
+        query: likewise; learners get only its x.
     """
 
     support: Support
@@ -38,20 +38,19 @@ class Tasks:
         return len(self.support.x)
 
     def one(self, t: int) -> Tasks:
-        """A single task, still with its dimension."""
+        """Return a single task, with its leading dimension."""
         return self.some(slice(t, t + 1))
 
     def some(self, part: slice | Tensor) -> Tasks:
-        """Some of the tasks."""
+        """Return some of the tasks."""
         return Tasks(*(Support(x[part], y[part]) for x, y in (self.support, self.query)))
 
 
 @cache
 def images() -> Dataset:
-    """Classes that are well apart: a coarse random pattern each, with noise.
+    """Make a dataset of well-separated classes, each a coarse random pattern with noise.
 
-    Later classes are brighter, so that whoever takes labels to follow the order of classes has
-    something to go by.
+    Later classes are brighter, so that a learner can exploit labels in the order of classes.
     """
     rng = np.random.default_rng(_SEED)
     classes = sum(_CLASSES.values())
@@ -73,7 +72,7 @@ def images() -> Dataset:
 
 @cache
 def lines() -> Dataset:
-    """Straight lines over [-1, 1], around the line y = 1."""
+    """Make a dataset of straight lines over [-1, 1], around the line y = 1."""
     rng = np.random.default_rng(_SEED)
     counts = {"base": 400, "validation": 50, "novel": 200}
     lines, points = sum(counts.values()), 40
@@ -91,14 +90,14 @@ def lines() -> Dataset:
 
 
 def suite(kind: Kind, way: int = 5, shot: int = 1, query: int = 5) -> OpenSuite:
-    """A suite over them; for lines 10 points are given and 20 asked for."""
+    """Open a suite over them; an episode of lines has 10 support points and 20 queries."""
     if kind == "regression":
         return Suite("lines", lines(), 1, 10, 20, 100, metric="mse").open()
     return Suite("synthetic", images(), way, shot, query, episodes=100).open()
 
 
 def draw(kind: Kind, count: int, way: int = 5, shot: int = 1, query: int = 5) -> Tasks:
-    """The first test tasks of such a suite, labels and queries in random order."""
+    """Return the first test tasks of such a suite, labels and queries in random order."""
     opened, part = suite(kind, way, shot, query), slice(0, count)
     manifest, pixels = opened.episodes, opened.dataset.images
 
@@ -114,7 +113,7 @@ def draw(kind: Kind, count: int, way: int = 5, shot: int = 1, query: int = 5) ->
 
 
 def draw_in_order(count: int) -> Tasks:
-    """The tasks of `draw`, labels given in the order of classes and queries in that of labels."""
+    """Return the tasks of `draw` with labels in class order, and queries in label order."""
     tasks, classes = draw("classification", count), suite("classification").episodes.classes
     rank = torch.from_numpy(classes[:count].argsort(axis=1).argsort(axis=1))  # of each label
 
@@ -125,17 +124,17 @@ def draw_in_order(count: int) -> Tasks:
 
 
 def by_label(x: Tensor, y: Tensor) -> Support:
-    """Examples [T, S, *shape] label by label, as learners always get support sets."""
+    """Sort examples [T, S, *shape] by label, as learners get support sets."""
     order = y.argsort(dim=1, stable=True)
     rows = torch.arange(len(y))[:, None]
     return Support(x[rows, order], y[rows, order])
 
 
 def accuracy(logits: Tensor, tasks: Tasks) -> Tensor:
-    """The share of right answers in each task: [T]."""
+    """Return the accuracy of each task: [T]."""
     return (logits.argmax(dim=-1) == tasks.query.y).double().mean(dim=1)
 
 
 def squared_error(values: Tensor, tasks: Tasks) -> Tensor:
-    """The mean squared error of each task: [T]."""
+    """Return the mean squared error of each task: [T]."""
     return (values - tasks.query.y).double().square().mean(dim=(1, 2))

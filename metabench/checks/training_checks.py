@@ -1,4 +1,4 @@
-"""Checks of meta-training: that it moves what it should, by the right gradient, and is kept."""
+"""Checks of meta-training: what it changes, its gradients, saved state, and memory."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ from metabench.worker.session import seed_everything
 _STEPS = 8
 _TIES = 0.05
 _DIRECTIONS = 5
-_GRADIENT = 1e-3  # relative difference that is left to rounding and kinks
-_EPISODES = 20  # in each of the windows in which memory is looked at
+_GRADIENT = 1e-3  # relative difference that rounding and kinks may cause
+_EPISODES = 20  # in each window between two measurements of memory
 _WARM_UP, _WINDOWS = 3, 4
-_BYTES = 2048  # that an episode may leave: what Python keeps to itself is less, and wears off
+_BYTES = 2048  # that an episode may leave; what Python caches is less, and stops growing
 
 
 def learnables(subject: Subject) -> None:
-    """Every parameter that can learn moves in a few meta-steps."""
+    """Check that every parameter that requires a gradient changes in a few meta-steps."""
     learner = subject.build()
     if not hasattr(learner, "meta_step"):
         raise NotChecked("it has no meta_step")
     before = {name: value.detach().clone() for name, value in _learnables(learner)}
     subject.train(learner, updates=_STEPS)
     still = [name for name, value in _learnables(learner) if torch.equal(before[name], value)]
-    # Weight decay moves what no loss depends on.
+    # Weight decay changes parameters that no loss depends on.
     idle = [n for n, v in _learnables(learner) if v.grad is not None and not v.grad.any()]
     if idle and not still:
         raise CheckFailed(f"the gradient of {', '.join(idle)} is zero", "let the loss depend on it")
     if still:
         raise CheckFailed(
-            f"{', '.join(still)} did not move in {_STEPS} meta-steps",
-            "hand it to the optimiser and let the loss depend on it, or do not require gradients",
+            f"{', '.join(still)} did not change in {_STEPS} meta-steps",
+            "pass it to the optimiser and let the loss depend on it, or set requires_grad=False",
         )
 
 
 def _learnables(learner: Learner) -> Iterator[tuple[str, Tensor]]:
-    """Parameters of modules and tensors with gradients, by their names in the learner."""
+    """Yield parameters and tensors that require gradients, with their names in the learner."""
     seen: set[int] = set()
     for part in learner_state.parts(learner):
         found: list[tuple[str, Tensor]] = []
@@ -63,22 +63,22 @@ def _learnables(learner: Learner) -> Iterator[tuple[str, Tensor]]:
 
 
 def gradient(subject: Subject) -> None:
-    """The gradient of `meta_loss` is the one that finite differences give."""
+    """Check that the gradient of `meta_loss` agrees with finite differences."""
     learner = subject.build()
     if not hasattr(learner, "meta_loss"):
         raise NotChecked("it has no meta_loss")
     if subject.params.get("first_order") is True:
-        raise NotChecked("first_order=true: it leaves second derivatives out on purpose")
+        raise NotChecked("first_order=true leaves out second derivatives on purpose")
     tasks = subject.tasks(3)
     single = Episodes(tasks.support, tasks.query, learner.task.way)
-    learner.meta_loss(single)  # what is wrong here is wrong with it, not with float64
+    learner.meta_loss(single)  # an exception here has nothing to do with float64
     try:
         episodes = _in_double(learner, single)
         loss = _meta_loss(learner, episodes)
     except RuntimeError as error:
         raise NotChecked(f"it does not run in float64: {error}") from error
     if loss.dtype != torch.float64:
-        raise NotChecked("its loss is not float64: differences would be those of rounding")
+        raise NotChecked("its loss is not float64, so differences would be rounding errors")
     values = [value for _, value in _learnables(learner)]
     exact = torch.autograd.grad(loss, values, allow_unused=True)
     gradients = [
@@ -90,14 +90,14 @@ def gradient(subject: Subject) -> None:
     ]
     if median(errors) > _GRADIENT:
         raise CheckFailed(
-            f"meta-gradients are off by {median(errors):.1%}, by finite differences",
-            "keep the graph of the inner steps (create_graph=True), detach nothing on the way, or "
+            f"meta-gradients differ from finite differences by {median(errors):.1%}",
+            "keep the graph of the inner steps (create_graph=True) and detach nothing in it, or "
             "declare a parameter first_order and set it",
         )
 
 
 def _meta_loss(learner: Any, episodes: Episodes) -> Tensor:
-    """The loss, with the same random numbers every time."""
+    """Return the loss, with the same random numbers every time."""
     seed_everything(learner.task.seed)
     loss: Tensor = learner.meta_loss(episodes)
     return loss
@@ -112,7 +112,7 @@ def _in_double(learner: Learner, episodes: Episodes) -> Episodes:
     generator = torch.Generator().manual_seed(0)
     sides = []
     for x, y in (episodes.support, episodes.query):
-        # Equal pixels tie in max-pooling, where there is no derivative.
+        # Equal pixels tie in max-pooling, which has no derivative there.
         noise = torch.rand(x.shape, generator=generator, dtype=torch.float64)
         values = y.double() if y.is_floating_point() else y
         sides.append(Support(x.double() + _TIES * noise, values))
@@ -122,7 +122,7 @@ def _in_double(learner: Learner, episodes: Episodes) -> Episodes:
 def _directional_error(
     learner: Learner, episodes: Episodes, values: list[Tensor], gradients: list[Tensor], seed: int
 ) -> float:
-    """The relative error of the gradient in one random direction."""
+    """Return the relative error of the gradient in one random direction."""
     generator = torch.Generator().manual_seed(seed)
     direction = [torch.randn(v.shape, generator=generator, dtype=torch.float64) for v in values]
     norm = math.sqrt(sum(float(d.square().sum()) for d in direction))
@@ -146,30 +146,30 @@ def _directional_error(
 
 
 def round_trip(subject: Subject) -> None:
-    """A new learner that gets the state of a trained one answers as it does."""
+    """Check that a new learner with the state of a trained one gives the same answers."""
     learner, tasks = subject.trained(), subject.tasks(2)
     if not meta_trained(learner):
-        raise NotChecked("it is not trained")
+        raise NotChecked("it is not meta-trained")
     fresh = subject.build()
     saved = learner_state.state_dict(learner)
     lost = learner_state.unsaved(learner)
     if (lost or not learner_state.fits(fresh, saved)) and hasattr(learner, "fit"):
-        raise NotChecked("its state is made in fit: killed cells begin anew")
+        raise NotChecked("its state is created in fit, so killed cells start from the beginning")
     if lost or not learner_state.fits(fresh, saved):
         raise CheckFailed(
-            f"its state cannot be put into a new learner ({lost[0] if lost else 'it differs'})",
-            "make everything in __init__, or define state_dict and load_state_dict",
+            f"its state does not fit a new learner ({lost[0] if lost else 'it differs'})",
+            "create all state in __init__, or define state_dict and load_state_dict",
         )
     learner_state.load_state_dict(fresh, saved)
     if not torch.equal(answers(learner, tasks), answers(fresh, tasks)):
         raise CheckFailed(
-            "a learner with the same state answers differently: some state is not in it",
-            "hang everything that training changes on the learner, or define state_dict",
+            "a new learner with the same saved state answers differently",
+            "keep all that training changes in attributes of the learner, or define state_dict",
         )
 
 
 def memory(subject: Subject) -> None:
-    """Answering tasks does not use up memory."""
+    """Check that answering tasks leaves no memory behind."""
     learner, tasks = subject.trained(), subject.tasks(5)
 
     def answer_some() -> None:
@@ -188,17 +188,17 @@ def memory(subject: Subject) -> None:
     finally:
         tracemalloc.stop()
     growth = [(b - a) / _EPISODES for a, b in pairwise(sizes)]
-    if min(growth) > _BYTES:  # in every window: a cache fills once
+    if min(growth) > _BYTES:  # in every window, because a cache fills only once
         raise CheckFailed(
             f"each task leaves {min(growth) / 1024:.1f} KiB behind",
-            "keep nothing of a task in self, and detach what is kept in its state",
+            "keep nothing of a task in self, and detach the state of a task",
         )
 
 
 def _held() -> int:
-    """Bytes of Python objects since tracing began, and of all tensors."""
+    """Return the bytes of Python objects since tracing began, plus those of all tensors."""
     gc.collect()
-    # By type, since some objects only pretend to be of a class, at a price.
+    # By type, because isinstance runs code of proxy objects.
     tensors = [one for one in gc.get_objects() if issubclass(type(one), Tensor)]
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
     return int(tracemalloc.get_traced_memory()[0] + sum(storages.values()))

@@ -1,7 +1,7 @@
-"""The command line: `metabench VERB`. Parse, call, print; what a verb does lives elsewhere.
+"""The command line, `metabench VERB`: parse, call, print.
 
-A new verb is one file and one line of `VERBS`. Only the file of the verb asked for is
-imported, and no verb's file imports torch at its top.
+A new verb is one file and one line of `VERBS`. Only the file of the requested verb is imported,
+and no verb's file imports torch at its top.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import click
 import metabench
 from metabench.errors import MetabenchError, NothingToRun, unknown
 
-# verb -> where its command is, and what it does in one line
+# verb -> its command, and its description in one line
 VERBS = {
     "run": ("metabench.cli.run:run", "Run cells and print the leaderboard."),
     "status": ("metabench.cli.status:status", "Show which cells are done, failed or stale."),
@@ -29,18 +29,18 @@ VERBS = {
         "metabench.cli.compare:compare",
         "Compare two algorithms by their stored results.",
     ),
-    "check": ("metabench.cli.check:check", "Hold a plugin against what learners must do."),
+    "check": ("metabench.cli.check:check", "Check that a plugin keeps the learner contract."),
     "check-data": ("metabench.cli.check_data:check_data", "Look for leaks in a suite's data."),
-    "gate": ("metabench.cli.gate:gate", "Test that accuracy is what a baseline says."),
+    "gate": ("metabench.cli.gate:gate", "Test accuracy and speed against a baseline."),
     "duel": ("metabench.cli.duel:duel", "Time two algorithms against each other."),
     "replay": ("metabench.cli.replay:replay", "Run a stored cell again and compare."),
-    "why": ("metabench.cli.why:why", "Tell everything that a result file knows."),
+    "why": ("metabench.cli.why:why", "Show everything in a result file."),
     "list": ("metabench.cli.catalogue:list_", "List algorithms, suites and backbones."),
-    "plugins": ("metabench.cli.catalogue:plugins", "List plugins, failed ones included."),
-    "new": ("metabench.cli.new:new", "Write a new algorithm, and its test, to start from."),
+    "plugins": ("metabench.cli.catalogue:plugins", "List plugins, including failed ones."),
+    "new": ("metabench.cli.new:new", "Write a new algorithm and its test, to start from."),
     "export-manifest": (
         "metabench.cli.export:export_manifest",
-        "Write the episodes of a suite as a file.",
+        "Write the episodes of a suite to a file.",
     ),
 }
 
@@ -48,7 +48,7 @@ GOOD, FAILED, USAGE, NOTHING, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 4, 130, 141
 
 
 class OutputClosedError(Exception):
-    """Nobody reads stdout any more, as in `metabench list | head -1`."""
+    """The reader of stdout has closed it, as in `metabench list | head -1`."""
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def _output() -> Iterator[None]:
 
 
 class Verbs(click.Group):
-    """The verbs, each imported when it is asked for."""
+    """The verbs, each imported when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)
@@ -79,7 +79,7 @@ class Verbs(click.Group):
             raise unknown("verb", args[0], VERBS)
         return super().resolve_command(ctx, args)
 
-    # click would turn a closed output into exit code 1, which says that a cell failed
+    # click would turn a closed output into exit code 1, which means that a cell failed
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         with _output():
@@ -101,15 +101,15 @@ def cli() -> None:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit code; errors are told on stderr.
+    """Run one command line and return its exit code; errors go to stderr.
 
     Args:
-        args: what stands behind `metabench`; None: that of this process.
+        args: the arguments after `metabench`; None means those of this process.
 
     Returns:
-        What the verb returned, 0 if that was nothing; else 1 for an internal error, 2 for
-        a mistake of the user's, 4 if nothing was there to run, 130 when interrupted, 141
-        when nobody reads the output any more.
+        The verb's exit code, or 0 if it has none. Otherwise 1 for an internal error, 2 for a
+        user error, 4 if there is nothing to run, 130 if interrupted, 141 if the output was
+        closed.
     """
     args = sys.argv[1:] if args is None else list(args)
     debug = "--debug" in args
@@ -121,7 +121,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except (click.ClickException, MetabenchError) as error:
         if inside and _is_of_a_cell(error):
             raise
-        return _tell(error, debug)
+        return _report(error, debug)
     except (KeyboardInterrupt, click.Abort):
         click.echo("metabench: interrupted", err=True)
         return INTERRUPTED
@@ -138,24 +138,24 @@ def main(args: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        advice = "" if debug else ", run again with --debug"
+        advice = "" if debug else "; run again with --debug"
         click.echo(f"metabench: internal error: {reason}{advice}", err=True)
         return FAILED
 
 
 def _drop_output() -> None:
-    """What is still buffered cannot be written either, and must not be tried at exit."""
+    """Discard buffered output, which cannot be written and must not be retried at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _is_of_a_cell(error: BaseException) -> bool:
-    """Whether an error came up while a cell ran, and not before."""
+    """Return whether an error was raised while a cell ran, and not before."""
     frames = traceback.walk_tb(error.__traceback__)
     return any(frame.f_code.co_name == "score_inside" for frame, _ in frames)
 
 
-def _tell(error: click.ClickException | MetabenchError, debug: bool) -> int:
-    """Print an error that the user can mend, in one line; return its exit code."""
+def _report(error: click.ClickException | MetabenchError, debug: bool) -> int:
+    """Print an error that the user can fix, in one line, and return its exit code."""
     if debug:
         traceback.print_exc()
     if isinstance(error, MetabenchError):

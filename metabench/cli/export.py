@@ -1,4 +1,4 @@
-"""`metabench export-manifest`: a suite's episodes as a file that anyone can read."""
+"""`metabench export-manifest SUITE`: write a suite's episodes to a file that anyone can read."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from metabench.errors import UsageError
 
 @click.command()
 @click.argument("suite")
-@click.option("-o", "--output", type=Path, metavar="FILE", help="[default: SUITE.json]")
-@click.option("--episodes", type=click.IntRange(1), help="Only the first ones.  [default: all]")
+@click.option(
+    "-o", "--output", type=Path, metavar="FILE", help="File to write.  [default: SUITE.json]"
+)
+@click.option("--episodes", type=click.IntRange(1), help="Write only the first N.  [default: all]")
 @common_options("data_root", "plugins")
 def export_manifest(suite: str, output: Path | None, episodes: int | None, common: Common) -> None:
-    """Write the test episodes of SUITE as a manifest file, its images beside it.
+    """Write the test episodes of SUITE to a manifest file, with the images next to it.
 
-    The file works as a suite itself: metabench run -s manifest:FILE
+    The file can be used as a suite: metabench run -s manifest:FILE
     """
     from metabench.data import manifest_file
     from metabench.plugins.registry import load_plugins
@@ -28,11 +30,13 @@ def export_manifest(suite: str, output: Path | None, episodes: int | None, commo
     common.warn(plugins.warnings)
     found = find_suite(suite, plugins, common.data_root)
     if found.kind == "regression":
-        raise UsageError(f"{found.name} is made of functions: only suites of images have manifests")
+        raise UsageError(
+            f"{found.name} is a suite of functions: only suites of images have manifest files"
+        )
     opened = found.open(common.data_root)
     file = output or Path(f"{found.name}.json")
     if file.exists():
-        raise UsageError(f"{file} exists already: move it away or choose another with -o")
+        raise UsageError(f"{file} already exists: move it away or choose another file with -o")
     part = slice(episodes)
     manifest = opened.episodes
     manifest_file.write(

@@ -1,4 +1,4 @@
-"""`metabench new NAME`: a plugin of one file and its test, which pass as written."""
+"""`metabench new NAME`: write a plugin of one file and its test, which pass as written."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ _NAME = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
 
 @click.command()
 @click.argument("name")
-@click.option("--dir", "folder", default=".", metavar="DIR", help="Where to write.  [default: .]")
+@click.option(
+    "--dir", "folder", default=".", metavar="DIR", help="Folder to write to.  [default: .]"
+)
 @common_options()
 def new(name: str, folder: str, common: Common) -> None:
-    """Write a new algorithm called NAME, and its test, to start from."""
+    """Write an algorithm called NAME and its test, to start from."""
     plugin, test = write_plugin(name, Path(folder))
     if not common.quiet:
         click.echo(f"wrote {plugin} and {test}")
@@ -36,7 +38,7 @@ def write_plugin(name: str, folder: Path) -> tuple[Path, Path]:
     """Write the plugin file and its test; return their paths.
 
     Raises:
-        UsageError: the name cannot be used, a file is there already, or there is no folder.
+        UsageError: the name cannot be used, a file exists, or the folder does not exist.
     """
     module, class_name = _names(name)
     plugin, test = folder / f"{module}.py", folder / f"test_{module}.py"
@@ -58,31 +60,31 @@ def write_plugin(name: str, folder: Path) -> tuple[Path, Path]:
 
 
 def _names(name: str) -> tuple[str, str]:
-    """The module and the class of an algorithm's name."""
+    """Return the names of the module and the class of an algorithm."""
     if not re.fullmatch(_NAME, name):
         words = re.findall(r"[A-Z]+(?![a-z])[0-9]*|[A-Z]?[a-z0-9]+", name)
         near = re.sub(r"^[^a-z]+", "", "-".join(words).lower())
-        advice = f"; '{near}' would do" if near else ""
-        raise UsageError(f"name '{name}': write lower-case words joined by hyphens{advice}")
+        advice = f", such as '{near}'" if near else ""
+        raise UsageError(f"name '{name}': use lower-case words joined by hyphens{advice}")
     module = name.replace("-", "_")
     class_name = "".join(word.capitalize() for word in name.split("-"))
     for word in (module, class_name):
         if keyword.iskeyword(word):
-            raise UsageError(f"name '{name}': '{word}' is a word of Python's; choose another name")
+            raise UsageError(f"name '{name}': '{word}' is a keyword of Python; choose another name")
     if not is_plugin(Path(f"{module}.py")):
         raise UsageError(
-            f"name '{name}': {module}.py would be pytest's, which --plugins-dir skips; "
+            f"name '{name}': {module}.py would be a file for pytest, which --plugins-dir skips; "
             "choose another name"
         )
     return module, class_name
 
 
 def _check_free(name: str, module: str) -> None:
-    """Refuse what is there already: two of one name could not both be loaded."""
+    """Refuse a name that exists, because two of one name cannot both be loaded."""
     if importlib.util.find_spec(module) is not None:
         raise UsageError(f"name '{name}': '{module}' is an installed module; choose another name")
     provided = load_plugins().algorithms.get(name)
     if provided is not None:
         raise UsageError(
-            f"name '{name}': {provided.provider} provides it already; choose another name"
+            f"name '{name}': plugin {provided.provider} already provides it; choose another name"
         )

@@ -28,16 +28,16 @@ DEFAULT_RESULTS, TRIAL_RESULTS = Path(DEFAULT_FOLDER), Path(TRIAL_FOLDER)
 
 @dataclass(frozen=True)
 class Common:
-    """What the common options say.
+    """The values of the common options.
 
     Attributes:
         results: the results folder.
-        results_given: it was asked for by `--results`.
-        data_root: as given; None: decided by `METABENCH_DATA` or the platform.
+        results_given: whether `--results` was given.
+        data_root: as given; if None, `METABENCH_DATA` or the platform decides.
         doors: where plugins come from.
-        quiet: `-q`, only results and errors.
-        verbose: `-v`, details of what is done.
-        debug: `--debug`, tracebacks.
+        quiet: `-q`, print only results and errors.
+        verbose: `-v`, print details.
+        debug: `--debug`, show tracebacks.
     """
 
     results: Path = DEFAULT_RESULTS
@@ -57,24 +57,24 @@ class Common:
 _RESULTS = click.option(
     "--results",
     metavar="DIR",
-    help=f"Results folder.  [default: {DEFAULT_RESULTS}; to run at smoke: {TRIAL_RESULTS}]",
+    help=f"Results folder.  [default: {DEFAULT_RESULTS}; smoke runs: {TRIAL_RESULTS}]",
 )
 _DATA_ROOT = click.option(
-    "--data-root", metavar="DIR", help="Where datasets are kept.  [default: $METABENCH_DATA]"
+    "--data-root", metavar="DIR", help="Folder of datasets.  [default: $METABENCH_DATA]"
 )
 _PLUGIN = click.option(
     "-p",
     "plugins",
     metavar="PLUGIN",
     multiple=True,
-    help="Load a plugin, module or path/to/file.py; no:NAME keeps one out.",
+    help="Load a plugin: module or path/to/file.py; no:NAME excludes one.",
 )
 _PLUGINS_DIR = click.option(
     "--plugins-dir", "plugins_dirs", metavar="DIR", multiple=True, help="Load every DIR/*.py."
 )
 _ALWAYS = (
     click.option("-q", "--quiet", is_flag=True, help="Print only results and errors."),
-    click.option("-v", "--verbose", is_flag=True, help="Tell what is being done."),
+    click.option("-v", "--verbose", is_flag=True, help="Print details."),
     click.option("--debug", is_flag=True, help="Show tracebacks."),
 )
 _CHOICES: dict[Choice, tuple[Callable[..., Any], ...]] = {
@@ -85,12 +85,12 @@ _CHOICES: dict[Choice, tuple[Callable[..., Any], ...]] = {
 
 
 def no_results(common: Common) -> NothingToRun:
-    """What a verb that reads results says when there are none, with what to do."""
+    """Return the error of a verb that finds no results, with advice."""
     from metabench.results.store import Store
 
     if not common.results_given and Store(TRIAL_RESULTS).paths():
         return NothingToRun(
-            f"no results in '{common.results}', but there are in '{TRIAL_RESULTS}': "
+            f"no results in '{common.results}', but there are some in '{TRIAL_RESULTS}': "
             f"add --results {TRIAL_RESULTS}"
         )
     return NothingToRun(
@@ -105,8 +105,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 def common_options(*choices: Choice) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Add the chosen common options, and always -q, -v and --debug, to a command.
 
-    The command gets them as one argument, `common: Common`. Logging of metabench is set to
-    stderr, at the level that -q and -v ask for.
+    The command gets them as one argument, `common: Common`. metabench's logging goes to stderr,
+    at the level that -q and -v select.
     """
     options = [option for choice in choices for option in _CHOICES[choice]]
 
@@ -126,7 +126,7 @@ def common_options(*choices: Choice) -> Callable[[Callable[..., Any]], Callable[
 
 
 def _common(values: dict[str, Any]) -> Common:
-    """Take the common options out of a command's values."""
+    """Remove the common options from a command's values and return them."""
     results = values.pop("results", None)
     return Common(
         results=DEFAULT_RESULTS if results is None else Path(results),
@@ -140,7 +140,7 @@ def _common(values: dict[str, Any]) -> Common:
 
 
 class _Stderr(logging.Handler):
-    """Writes to what stderr is at the time, not to what it was when logging was set up."""
+    """A handler that writes to the current stderr, not to that of when logging was set up."""
 
     def emit(self, record: logging.LogRecord) -> None:
         click.echo(f"metabench: {record.levelname.lower()}: {record.getMessage()}", err=True)

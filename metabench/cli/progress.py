@@ -1,4 +1,4 @@
-"""What a person sees while cells run: live bars on a terminal, a line a cell in a pipe."""
+"""The progress of a run: live bars on a terminal, a line for each cell in a pipe."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def progress(total: int, quiet: bool) -> Iterator[Watcher]:
-    """A watcher for `total` cells; it writes to stderr."""
+    """Yield a watcher for `total` cells, which writes to stderr."""
     if quiet:
         yield Silent()
     elif sys.stderr.isatty():
@@ -95,7 +95,7 @@ class Bars(Silent):
 
 
 def outcome(cell: Cell, result: Result) -> str:
-    """A finished cell in one line."""
+    """Describe a finished cell in one line."""
     if result.status == "ok":
         shown = formatting.score(float(result.per_episode().mean()), result.suite.metric)
     else:
@@ -106,7 +106,7 @@ def outcome(cell: Cell, result: Result) -> str:
 
 
 def duration(seconds: float) -> str:
-    """In words: 12.3 s, 4 min"""
+    """Return a duration as text: "12.3 s", "4 min"."""
     return f"{seconds:.1f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 

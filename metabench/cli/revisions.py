@@ -1,4 +1,4 @@
-"""A results folder, or the code, as it was at a git revision."""
+"""The code, or a results folder, at a git revision."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from metabench.supervisor.code_version import CodeVersion
 
 @contextmanager
 def code_at(name: str) -> Iterator[CodeVersion]:
-    """The folder `name`, or the repository as a git revision of that name has it.
+    """Yield the folder `name`, or the repository at the git revision of that name.
 
     Raises:
-        UsageError: there is no such folder, and no such revision.
+        UsageError: there is no such folder and no such revision.
     """
     if Path(name).is_dir():
         yield CodeVersion(Path(name).absolute(), Path.cwd())
@@ -27,14 +27,14 @@ def code_at(name: str) -> Iterator[CodeVersion]:
         top = Path(_git("rev-parse", "--show-toplevel"))
         with _files_of(name, top) as folder:
             home = CodeVersion(folder.resolve(), top.resolve())
-            home.folder.mkdir(parents=True, exist_ok=True)  # it may be newer than the revision
+            home.folder.mkdir(parents=True, exist_ok=True)  # the revision may not have it
             yield home
     except GitError as error:
         raise UsageError(f"--base {name}: no such folder, and {error}") from None
 
 
 class GitError(Exception):
-    """What git has to say."""
+    """An error reported by git."""
 
 
 def _git(*arguments: str, **environment: str) -> str:
@@ -49,7 +49,7 @@ def _git(*arguments: str, **environment: str) -> str:
 
 @contextmanager
 def _files_of(tree: str, within: Path) -> Iterator[Path]:
-    """A temporary folder with the files of a tree, also with those that archives leave out."""
+    """Yield a temporary folder with all files of a tree, including those that archives omit."""
     with tempfile.TemporaryDirectory() as temporary:
         folder, index = Path(temporary) / "files", str(Path(temporary) / "index")
         _git("-C", str(within), "read-tree", tree, GIT_INDEX_FILE=index)
@@ -60,10 +60,10 @@ def _files_of(tree: str, within: Path) -> Iterator[Path]:
 
 @contextmanager
 def results_at(name: str, results: Path) -> Iterator[Path]:
-    """The folder `name`, or the results folder as a git revision of that name has it.
+    """Yield the folder `name`, or the results folder at the git revision of that name.
 
     Raises:
-        UsageError: there is no such folder, and no such revision with results in it.
+        UsageError: there is no such folder and no such revision with results.
     """
     if Path(name).is_dir():
         yield Path(name)

@@ -25,30 +25,30 @@ GOOD, SOME_FAILED = 0, 1
 @click.option(
     "-a", "--algorithm", "algorithms", multiple=True, metavar="ALGO[p=v]", help="Name or glob."
 )
-@click.option("--seeds", type=int, help="How many seeds.  [default: 1]")
+@click.option("--seeds", type=int, help="Number of seeds.  [default: 1]")
 @click.option("--budget", help="smoke, standard, paper, tasks=N, seconds=S.  [default: smoke]")
 @click.option("--device", help="cpu, cuda, cuda:1, mps, ... or auto.  [default: cpu]")
 @click.option("--train-on", metavar="SUITE", help="Meta-train on this suite's base data.")
-@click.option("-j", "--jobs", type=int, help="Cells side by side.  [default: 1]")
-@click.option("--threads", type=int, help="Of each learner process.  [default: cores / jobs]")
+@click.option("-j", "--jobs", type=int, help="Cells to run in parallel.  [default: 1]")
+@click.option("--threads", type=int, help="Threads of each learner.  [default: cores / jobs]")
 @click.option("--shard", metavar="I/N", help="Run only part I of N.")
-@click.option("--time-limit", type=float, metavar="SECONDS", help="For each cell.")
-@click.option("--memory-limit", type=float, metavar="MIB", help="For each learner process.")
+@click.option("--time-limit", type=float, metavar="SECONDS", help="Limit for each cell.")
+@click.option("--memory-limit", type=float, metavar="MIB", help="Limit for each learner process.")
 @click.option(
     "--checkpoint-every",
     type=float,
     metavar="SECONDS",
-    help="Of meta-training, to go on from if killed.  [default: 30]",
+    help="Time between checkpoints of meta-training.  [default: 30]",
 )
 @click.option(
-    "--keep-checkpoints", is_flag=True, default=None, help="Keep those of finished cells."
+    "--keep-checkpoints", is_flag=True, default=None, help="Keep checkpoints of finished cells."
 )
-@click.option("--blocks", type=int, help="Of episodes; a baseline has three.  [default: 1]")
+@click.option("--blocks", type=int, help="Blocks of episodes; a baseline has three.  [default: 1]")
 @click.option("--config", type=Path, metavar="FILE", help="Read options from a TOML file.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @click.option("--force", is_flag=True, help="Run finished cells again.")
 @click.option("--retry-failed", is_flag=True, help="Run failed cells again.")
-@click.option("--keep-stale", is_flag=True, help="Keep results that other code made.")
+@click.option("--keep-stale", is_flag=True, help="Keep results made by other code.")
 @click.option("--in-process", is_flag=True, help="Run here, for a debugger; store nothing.")
 @click.option("--no-allocator", is_flag=True, help="Leave the memory allocator as it is.")
 @common_options("results", "data_root", "plugins")
@@ -65,8 +65,9 @@ def run(
 ) -> int:
     """Run cells and print the leaderboard; finished cells are kept.
 
-    Without -s and -a: what bench.toml says, or every algorithm on the embedded suites, which
-    need no network. Results go to results/, those of the smoke budget to results-smoke/.
+    Without -s and -a, bench.toml decides what runs. Without bench.toml, every algorithm runs on
+    the embedded suites, which need no network. Results go to results/, and those of the smoke
+    budget to results-smoke/.
     """
     from metabench.supervisor.plan import Policy
     from metabench.supervisor.prepared_run import PreparedRun
@@ -109,14 +110,14 @@ def _run(prepared: PreparedRun, common: Common) -> int:
         with progress(todo, quiet=common.quiet) as watcher:
             ran = prepared.run(watcher)
     except KeyboardInterrupt:
-        note = f"finished cells are kept in {folder}/, the same command goes on from there"
+        note = f"finished cells are kept in {folder}/; run the same command to resume"
         click.echo(f"metabench: {note}", err=True)
         raise
     return _show(prepared, common, todo, ran)
 
 
 def _show(prepared: PreparedRun, common: Common, todo: int, ran: Sequence[Result]) -> int:
-    # Imported late: scipy, above all, is there by now if a learner was started.
+    # Imported late: if a cell has run, scipy, the slowest of these to import, is loaded already.
     from metabench.cli.leaderboard import show
     from metabench.results.schema import FAILED
     from metabench.tables.ranked_tables import build_tables
@@ -141,7 +142,7 @@ def _show(prepared: PreparedRun, common: Common, todo: int, ran: Sequence[Result
         where = f"{result.suite.name} {result.job.algorithm} seed {result.job.seed}"
         log = result.failure.log if result.failure else ""
         click.echo(
-            f"metabench: failed: {where}: {result.reason}; its older score is kept"
+            f"metabench: failed: {where}: {result.reason}; the older score is kept"
             + (f"; see {folder / log}" if log else ""),
             err=True,
         )
@@ -149,14 +150,14 @@ def _show(prepared: PreparedRun, common: Common, todo: int, ran: Sequence[Result
         kept = len(prepared.cells) - todo
         click.echo(
             f"metabench: {todo} cells run, {kept} kept; results in {folder}/, "
-            f"shown again by: metabench leaderboard --results {folder}",
+            f"show them again with: metabench leaderboard --results {folder}",
             err=True,
         )
     return SOME_FAILED if failed or kept_older else GOOD
 
 
 def _run_inside(prepared: PreparedRun) -> int:
-    """Every cell in this process; exceptions are the user's to catch."""
+    """Run every cell in this process and pass its exceptions on to the user's debugger."""
     import torch
 
     from metabench.cell.cell import other_kind
@@ -170,12 +171,12 @@ def _run_inside(prepared: PreparedRun) -> int:
         if cell.kind not in cell.configured.algorithm.tasks:
             click.echo(f"{cell}: {other_kind(cell)}")
             continue
-        opened = prepared.library.open(cell.suite)
+        opened = prepared.suites.open(cell.suite)
         scored = score_inside(
             partial(load(cell.configured.algorithm.build), **cell.configured.params),
             cell,
             opened,
-            prepared.library.open(cell.base).material,
+            prepared.suites.open(cell.base).material,
             prepared.plugins,
         )
         scores = scored.per_episode()
@@ -203,13 +204,13 @@ def _print_plan(prepared: PreparedRun) -> None:
 
 
 def _todo(prepared: PreparedRun, expected: TimeEstimate) -> str:
-    """How much there is to do, and how long that may take."""
+    """Describe how much there is to do, and how long it may take."""
     from metabench.cli.progress import duration
 
     todo = sum(p.todo for p in prepared.planned)
     text = f"{len(prepared.planned)} cells, {todo} to run"
     if expected.seconds:
-        text += f", about {duration(expected.seconds)} by earlier results"
+        text += f", about {duration(expected.seconds)} judging by earlier results"
     if expected.unknown:
         text += f", {expected.unknown} never run before"
     return text

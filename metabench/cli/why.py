@@ -1,4 +1,4 @@
-"""`metabench why FILE`: where a number comes from, or why there is none."""
+"""`metabench why FILE`: the origin of a number, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _PARTS = (
 @common_options("plugins")
 @json_option
 def why(file: Path, as_json: bool, common: Common) -> None:
-    """Show what a result FILE knows: the job, the outcome, the environment, the traceback."""
+    """Show everything in a result FILE: job, outcome, environment, traceback."""
     import msgspec
 
     from metabench.plugins.code_digest import with_code
@@ -51,8 +51,8 @@ def why(file: Path, as_json: bool, common: Common) -> None:
         if isinstance(value, dict):
             click.echo(f"{part}:")
             for name, item in value.items():
-                for told in _told(part, name, item):
-                    click.echo(f"  {name}: {told}")
+                for line in _lines(part, name, item):
+                    click.echo(f"  {name}: {line}")
         elif value is not None:
             click.echo(f"{part}: {value}")
     for point in () if result.training is None else result.training.curve:
@@ -71,17 +71,20 @@ def why(file: Path, as_json: bool, common: Common) -> None:
         click.echo(f"reason: {result.failure.reason}")
         if result.failure.log:
             log = root / result.failure.log
-            click.echo(f"log: {log}" + ("" if log.exists() else " (not there)"))
+            click.echo(f"log: {log}" + ("" if log.exists() else " (missing)"))
         click.echo(result.failure.traceback, nl=False)
 
 
 def changed_code(store: Store, result: Result, code: Code | None) -> list[str]:
-    """What has changed in the code of a cell since its result was made; nothing if it is unknown.
+    """List what has changed in the code of a cell since its result was made.
 
     Args:
-        store: where the result lies.
+        store: the folder of the result.
         result: the result.
-        code: of its cell, as it is now; None if there is no such algorithm.
+        code: the current code of its cell; None if there is no such algorithm.
+
+    Returns:
+        Names of definitions; [] if nothing has changed or the current code is unknown.
     """
     from metabench.plugins.code_digest import changes
 
@@ -89,15 +92,15 @@ def changed_code(store: Store, result: Result, code: Code | None) -> list[str]:
         return []
     before = store.load_code(result.job.code)
     if before is None:
-        return ["no list of the definitions that it was made by is kept"]
-    return changes(before, code.definitions) or ["which definitions use each other"]
+        return ["unknown definitions, because no list of them was kept"]
+    return changes(before, code.definitions) or ["references between definitions"]
 
 
 def read_result(file: Path) -> Result:
-    """The result in a file.
+    """Read the result in a file.
 
     Raises:
-        UsageError: it cannot be read, or is none.
+        UsageError: the file cannot be read, or is not a result.
     """
     import msgspec
 
@@ -113,8 +116,8 @@ def read_result(file: Path) -> Result:
         raise UsageError(f"{file} is not a readable result: {error}") from None
 
 
-def _told(part: str, name: str, value: Any) -> list[str]:
-    """A field in one line; in one for each probe where flags refer to it."""
+def _lines(part: str, name: str, value: Any) -> list[str]:
+    """Return a field as one line, or the evidence of flags as one line per probe."""
     if name == "evidence":
         return [", ".join(f"{key} {shown}" for key, shown in one.items()) for one in value]
     summary = _spread(value) if part == "timing" and isinstance(value, list) else ""
@@ -122,7 +125,7 @@ def _told(part: str, name: str, value: Any) -> list[str]:
 
 
 def _spread(samples: list[float]) -> str:
-    """Raw samples in one line; "" of what are none. `--json` has them all."""
+    """Summarise raw samples, which `--json` has in full; return "" for any other list."""
     from statistics import median
 
     from metabench.statistics.spread import relative_spread

@@ -1,1 +1,1 @@
-"""The accuracy and speed regression tests against stored results, and repeated runs."""
+"""Regression tests of accuracy and speed, replays, and duels."""

@@ -1,4 +1,4 @@
-"""What the fixture `accuracy_gate` does: run a baseline, or hold an algorithm against it."""
+"""The fixture `accuracy_gate`: make a baseline, or test an algorithm against it."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _UPDATE = "make it with: pytest --update-baselines"
 
 
 class AccuracyGate:
-    """One test's gate.
+    """The accuracy gate of one test.
 
     Args:
-        folder: where baselines are; one result file for each seed.
-        scratch: an empty folder of this test's own.
-        test_folder: where the test is.
-        update: make the baseline in place of testing against it.
+        folder: the folder of baselines, with one result file for each seed.
+        scratch: an empty folder for this test alone.
+        test_folder: the folder of the test.
+        update: make the baseline instead of testing against it.
     """
 
     def __init__(self, folder: Path, scratch: Path, test_folder: Path, update: bool) -> None:
@@ -55,24 +55,24 @@ class AccuracyGate:
         device: str = "cpu",
         data_root: str | Path = "",
     ) -> Gated | None:
-        """Fail the test if the algorithm is not as good as its baseline says.
+        """Fail the test unless the algorithm is as good as its baseline, within the margin.
 
         Args:
             algorithm: its address, such as "my-algo" or "my-algo[lr=0.1]".
             suite: the name of a suite.
-            margin: the loss to put up with: "0.5pp" of accuracy, or "5%" of the score. The
-                default, 0.5pp, takes 300 episodes to be passed, unless outputs are equal.
-            seeds: of the baseline; at least three for what is meta-trained.
-            budget: of meta-training: smoke scores 100 episodes a block, the others all.
-            blocks: of episodes in the baseline; each is one more look.
+            margin: the accepted loss: "0.5pp" of accuracy, or "5%" of the score. A pass with
+                the default, 0.5pp, needs 300 episodes, unless outputs are equal.
+            seeds: number of seeds in the baseline; at least three if it is meta-trained.
+            budget: of meta-training; smoke scores 100 episodes per block, the others score all.
+            blocks: number of blocks of episodes in the baseline; each allows one more look.
             plugins: modules or files that provide the algorithm, if it is not installed; a
-                relative path is looked for beside the test, then in the working folder.
-            train_on: meta-train on this suite's base data in place of the suite's own.
+                relative path is looked up in the test's folder, then in the working folder.
+            train_on: meta-train on the base data of this suite instead of the suite's own.
             device: cpu, cuda, ...
-            data_root: where datasets are kept.
+            data_root: the folder of datasets.
 
         Returns:
-            What was found; None when a baseline was made.
+            The verdict and its evidence; None if a baseline was made.
         """
         self._calls += 1
         request = Request(
@@ -96,12 +96,12 @@ class AccuracyGate:
                 said = "\n".join(gate_report.explain(found, self._folder))
         except MetabenchError as error:
             said = f"accuracy_gate: {error}"
-        if said:  # here, where no other exception is being handled that pytest would show
+        if said:  # outside of the handler, so that pytest shows no other exception
             pytest.fail(said, pytrace=False)
         return found
 
     def _make(self, request: Request) -> None:
-        """Run the cells aside, then put their files in place."""
+        """Run the cells in the scratch folder, then write their files into the baseline."""
         with PreparedRun(request) as prepared:
             names = {(cell.suite.name, cell.configured.address) for cell in prepared.cells}
             if len(names) > 1:
@@ -120,7 +120,7 @@ class AccuracyGate:
         for path, result in made:
             if result is not None and not _same(store, path, result):
                 write_atomically(self._folder / path, encode(result))
-        # Other seeds are of older code: a baseline is of one.
+        # The remaining seeds were made by older code; a baseline is made by one version.
         for path, _ in self._stored(request):
             if path not in dict(made):
                 (self._folder / path).unlink(missing_ok=True)
@@ -137,7 +137,7 @@ class AccuracyGate:
         return found[0]
 
     def _check_size(self, stored: Sequence[Stored], request: Request) -> None:
-        """Refuse a baseline that is smaller, or larger, than the test asks for."""
+        """Refuse a baseline that is smaller or larger than the test asks for."""
         plugins = load_plugins(Doors.from_env((), request.plugins))
         alone = plugins.algorithm(parse(request.algorithms[0]).name).spec.deterministic
         for what, has, asked in (
@@ -150,7 +150,7 @@ class AccuracyGate:
                 )
 
     def _stored(self, request: Request) -> list[Stored]:
-        """The baseline of just this test: others may share the folder."""
+        """Return the baseline of this test; other tests may share the folder."""
         (suite,), (algorithm,) = request.suites, request.algorithms
         try:
             found, _ = select(self._folder, [str(suite)], [algorithm])
@@ -171,7 +171,7 @@ class AccuracyGate:
 
 
 def _same(store: Store, path: Path, result: Result) -> bool:
-    """Whether there is a baseline with the same outputs already; it is left as it is."""
+    """Return whether the stored baseline has the same outputs; it is then left unchanged."""
     try:
         old = store.load(path)
     except MetabenchError:

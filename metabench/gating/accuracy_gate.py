@@ -1,4 +1,4 @@
-"""The gate: a baseline's cells run again, and what came out held against it."""
+"""The accuracy gate: run the cells of a baseline again and compare the scores."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ Watching = Callable[[int], AbstractContextManager[Watcher | None]]
 
 @dataclass(frozen=True)
 class Gate:
-    """What to gate, and how.
+    """A gate over stored results.
 
     Attributes:
         baseline: a results folder; it is only read.
-        stored: those of its results that are gated, as `analysis.baseline.select` gives them.
+        stored: the results to gate, as `gating.baseline.select` returns them.
         margins: how much worse each may be.
-        frozen: learners come from the baseline's checkpoints, and only their evaluation is gated.
-        request: how to run; its suites, algorithms, seeds and budget are the baseline's.
+        frozen: load learners from the baseline's checkpoints and gate only their evaluation.
+        request: how to run; suites, algorithms, seeds and budget come from the baseline.
     """
 
     baseline: Path
@@ -51,11 +51,11 @@ class Gate:
         watching: Watching = lambda cells: nullcontext(),
         warn: Callable[[Sequence[str]], None] = lambda lines: None,
     ) -> list[Gated]:
-        """Run the baseline's cells again, as many blocks of episodes as the verdicts need.
+        """Run the baseline's cells again, on as many blocks of episodes as the verdicts need.
 
         Args:
-            watching: given the number of cells of a look, who is told about them.
-            warn: given warnings about plugins.
+            watching: returns the watcher of a look, given its number of cells.
+            warn: called with warnings about plugins.
 
         Raises:
             DataError: results cannot be written.
@@ -65,7 +65,7 @@ class Gate:
         plugins = load_plugins(Doors.from_env(self.request.plugins_dirs, self.request.plugins))
         warn(plugins.warnings)
         self.margins.check([*plugins.algorithms, *(r.job.algorithm for _, r in self.stored)])
-        for _, result in self.stored:  # before anything runs: a wrong margin should cost no time
+        for _, result in self.stored:  # check every margin before any cell runs
             self.margins.of_result(result)
         cases = self._cases(grouped(self.stored), plugins)
         found = {id(case): failed(case, case.error) for case in cases if case.error}
@@ -84,7 +84,7 @@ class Gate:
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:
-        """Where the new results go: never into the baseline."""
+        """Yield the folder for new results, which is never in the baseline."""
         if not self.request.results:
             with TemporaryDirectory(prefix="metabench-gate-") as temporary:
                 yield Path(temporary)
@@ -92,33 +92,33 @@ class Gate:
         folder = Path(self.request.results)
         if folder.resolve().is_relative_to(self.baseline.resolve()):
             raise UsageError(f"--results {folder}: that is the baseline; choose another folder")
-        if self.frozen:  # they would look as if the present code had trained them
-            raise UsageError("--results with --frozen: what is not trained is not kept")
+        if self.frozen:  # they would look as if the current code had trained them
+            raise UsageError("--results with --frozen: results without training are not stored")
         yield folder
 
     def _cases(self, grouped: Sequence[Sequence[Stored]], plugins: Plugins) -> list[Case]:
         data_root = self.request.data_root or None
-        library = SuiteCache(data_root)
+        suites = SuiteCache(data_root)
         try:
-            return [self._case(stored, plugins, library, data_root) for stored in grouped]
+            return [self._case(stored, plugins, suites, data_root) for stored in grouped]
         finally:
-            library.close()
+            suites.close()
 
     def _case(
-        self, stored: Sequence[Stored], plugins: Plugins, library: SuiteCache, data_root: str | None
+        self, stored: Sequence[Stored], plugins: Plugins, suites: SuiteCache, data_root: str | None
     ) -> Case:
         cells: list[Cell] = []
         for path, result in stored:
             try:
-                # Seeds differ in nothing else: the suite is read and the code hashed once.
+                # Cells differ only by seed, so the suite is read and the code hashed once.
                 first = cells[0] if cells else cell_of(result, plugins, data_root, pinned=False)
                 cells.append(with_seed_of(first, result))
-                check_same_data(result, first, library)
+                check_same_data(result, first, suites)
             except MetabenchError as error:
                 return Case(stored, error=f"{self.baseline / path}: {error}")
             checkpoint = self.baseline / CHECKPOINTS / path.with_suffix(".pt")
             if self.frozen and result.training is not None and not checkpoint.exists():
-                return Case(stored, error=f"no {checkpoint}; run with --keep-checkpoints keeps it")
+                return Case(stored, error=f"no {checkpoint}; keep it with run --keep-checkpoints")
         return Case(stored, cells)
 
     def _run(
@@ -137,11 +137,11 @@ class Gate:
             results=str(scratch),
             threads=self.request.threads or _shared_threads(cases),
             blocks=look + 1,
-            keep_checkpoints=True,  # further looks train nothing anew
+            keep_checkpoints=True,  # further looks need no training
         )
-        # What is in a folder of the user's may be of another machine or another torch.
-        anew = Policy(force=look == 0 and bool(self.request.results))
-        with PreparedRun(request, anew, cells) as prepared:
+        # Results in the user's folder may come from another machine or another torch.
+        policy = Policy(force=look == 0 and bool(self.request.results))
+        with PreparedRun(request, policy, cells) as prepared:
             todo = sum(planned.todo for planned in prepared.planned)
             with watching(todo) as watcher:
                 prepared.run(watcher, timed=False, frozen=self.frozen)
@@ -155,6 +155,6 @@ class Gate:
 
 
 def _shared_threads(cases: Sequence[Case]) -> int:
-    """The number of threads behind all of the baseline; 0, for as many as there are cores."""
+    """Return the thread count that the whole baseline shares; 0 (all cores) if there is none."""
     found = {r.environment.threads for case in cases for r in case.old if r.environment}
     return found.pop() if len(found) == 1 else 0

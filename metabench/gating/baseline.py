@@ -1,4 +1,4 @@
-"""What the gate holds new results against: stored ones, the seeds of one case together."""
+"""The baseline of the gate: stored results, grouped by case."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Stored = tuple[Path, Result]
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One algorithm on one suite: what the baseline has of it.
+    """One algorithm on one suite, with its results in the baseline.
 
     Attributes:
         stored: its results by seed, and their files in the baseline.
-        cells: the same cells as the code is now.
-        error: why there are none.
+        cells: the same cells with the current code.
+        error: why there are no cells.
     """
 
     stored: Sequence[Stored]
@@ -38,21 +38,21 @@ class Case:
 
     @property
     def looks(self) -> int:
-        """How many there can be: one for each block that all seeds have."""
+        """The number of possible looks: one for each block that all seeds have."""
         return min(LOOKS, 1 + min(len(result.blocks) for result in self.old))
 
 
 def select(
     baseline: Path, suites: Sequence[str], algorithms: Sequence[str]
 ) -> tuple[list[Stored], list[Path]]:
-    """The baseline's results of these suites and algorithms.
+    """Select the baseline's results for these suites and algorithms.
 
     Returns:
-        Those that have scores, and the files of those that failed.
+        Results with scores, and the files of results that failed.
 
     Raises:
         NothingToRun: there are none.
-        DataError: a file cannot be read: a cell would go untested without a word.
+        DataError: a file cannot be read; skipping it would leave a cell untested.
     """
     stored, problems = Store(baseline).read(lambda path: _may_match(path, suites, algorithms))
     if problems:
@@ -83,9 +83,9 @@ def select(
 
 
 def _may_match(path: Path, suites: Sequence[str], algorithms: Sequence[str]) -> bool:
-    """Whether a file can be of these, by its folders: others may be damaged without harm."""
+    """Return whether a file may match, judged by its folders, so that others may be damaged."""
     suite, algorithm, _ = path.parts
-    by_name = [name for name in suites if ":" not in name]  # of an address it cannot be told
+    by_name = [name for name in suites if ":" not in name]  # an address has no known folder
     names = [address.parse(name).name for name in algorithms]
     return (len(by_name) < len(suites) or not suites or _any_fits(suite, by_name)) and (
         not names or _any_fits(algorithm, names)
@@ -101,7 +101,10 @@ def _is_on(result: Result, name: str) -> bool:
 
 
 def _is_named(result: Result, name: str) -> bool:
-    """A name means the default parameters, as it does for `run`; a glob sees the whole address."""
+    """Return whether a name means the algorithm of a result.
+
+    A name means the default parameters, as in `run`. A glob is matched with the whole address.
+    """
     if any(char in name for char in "*?"):
         return fnmatchcase(address_of(result), name.replace("[", "[[]"))
     job = result.job
@@ -109,12 +112,12 @@ def _is_named(result: Result, name: str) -> bool:
 
 
 def address_of(result: Result) -> str:
-    """A result's algorithm as users write it."""
+    """Return the address of a result's algorithm, as users write it."""
     return address.write(result.job.algorithm, result.job.chosen)
 
 
 def grouped(stored: Sequence[Stored]) -> list[list[Stored]]:
-    """The seeds of one case together, in order; of several results of one seed the newest."""
+    """Group results by case, ordered by seed; the newest result of a seed replaces the others."""
     groups: dict[tuple[object, ...], dict[int, Stored]] = {}
     for path, result in sorted(stored, key=lambda one: one[1].created):
         suite, job = result.suite, result.job

@@ -1,4 +1,4 @@
-"""What a duel says: for each phase, how many times as long one learner takes as the other."""
+"""The outcome of a duel: for each phase, the ratio of the two learners' times."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from metabench.statistics.intervals import mean_ci
 
 
 class PhaseRatio(msgspec.Struct, frozen=True, kw_only=True):
-    """One phase; None where a learner has no such phase."""
+    """The times of one phase; None where a learner has no such phase."""
 
     phase: str
     a_s: float | None  # seconds, median over rounds of each round's median
@@ -24,10 +24,10 @@ class PhaseRatio(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def compare(rounds: Sequence[Round]) -> list[PhaseRatio]:
-    """The paired ratio of each phase with its 95 % confidence interval.
+    """Compute the paired ratio of each phase with its 95 % confidence interval.
 
-    The unit is the round, one fresh pair of processes: its two medians share whatever the
-    machine did meanwhile. The interval is Student's t over the logarithms of their ratios.
+    The unit is the round, one fresh pair of processes: disturbances of the machine during a
+    round affect both medians. The interval is Student's t over the logarithms of their ratios.
     """
     return [_phase(phase, rounds) for phase in PHASES]
 

@@ -1,4 +1,4 @@
-"""Two learners timed against each other: alternately, on one machine, in fresh processes."""
+"""The rounds of a duel: two learners timed alternately, on one machine, in fresh processes."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _SECONDS = 0.25  # of warm-up, and of sampling, of each mode in one turn
 
 
 class SideFailed(MetabenchError):
-    """One of the two has no times.
+    """One of the two learners could not be timed.
 
     Attributes:
-        traceback: of what the learner raised; "" if it raised nothing.
+        traceback: of the learner's exception; "" if it raised none.
     """
 
     def __init__(self, message: str, traceback: str) -> None:
@@ -44,18 +44,18 @@ class SideFailed(MetabenchError):
 
 @dataclass
 class Side:
-    """What one learner took in one round.
+    """The measurements of one learner in one round.
 
     Attributes:
-        training_s: seconds of meta-training; None: it has none.
-        measured: what it took, turn by turn.
+        training_s: seconds of meta-training; None if there is none.
+        measured: one measurement for each turn.
     """
 
     training_s: float | None = None
     measured: list[Measured] = field(default_factory=list)
 
     def samples(self, phase: str) -> list[float]:
-        """Seconds of "meta-training", "adapt", "predict", or one of many episodes at a time."""
+        """Return the seconds of one of `PHASES`, sample by sample."""
         if phase == "meta-training":
             return [] if self.training_s is None else [self.training_s]
         timings = [measured.timing for measured in self.measured]
@@ -72,16 +72,16 @@ Round = tuple[Side, Side]
 
 
 def duel_cells(a: str, b: str, request: Request, plugins: Plugins) -> tuple[Cell, Cell]:
-    """The two cells of a duel; they may be the same.
+    """Return the two cells of a duel; they may be the same.
 
     Args:
         a: the address of an algorithm.
-        b: likewise.
+        b: the address of the other algorithm.
         request: names one suite, the budget and the device.
-        plugins: where suites and algorithms come from.
+        plugins: the catalogue of suites and algorithms.
 
     Raises:
-        UsageError: a name, parameter or number is wrong, or names more than one.
+        UsageError: a name, parameter or number is wrong, or an address names several algorithms.
     """
     (name,) = request.suites
     check_numbers(request)
@@ -105,26 +105,26 @@ def run_duel(
     rounds: int,
     watch: Callable[[int], None] = lambda done: None,
 ) -> list[Round]:
-    """Run two cells of one suite against each other.
+    """Time two cells of one suite against each other.
 
-    In each round both are started anew and trained one after the other; then they take turns
-    at the test episodes, the other one idle. Who goes first changes from round to round and
-    from turn to turn, so that what changes slowly on the machine meets both alike.
+    In each round, both learners start in fresh processes and are trained one after the other.
+    They then take turns at the test episodes while the other one is idle. The order alternates
+    between rounds and between turns, so that slow changes of the machine affect both alike.
 
     Args:
-        cells: as `duel_cells` gives them.
-        library: where their suite comes from.
+        cells: as `duel_cells` returns them.
+        library: opens their suite.
         conditions: how to run each.
-        rounds: how many fresh pairs of processes.
-        watch: told how many rounds are done.
+        rounds: number of fresh pairs of processes.
+        watch: called with the number of finished rounds.
 
     Raises:
-        SideFailed: one of them raised, or its process died.
-        UsageError: fewer than two rounds have no interval.
+        SideFailed: a learner raised, or its process died.
+        UsageError: there are fewer than two rounds, which have no interval.
         DataError: the suite's data is missing.
     """
     if rounds < FEWEST_ROUNDS:
-        raise UsageError(f"rounds={rounds}: ask for at least {FEWEST_ROUNDS}, for an interval")
+        raise UsageError(f"rounds={rounds}: an interval needs at least {FEWEST_ROUNDS}")
     found: list[Round] = []
     for number in range(rounds):
         found.append(_round(cells, library, conditions, first=number % 2))
@@ -140,7 +140,7 @@ def _round(
     overdue = threading.Event()
     with ExitStack() as stack:
         processes: dict[int, LearnerProcess] = {}
-        for side in order:  # the second starts when the first is trained, not to disturb it
+        for side in order:  # the second starts when the first is trained, to leave it undisturbed
             processes[side] = _start(side, conditions[side], stack, overdue)
             try:
                 sides[side].training_s = _train(
@@ -194,7 +194,7 @@ def _train(
             cell,
             library.open(cell.suite),
             library.material(cell.base),
-            conditions.doors,
+            conditions.sources,
             conditions.threads,
         )
     )

@@ -1,4 +1,4 @@
-"""What the gate has found, in words."""
+"""The findings of the gate as text: table rows and explanations."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ COLUMNS = (
 
 
 def counts(found: Sequence[Gated | SpeedGated]) -> str:
-    """2 pass, 1 fail"""
+    """Count the verdicts: "2 pass, 1 fail"."""
     of_each = Counter(gated.verdict for gated in found)
     return ", ".join(f"{n} {verdict}" for verdict, n in sorted(of_each.items()))
 
 
 def row(gated: Gated) -> tuple[str, ...]:
-    """One line of the table, in the order of `COLUMNS`."""
+    """Return one line of the table, in the order of `COLUMNS`."""
     names = (gated.verdict, gated.suite, gated.algorithm)
     if gated.baseline is None or gated.now is None:
         return (*names, *[formatting.UNKNOWN] * (len(COLUMNS) - len(names) - 1), "")
@@ -54,7 +54,7 @@ SPEED_COLUMNS = (
 
 
 def speed_rows(gated: SpeedGated) -> list[tuple[str, ...]]:
-    """A line for each phase, in the order of `SPEED_COLUMNS`."""
+    """Return a line for each phase, in the order of `SPEED_COLUMNS`."""
     names, unknown = (gated.verdict, gated.suite, gated.algorithm), formatting.UNKNOWN
     phases = [phase for phase in gated.phases if phase.ratio is not None]
     if not phases:
@@ -74,14 +74,14 @@ def speed_rows(gated: SpeedGated) -> list[tuple[str, ...]]:
 
 
 def interval(gated: Gated) -> str:
-    """-0.61 .. +0.12"""
+    """Return the interval as text: "-0.61 .. +0.12"."""
     if gated.ci is None:
         return formatting.UNKNOWN
     return " .. ".join(formatting.difference(bound, gated.metric) for bound in gated.ci)
 
 
 def explain(gated: Gated, baseline: Path) -> Iterator[str]:
-    """Why it is not a plain pass, what differs, and which episodes flipped."""
+    """Explain a verdict other than pass: the reason, what differs, and which episodes changed."""
     if gated.verdict == "pass":
         return
     yield f"{gated.verdict}: {gated.suite} {gated.algorithm}: {gated.reason}"
@@ -91,7 +91,7 @@ def explain(gated: Gated, baseline: Path) -> Iterator[str]:
             f"  difference {_difference(gated)}{unit}, {gated.level:.2%} "
             f"interval {interval(gated)}, after look {gated.looks} at {gated.episodes:,} episodes"
         )
-        yield f"  differs: {'; '.join(gated.differs) or 'nothing that is recorded'}"
+        yield f"  differs: {'; '.join(gated.differs) or 'nothing recorded'}"
     if gated.flipped:
         show = formatting.percent if gated.metric == "accuracy" else _error
         shown = [

@@ -1,4 +1,4 @@
-"""What the gate says about one case: verdict, difference, what differs, which episodes flipped."""
+"""The verdict of the gate on one case, with the difference and the episodes that changed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SHOWN = 10  # episodes
 
 
 class Flip(msgspec.Struct, frozen=True):
-    """An episode that came out differently; scores are means over seeds."""
+    """An episode whose score changed; scores are means over seeds."""
 
     block: int
     episode: int  # in manifest order, from 0
@@ -36,7 +36,7 @@ class Flip(msgspec.Struct, frozen=True):
 
 
 class Gated(msgspec.Struct, frozen=True, kw_only=True):
-    """One algorithm on one suite, held against its baseline.
+    """The verdict on one algorithm on one suite.
 
     Scores are fractions or mean squared errors; None is unknown.
     """
@@ -47,33 +47,34 @@ class Gated(msgspec.Struct, frozen=True, kw_only=True):
     metric: Metric
     verdict: Verdict
     reason: str = ""  # one line
-    equal: bool = False  # all outputs are, to the last bit
+    equal: bool = False  # all outputs are equal to the last bit
     seeds: int
     looks: int = 0
     episodes: int = 0
     baseline: float | None = None
     now: float | None = None
-    difference: float | None = None  # now less baseline
+    difference: float | None = None  # now minus baseline
     ci: tuple[float, float] | None = None
     level: float | None = None  # of the interval
     margin: float | None = None
     differs: list[str] = []  # in code and environment
     flipped: list[Flip] = []  # most different first
     files: list[str] = []  # of the baseline
-    final: bool = True  # no further look is to be had, or needed
+    final: bool = True  # no further look is possible or needed
 
 
 def outcome(
     case: Case, new: Sequence[Result | None], look: int, margins: Margins, frozen: bool
 ) -> Gated:
-    """Hold what a case gave now against its baseline.
+    """Compare the new results of a case with its baseline.
 
     Args:
         case: the baseline's results by seed.
-        new: the same cells now, with scores of at least `look + 1` blocks; None: no result.
-        look: from 0.
+        new: new results of the same cells, with scores of at least `look + 1` blocks; None where
+            there is no result.
+        look: number of the look, from 0.
         margins: how much worse it may be.
-        frozen: the learners are the baseline's own, and stand for no others.
+        frozen: the learners are the baseline's own, not a sample of all learners.
     """
     scored = [result for result in new if result is not None and result.scores is not None]
     if len(scored) < len(new):
@@ -81,33 +82,33 @@ def outcome(
     first, metric = case.old[0], case.old[0].suite.metric
     before, after = _scores(case.old, look + 1), _scores(scored, look + 1)
     if before.shape != after.shape:
-        return failed(case, "the baseline has scored another number of episodes")
+        return failed(case, "the baseline has a different number of episodes")
     sign = -1 if metric == "mse" else 1
     gains = sign * (after - before)
     if frozen:
         gains = gains.mean(axis=0, keepdims=True)
     baseline, now = float(before.mean()), float(after.mean())
     margin = margins.of_result(first).of(baseline)
-    # An episode can lose all of its right answers; of errors, as much as the baseline has.
+    # The largest loss of an episode: all right answers, or an error as large as the baseline's.
     worst = baseline if metric == "mse" else 1.0
     seen = judge(gains, margin, look, case.looks, worst)
     verdict, reason = seen.verdict, _REASONS[seen.verdict]
     if verdict == "inconclusive" and seen.lo >= -margin:
-        reason = "a margin of 0 takes equal outputs"
+        reason = "a margin of 0 needs equal outputs"
         if margin:
-            reason = f"such a margin takes {math.ceil(fewest_episodes(margin, worst)):,} episodes"
+            reason = f"this margin needs {math.ceil(fewest_episodes(margin, worst)):,} episodes"
     equal = look == 0 and _equal_outputs(case.old, scored)
     if equal and not same_scores(before, after):
-        return failed(case, "the outputs are equal, the scores are not: the baseline was altered")
+        return failed(case, "outputs are equal but scores differ: the baseline was altered")
     varies = first.job.training is not None and first.job.deterministic is not True
     too_few_seeds = varies and not frozen and len(new) < FEWEST_SEEDS
     if equal:
         verdict, reason = "pass", "all outputs are equal"
-    elif too_few_seeds:  # others may do otherwise, and these do not tell
+    elif too_few_seeds:  # because seeds vary
         verdict = "inconclusive"
-        reason = f"what is meta-trained needs {FEWEST_SEEDS} seeds, the baseline has {len(new)}"
+        reason = f"meta-training needs {FEWEST_SEEDS} seeds, the baseline has {len(new)}"
     elif verdict == "fail" and seen.hi >= -margin:
-        reason = "proven to be worse, and not to be within the margin"
+        reason = "shown to be worse, and not shown to be within the margin"
     elif verdict == "pass" and seen.hi < 0:
         reason = "worse, but within the margin"
     bounds = sorted((sign * seen.lo, sign * seen.hi))
@@ -132,12 +133,12 @@ def outcome(
 _REASONS: dict[Verdict, str] = {
     "pass": "",
     "fail": "worse than the margin allows",
-    "inconclusive": "the episodes do not tell",
+    "inconclusive": "too few episodes to decide",
 }
 
 
 def failed(case: Case, why: str) -> Gated:
-    """A case without scores to compare."""
+    """Return the verdict on a case without scores to compare."""
     first = case.old[0]
     return Gated(
         suite=first.suite.name,
@@ -152,7 +153,7 @@ def failed(case: Case, why: str) -> Gated:
 
 
 def _why(new: Sequence[Result | None]) -> str:
-    """Why the first of the results without scores has none."""
+    """Return why the first result without scores has none."""
     for result in new:
         if result is not None and result.failure is not None:
             return f"{result.status}: {result.failure.reason}"
@@ -160,7 +161,7 @@ def _why(new: Sequence[Result | None]) -> str:
 
 
 def _scores(results: Sequence[Result], blocks: int) -> EpisodeScores:
-    """Scores [S, E] over the first blocks of episodes, one row a seed."""
+    """Return scores [S, E] over the first blocks of episodes, one row per seed."""
     rows = []
     for result in results:
         parts = [scores.per_episode() for scores in scored_blocks(result)[:blocks]]
@@ -169,7 +170,7 @@ def _scores(results: Sequence[Result], blocks: int) -> EpisodeScores:
 
 
 def _equal_outputs(old: Sequence[Result], new: Sequence[Result]) -> bool:
-    """Whether every seed's outputs on the first block are equal to the last bit."""
+    """Return whether every seed's outputs on the first block are equal to the last bit."""
     return all(
         one.scores is not None
         and other.scores is not None
@@ -179,7 +180,7 @@ def _equal_outputs(old: Sequence[Result], new: Sequence[Result]) -> bool:
 
 
 def _flips(before: EpisodeScores, after: EpisodeScores, block_size: int) -> list[Flip]:
-    """The episodes of which the mean score over seeds differs most."""
+    """Return the episodes whose mean score over seeds differs most."""
     one, other = before.mean(axis=0), after.mean(axis=0)
     order = np.argsort(-np.abs(other - one), kind="stable")[:_SHOWN]
     return [
@@ -190,6 +191,6 @@ def _flips(before: EpisodeScores, after: EpisodeScores, block_size: int) -> list
 
 
 def _differing(old: Sequence[Result], new: Sequence[Result]) -> list[str]:
-    """What differs between baseline and now, of any seed, each once."""
+    """List what differs between baseline and now for any seed, each difference once."""
     pairs = zip(old, new, strict=True)
     return list(dict.fromkeys(line for one, other in pairs for line in differences(one, other)))

@@ -1,4 +1,4 @@
-"""Where the tests of plugins look for these; importing it imports no torch."""
+"""The paths of plugins that tests name; importing this module imports no torch."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ PluginPaths = str | Path | Sequence[str | Path]
 
 
 def find(plugins: PluginPaths, folder: Path) -> tuple[str, ...]:
-    """Plugins as `Doors` takes them.
+    """Find the plugins that a test names.
 
     Args:
-        plugins: modules or files; one of them may stand alone.
-        folder: where the test is; files are looked for here, then in the working folder.
+        plugins: modules or files; a single one needs no list.
+        folder: the test's folder; files are looked up here, then in the working folder.
     """
     several = [plugins] if isinstance(plugins, str | Path) else plugins
     beside = [(plugin, folder / plugin) for plugin in several]

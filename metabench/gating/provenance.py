@@ -1,4 +1,4 @@
-"""What differs between two runs of the same cell, besides the scores."""
+"""Differences between two runs of the same cell, besides the scores."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import msgspec
 from metabench.results.schema import Result
 
 _SHOWN = 12  # characters of a digest
-# Of the environment; what comes and goes with every run says nothing.
+# Facts of the environment that vary from run to run.
 _IRRELEVANT = frozenset({"contended", "dirty", "plugins"})
 
 
 def differences(old: Result, new: Result) -> list[str]:
-    """What differs in code, parameters, data and environment, one line each: "threads 2 -> 4"."""
+    """List what differs in code, parameters, data and environment: "threads 2 -> 4"."""
     return [f"{what} {_shown(one)} -> {_shown(other)}" for what, one, other in _pairs(old, new)]
 
 

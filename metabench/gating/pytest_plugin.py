@@ -1,4 +1,4 @@
-"""The pytest fixture `accuracy_gate`: accuracy held against a baseline beside the test.
+"""The pytest fixture `accuracy_gate`, which tests accuracy against a stored baseline.
 
 def test_my_algorithm(accuracy_gate):
     accuracy_gate("my-algo", suite="digits-5w1s")
@@ -31,7 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addini(
         "accuracy_baselines",
-        f"Folder of the baselines, from the root folder.  [default: {BASELINES} beside the test]",
+        f"Folder of baselines below the root folder.  [default: {BASELINES} in the test's folder]",
         default="",
     )
 

@@ -1,4 +1,4 @@
-"""Whether two runs of one cell came out the same."""
+"""The verdict of a replay: equal, within tolerance, or different."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from metabench.results.schema import Result, Scores, scored_blocks
 
 Agreement = Literal["equal", "within tolerance", "different"]
 
-# Other machines add up in another order: a few queries near a boundary may change sides.
+# The order of summation differs between machines, so a few queries near a boundary may flip.
 _QUERIES = 0.01  # share of queries
 _ERROR = 1e-4  # relative, of squared errors: the median over episodes
-_ROUNDING = 1e-9  # relative, of errors that equal outputs have
-_MEAN_ERROR = 1e-3  # relative, of their mean: a few that are ruined move it
+_ROUNDING = 1e-9  # relative, of the scores of equal outputs
+_MEAN_ERROR = 1e-3  # relative, of their mean, which a few ruined episodes move
 
 
 def agreement(old: Result, new: Result) -> Agreement:
-    """How far the scores of two runs of a cell agree, on all blocks of episodes they have.
+    """Compare the scores of two runs of a cell, on all blocks of episodes that both have.
 
-    - equal: all outputs are, to the last bit, and so are the scores;
-    - within tolerance: numbers of right answers differ by at most 1 % of the queries, counted
-      episode by episode; squared errors by 1e-4 of themselves, the median over episodes, and
-      their mean by 1e-3;
-    - different: they do not, or one of the two has no scores, or equal outputs have others.
+    - equal: all outputs are equal to the last bit, and so are the scores;
+    - within tolerance: the numbers of right answers, compared episode by episode, differ by at
+      most 1 % of the queries. Squared errors differ relatively by at most 1e-4 in the median
+      over episodes, and their mean by at most 1e-3;
+    - different: the scores differ by more, a run has no scores, or equal outputs have different
+      scores.
     """
     pairs = list(zip(scored_blocks(old), scored_blocks(new), strict=False))
     if not pairs:
@@ -40,7 +41,7 @@ def agreement(old: Result, new: Result) -> Agreement:
 
 
 def same_scores(old: npt.NDArray[np.float64], new: npt.NDArray[np.float64]) -> bool:
-    """Whether scores per episode are equal, but for rounding."""
+    """Return whether scores per episode are equal up to rounding."""
     return old.shape == new.shape and np.allclose(old, new, rtol=_ROUNDING, atol=0)
 
 

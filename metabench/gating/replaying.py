@@ -1,4 +1,4 @@
-"""One stored cell, run again."""
+"""Replays: run one stored cell again."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from metabench.supervisor.suite_cache import SuiteCache
 
 
 def replay(result: Result, request: Request, watcher: Watcher | None = None) -> Result:
-    """Run the cell of a result again, with the code as it is now; nothing is kept.
+    """Run the cell of a result again with the current code, and store nothing.
 
     Args:
-        result: has scores.
-        request: how to run it; 0 threads: as many as then.
-        watcher: told what happens.
+        result: a result with scores.
+        request: how to run it; 0 threads means as many as recorded in the result.
+        watcher: notified of progress.
 
     Raises:
         NothingToRun: the result has no scores to compare with.
-        UsageError: suite, algorithm, a parameter or the device does not exist now.
-        DataError: the suite's examples are others now, or cannot be read.
+        UsageError: suite, algorithm, a parameter or the device no longer exists.
+        DataError: the suite's examples have changed, or cannot be read.
     """
     if result.scores is None:
         raise NothingToRun(
-            f"the result has no scores ({result.status}); metabench run --retry-failed tries again"
+            f"the result has no scores ({result.status}); try metabench run --retry-failed"
         )
     plugins = load_plugins(Doors.from_env(request.plugins_dirs, request.plugins))
     cell = cell_of(result, plugins, request.data_root or None)
-    library = SuiteCache(request.data_root or None)
+    suites = SuiteCache(request.data_root or None)
     try:
-        check_same_data(result, cell, library)
+        check_same_data(result, cell, suites)
     finally:
-        library.close()
+        suites.close()
     threads = 0 if result.environment is None else result.environment.threads
     with TemporaryDirectory(prefix="metabench-replay-") as folder:
         asked = replace(

@@ -1,7 +1,7 @@
-"""The gate's other half: is the present code as quick as an older version of it?
+"""The speed gate: time the current code against an older version of it.
 
-Times of two days do not compare, so nothing stored is looked at: both versions run in turns, in
-fresh processes on this machine, as in a duel.
+Times measured on different days are not comparable, so stored times are not used. Both versions
+run in turns, in fresh processes on this machine, as in a duel.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from metabench.plugins.sources import Doors
 from metabench.results.schema import Result
 from metabench.supervisor.cell_from_result import cell_of
 from metabench.supervisor.code_version import CodeVersion
-from metabench.supervisor.environment import ALLOCATOR, cores
 from metabench.supervisor.request import Request
 from metabench.supervisor.run_settings import RunSettings
 from metabench.supervisor.suite_cache import SuiteCache
@@ -32,14 +31,14 @@ from metabench.supervisor.suite_cache import SuiteCache
 
 @dataclass(frozen=True)
 class SpeedGate:
-    """How to time two versions of the code against each other.
+    """A comparison of the times of two versions of the code.
 
     Attributes:
         home: the folder with the older version.
-        margin: how much slower the present one may be: 0.1 is 10 %.
-        rounds: fresh pairs of processes for each case.
+        margin: how much slower the current version may be: 0.1 is 10 %.
+        rounds: number of fresh pairs of processes for each case.
         request: how to run.
-        watch: told when a round of a case is over.
+        watch: called after each round with the case and the number of finished rounds.
     """
 
     home: CodeVersion
@@ -49,21 +48,21 @@ class SpeedGate:
     watch: Callable[[str, int], None] = lambda case, done: None
 
     def run(self, results: Sequence[Result]) -> list[SpeedGated]:
-        """Time every suite and algorithm among stored results, each once."""
-        doors = Doors.from_env(self.request.plugins_dirs, self.request.plugins)
-        plugins = load_plugins(doors)
+        """Time every suite and algorithm among the results once."""
+        sources = Doors.from_env(self.request.plugins_dirs, self.request.plugins)
+        plugins = load_plugins(sources)
         cases = {
             (r.suite.name, r.suite.train_on, address_of(r), r.job.budget, r.job.device): r
             for r in results
         }
         library = SuiteCache(self.request.data_root or None)
         try:
-            return [self._case(result, plugins, doors, library) for result in cases.values()]
+            return [self._case(result, plugins, sources, library) for result in cases.values()]
         finally:
             library.close()
 
     def _case(
-        self, result: Result, plugins: Plugins, doors: Doors, library: SuiteCache
+        self, result: Result, plugins: Plugins, sources: Doors, library: SuiteCache
     ) -> SpeedGated:
         outcome = SpeedGated(
             suite=result.suite.name,
@@ -73,42 +72,37 @@ class SpeedGate:
         )
         try:
             cell = cell_of(result, plugins, self.request.data_root or None, pinned=False)
-            if self._is_same(cell, plugins, doors):
+            if self._is_same(cell, plugins, sources):
                 reason = "the code is the same"
                 return msgspec.structs.replace(outcome, verdict="pass", reason=reason)
-            phases = self._duel(cell, doors, library)
+            phases = self._duel(cell, sources, library)
         except MetabenchError as error:
             return msgspec.structs.replace(outcome, reason=str(error))
         verdict, reason = speed_verdict(phases, self.margin)
         return msgspec.structs.replace(outcome, verdict=verdict, reason=reason, phases=phases)
 
-    def _is_same(self, cell: Cell, plugins: Plugins, doors: Doors) -> bool:
-        """Whether both versions are the same code.
+    def _is_same(self, cell: Cell, plugins: Plugins, sources: Doors) -> bool:
+        """Return whether both versions have the same code.
 
         Raises:
-            UsageError: what runs in the older version's folder is the present plugin.
+            UsageError: the older version's folder would run the current plugin.
         """
         name = cell.configured.algorithm.name
-        there = self.home.code(self.home.doors(doors), cell)
+        there = self.home.code(self.home.sources(sources), cell)
         here = plugins.algorithm(name).origin
         if here is not None and there.origin and Path(there.origin).resolve() == here.resolve():
             raise UsageError(
-                f"{name} in {self.home.root} is the present one ({here}): install the older "
-                f"version there, into {self.home.root / '.venv'}"
+                f"{name} in {self.home.root} is the current version ({here}): install the older "
+                f"version into {self.home.root / '.venv'}"
             )
         return cell.code is not None and there.digest == cell.code.digest
 
-    def _duel(self, cell: Cell, doors: Doors, library: SuiteCache) -> list[PhaseRatio]:
+    def _duel(self, cell: Cell, sources: Doors, library: SuiteCache) -> list[PhaseRatio]:
         request, case = self.request, f"{cell.suite.name} {cell.configured.address}"
         with TemporaryDirectory(prefix="metabench-gate-") as logs:
-            now = RunSettings(
-                doors=doors,
-                results=Path(logs),
-                threads=request.threads or cores(),
-                allocator=ALLOCATOR if request.allocator else {},
-                time_limit=request.time_limit or None,
-            )
-            then = replace(now, doors=self.home.doors(doors), home=self.home)
+            # One process at a time has all cores.
+            now = RunSettings.of(replace(request, jobs=1), sources, Path(logs))
+            then = replace(now, sources=self.home.sources(sources), home=self.home)
             both = (now, then)
             watch = self.watch
             return compare(

@@ -1,4 +1,4 @@
-"""Whether two versions of the code, timed against each other, are equally quick."""
+"""The verdict of the speed gate on one case."""
 
 from __future__ import annotations
 
@@ -18,19 +18,22 @@ class SpeedGated(msgspec.Struct, frozen=True, kw_only=True):
     budget: str
     verdict: Verdict
     reason: str = ""
-    phases: list[PhaseRatio] = []  # a is now, b is then
+    phases: list[PhaseRatio] = []  # a: current code, b: older code
 
 
 def speed_verdict(phases: Sequence[PhaseRatio], margin: float) -> tuple[Verdict, str]:
-    """The verdict on a duel, and why.
+    """Judge a duel between the current code and an older version.
 
-    - fail: a phase is slower by more than the margin, with all of its 95 % interval, or is new;
-    - pass: no phase may be, by its interval;
-    - inconclusive: neither; more rounds are needed.
+    - fail: the whole 95 % interval of a phase is beyond the margin, or a phase is new;
+    - pass: the 95 % intervals of all phases are within the margin;
+    - inconclusive: otherwise; more rounds are needed.
 
     Args:
-        phases: how many times as long the present code takes as the older.
-        margin: how much slower it may be: 0.1 is 10 %.
+        phases: ratios of the current code's times to those of the older version.
+        margin: how much slower the current code may be: 0.1 is 10 %.
+
+    Returns:
+        The verdict and its reason.
     """
     limit = 1 + margin
     known = [(phase.phase, phase.ci95) for phase in phases if phase.ci95 is not None]
@@ -38,7 +41,7 @@ def speed_verdict(phases: Sequence[PhaseRatio], margin: float) -> tuple[Verdict,
     unclear = [name for name, (_, high) in known if high > limit]
     new = [phase.phase for phase in phases if phase.a_s and phase.b_s is None]
     if new:
-        return "fail", f"took no time then: {', '.join(new)}"
+        return "fail", f"the older version has no such phase: {', '.join(new)}"
     if slower:
         return "fail", f"slower by more than {margin:.0%}: {', '.join(slower)}"
     if unclear or not known:

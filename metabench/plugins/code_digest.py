@@ -1,8 +1,8 @@
-"""The code that a cell runs on; where it has changed, the cell's result is stale.
+"""The digest of the code that a cell uses; if the code changes, the cell's result is stale.
 
-Counted are the definitions that are reached from an algorithm's catalogue entry, from the dataset
-and protocol of its suite, and from what metabench itself runs in a learner process and does with
-its answers. See "Code identity" in docs/architecture.md.
+The digest covers the definitions that can be reached from an algorithm's catalogue entry, from
+the dataset and protocol of its suite, and from metabench's own code that runs in a learner
+process or uses its answers. See "Code identity" in docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from metabench.plugins.registry import Plugins
     from metabench.results.schema import Result
 
-# Where a cell begins: in the learner's process, and in what the supervisor asks of it and makes of
-# its answers. Everything that these use counts.
+# The entry points of a cell: the learner process, the commands that the supervisor sends to it,
+# and the scoring of its answers. Everything that these use counts.
 ROOTS = (
     "metabench.worker.main:main",
     "metabench.cell.commands:start",
@@ -39,11 +39,10 @@ ROOTS = (
     "metabench.cell.budget:Budget",
     "metabench.suites.open_suite:OpenSuite",
 )
-# What these use, loading plugins and writing files, decides no number.
+# Layers that they use, for loading plugins and writing files, but that decide no number.
 OUTSIDE = ("metabench.plugins", "metabench.results")
 
-
-_SHORT = 12  # characters of a digest that tell one version of a definition from another
+_SHORT = 12  # characters of a digest: enough to distinguish versions of a definition
 
 
 @dataclass(frozen=True)
@@ -52,9 +51,9 @@ class Code:
 
     Attributes:
         digest: SHA-256 of all of it, in hex.
-        definitions: "module:name" of every definition -> the beginning of the SHA-256 of its own
-            text; "catalogue:name" and "file:name" of what the catalogue declares likewise.
-        files: of each file that the catalogue declares, the SHA-256 in hex.
+        definitions: the start of the SHA-256 of each definition's own text, by "module:name";
+            likewise "catalogue:name" and "file:name" for what the catalogue declares.
+        files: the SHA-256, in hex, of each file that the catalogue declares.
         packages: names of other packages that the code uses.
     """
 
@@ -71,18 +70,18 @@ def cell_code(
     kind: Kind = "classification",
     suite_code: Sequence[str] = (),
 ) -> Code:
-    """Find the code of an algorithm of the catalogue, its parameters resolved.
+    """Find the code of an algorithm with given parameters.
 
     Args:
         plugins: the catalogue.
-        name: of the algorithm.
+        name: the name of the algorithm.
         params: all of its parameters.
-        kind: of the suite.
-        suite_code: "module:attr" of what the suite is made by, as `Suite.code` names it.
+        kind: the kind of the suite.
+        suite_code: "module:attr" of the code that makes the suite, as in `Suite.code`.
 
     Raises:
-        UsageError: the algorithm, the backbone it is to be built on, or a file that one of them
-            declares does not exist.
+        UsageError: the algorithm, its backbone, or a file that one of them declares does not
+            exist.
     """
     provided = plugins.algorithm(name)
     asked = params.get("backbone")
@@ -100,7 +99,7 @@ def cell_code(
         },
     )
     given = {_named_by(value): value for value in params.values() if isinstance(value, str)}
-    # A learner may also ask its task for a backbone by a name of its own.
+    # A learner may also name a backbone in its own code.
     own = {_named_by(text): "" for text in parts.strings()}
     for backbone, found in plugins.backbones.items():
         if backbone in given or (found.origin and backbone in own):
@@ -112,7 +111,7 @@ def cell_code(
 
 
 def stale(plugins: Plugins, results: Iterable[Result]) -> list[bool]:
-    """For each result whether its code has changed; what is not there now cannot have."""
+    """Return for each result whether its code has changed; False if that code is not found."""
     return [
         code is not None and code.digest != result.job.code
         for result, code in with_code(plugins, results)
@@ -120,7 +119,7 @@ def stale(plugins: Plugins, results: Iterable[Result]) -> list[bool]:
 
 
 def with_code(plugins: Plugins, results: Iterable[Result]) -> Iterator[tuple[Result, Code | None]]:
-    """Each result with the code that its cell has now; None where it cannot be found."""
+    """Yield each result with the current code of its cell; None where it cannot be found."""
     codes: dict[tuple[object, ...], Code | None] = {}  # seeds share one
     for result in results:
         job, kind = result.job, result.suite.kind
@@ -141,11 +140,11 @@ def with_code(plugins: Plugins, results: Iterable[Result]) -> Iterator[tuple[Res
 
 
 def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Name what has changed between the `definitions` of two versions of a cell's code.
+    """Name the differences between the `definitions` of two versions of a cell's code.
 
     Returns:
-        Names, of what is only in one of them as "name (new)" or "name (gone)". What was moved or
-        renamed is left out.
+        Names; a definition that only one version has is "name (new)" or "name (gone)".
+        Definitions that were moved or renamed are left out.
     """
     kept = {*before.values()} & {*now.values()}
     names = sorted({*before, *now})
@@ -157,7 +156,7 @@ def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
 
 
 class _Parts:
-    """What a cell's code is put together from."""
+    """The parts of a cell's code."""
 
     def __init__(self, readers: dict[frozenset[str], CodeReader]) -> None:
         self._readers = readers
@@ -166,14 +165,14 @@ class _Parts:
         self._files: dict[str, str] = {}
 
     def declare(self, name: str, value: object) -> None:
-        """Count what a catalogue entry says, or what its functions are given."""
+        """Count the values of a catalogue entry, or the arguments of its functions."""
         text = json.dumps(value, sort_keys=True, default=_shown)
         self._declared.append((f"catalogue:{name}", hashlib.sha256(text.encode()).hexdigest()))
 
     def add_entry(
         self, entry: Algorithm | Backbone, origin: Path | None, params: Mapping[str, Value]
     ) -> None:
-        """Count what a catalogue entry builds with, and the files that it declares."""
+        """Count the code that a catalogue entry builds with, and the files that it declares."""
         self.add_built(entry.build, origin)
         for name in entry.files:
             given = str(params.get(name, name))
@@ -181,7 +180,7 @@ class _Parts:
                 self._files[name] = _file_digest(entry, name, given, origin)
 
     def add_built(self, build: str | Callable[..., Any], origin: Path | None) -> None:
-        """Count a function or class, or what "module:attr" names."""
+        """Count a function or class, or the target of "module:attr"."""
         while isinstance(build, functools.partial):
             self.declare("partial", [build.args, build.keywords])
             for value in (*build.args, *build.keywords.values()):
@@ -197,15 +196,16 @@ class _Parts:
             self.declare(name, _text(build))
 
     def add_target(self, target: str, origin: Path | None) -> None:
-        """Count what "module:attr" names, or all of the plugin's file where it is not found."""
+        """Count the target of "module:attr", or the whole plugin file if it is not found."""
         self._targets.append((target, origin))
 
     def strings(self) -> set[str]:
-        """The text constants in what was added so far."""
+        """Return the string constants in the code that was added so far."""
         reached = self._reader.reach(self._roots(self._reader))
         return {text for definition in reached.values() for text in definition.strings}
 
     def code(self) -> Code:
+        """Return the code of all parts added so far."""
         reader = self._reader
         roots = self._roots(reader)
         reached = reader.reach(roots)
@@ -243,7 +243,7 @@ class _Parts:
 
 
 def target_of(function: Callable[..., Any]) -> tuple[str, str]:
-    """The module and the top-level definition that a function or class is in."""
+    """Return the module and the top-level definition that contain a function or class."""
     named = function if hasattr(function, "__qualname__") else type(function)
     return named.__module__, named.__qualname__.partition(".")[0]
 
@@ -268,24 +268,24 @@ def _file_digest(entry: Algorithm | Backbone, name: str, given: str, origin: Pat
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UsageError(
-            f"{entry.name} declares that it reads {path}: {error.strerror or error}"
+            f"cannot read {path}, which {entry.name} declares: {error.strerror or error}"
         ) from None
 
 
 def _named_by(text: str) -> str:
-    """The name at the beginning of an address, or of any other text."""
+    """Return the name at the start of an address, or of any other text."""
     return text.partition("[")[0].strip()
 
 
 def _shown(value: object) -> str:
-    """Something that JSON cannot say, by a name that is the same in every process."""
+    """Return a name, the same in every process, for a value that JSON cannot express."""
     if isinstance(value, Path):
         return str(value)
     return str(getattr(value, "__qualname__", type(value).__qualname__))
 
 
 def _text(build: Callable[..., Any]) -> str:
-    """The source of something typed into a notebook or a prompt, or at least its name."""
+    """Return the source of code typed into a notebook or a prompt, or at least its name."""
     try:
         return inspect.getsource(build)
     except (OSError, TypeError):

@@ -1,4 +1,4 @@
-"""The definitions that others use, directly or not, and a digest of each."""
+"""Reachable definitions: what given definitions use, directly or not, and a digest of each."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 from metabench.plugins.definitions import Definition, Meaning, Reference, normal_form
 from metabench.plugins.modules import Import, Module, ModuleFinder
 
-_DEEPEST = 30  # re-exports of re-exports; circular ones have no end
+_DEEPEST = 30  # levels of re-exports that are followed; circular ones never end
 
 
 class CodeReader:
-    """Reads definitions as they are used; each file is read once.
+    """A reader of definitions; it reads each file once.
 
     Args:
-        packages: of plugins; metabench's own are always read.
-        outside: modules of metabench that are not: what they do is no part of a cell.
+        packages: the packages of plugins; metabench's own are always read.
+        outside: modules of metabench to leave out, because they are no part of a cell.
     """
 
     def __init__(self, packages: Sequence[str] = (), outside: Sequence[str] = ()) -> None:
@@ -29,24 +29,24 @@ class CodeReader:
         self._effects: dict[str, list[Reference]] = {}
 
     def module(self, name: str) -> Module | None:
-        """The module of a dotted name."""
+        """Return the module of a dotted name."""
         found = self._finder.find(name)
         return None if found is None else self._known(found)
 
     def file(self, file: Path) -> Module:
-        """The module in a file."""
+        """Return the module in a file."""
         return self._known(self._finder.file(file))
 
     def look_up(self, module: Module, name: str) -> Reference | None:
-        """The definition that a name stands for, wherever it is; None if there is none."""
+        """Return the definition that a name stands for, wherever it is; None if there is none."""
         meaning = self._attribute(module, name, [])
         return meaning.found if isinstance(meaning.found, Reference) else None
 
     def reach(self, roots: Iterable[Reference]) -> dict[Reference, Definition]:
-        """The definitions behind `roots`, and all that they use.
+        """Return the definitions of `roots`, and all that they use.
 
-        What a module does when it is imported counts wherever a definition of it is used, or of
-        one that imports it.
+        Statements that run on import count for each module with a definition in use, and for the
+        modules that it imports.
         """
         found: dict[Reference, Definition] = {}
         loaded: set[str] = set()
@@ -63,11 +63,11 @@ class CodeReader:
         return found
 
     def name(self, reference: Reference) -> str:
-        """A definition as people read it: "package.module:name"."""
+        """Return the readable name of a definition: "package.module:name"."""
         return f"{self._modules[reference.module].name}:{reference.name}"
 
     def of_global(self, module: Module, path: Sequence[str]) -> Meaning | None:
-        """What a global name of a module means, and the attributes that follow it."""
+        """Resolve a global name of a module, and the attributes that follow it."""
         name, *rest = path
         if name in module.bindings.definitions:
             return Meaning(Reference(module.key, name), rest)
@@ -78,7 +78,7 @@ class CodeReader:
     def of_import(
         self, module: Module, source: Import, rest: Sequence[str], depth: int = 0
     ) -> Meaning:
-        """What something that a module imports means, and the attributes that follow it."""
+        """Resolve a name that a module imports, and the attributes that follow it."""
         path = [source.attr, *rest] if source.attr else rest
         target = self._finder.find(source.module, module)
         if target is None or depth > _DEEPEST:
@@ -90,13 +90,13 @@ class CodeReader:
             below = module.name
             while path and self._finder.find(f"{below}.{path[0]}") is not None:
                 below, path = f"{below}.{path[0]}", path[1:]
-            return Meaning(".".join(["metabench", *path]))  # by name: its place does not count
+            return Meaning(".".join(["metabench", *path]))  # its place does not count
         if not path:
             return Meaning(Reference(module.key, "*"))
         return self._attribute(module, path[0], path[1:], depth)
 
     def _attribute(self, module: Module, name: str, rest: Sequence[str], depth: int = 0) -> Meaning:
-        """What a name of a module means, seen from outside of it."""
+        """Resolve a name of a module, as seen from outside."""
         bindings = module.bindings
         if name in bindings.definitions:
             return Meaning(Reference(module.key, name), rest)
@@ -137,7 +137,7 @@ class CodeReader:
         return self._read[reference]
 
     def _whole(self, module: Module) -> Definition:
-        """All of a module, whose names count: whoever takes it as a whole may ask for any."""
+        """Return a whole module; its names count, because its user may look up any of them."""
         names = sorted(module.bindings.definitions)
         return Definition(",".join(names), [Reference(module.key, name) for name in names])
 
@@ -147,11 +147,11 @@ class CodeReader:
     def _loading(
         self, names: Sequence[str], importer: Module, loaded: set[str]
     ) -> Iterator[Reference]:
-        """What importing modules runs, in those that they import and the packages around too."""
+        """Yield what runs when modules, their imports and their parent packages are imported."""
         todo = [(name, importer) for name in names]
         while todo:
             name, by = todo.pop()
-            # A single file's own name says nothing of where it lies.
+            # The name of a single file does not say where it lies.
             module = by if name == by.name else self._finder.find(name, by)
             if module is None or module.key in loaded or self._is_outside(module.name):
                 continue
@@ -170,7 +170,7 @@ class CodeReader:
         return self._effects[module.key]
 
     def _registers(self, module: Module, node: ast.stmt) -> bool:
-        """Whether a decorator or a base class of the plugin's own runs when this is defined."""
+        """Return whether defining this runs a decorator or a base class that is read."""
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             return False
         for decorator in node.decorator_list:
@@ -195,7 +195,7 @@ class CodeReader:
     def _defined_by(
         self, module: Module, node: ast.expr
     ) -> tuple[Module, ast.FunctionDef | ast.ClassDef] | None:
-        """The function or class that a decorator or base names, if it is one that is read."""
+        """Return the function or class that a decorator or base names, if it is read."""
         path: list[str] = []
         while isinstance(node, ast.Attribute):
             path.insert(0, node.attr)
@@ -217,10 +217,11 @@ class CodeReader:
 
 
 def digests(reached: dict[Reference, Definition]) -> dict[Reference, str]:
-    """A digest of each definition and of what it uses.
+    """Compute a digest of each definition and of all that it uses.
 
-    Definitions use each other in circles, so that no order computes them one after the other:
-    each round takes those of the round before, until no two are told apart that were not before.
+    Definitions may use each other in circles, so no order computes their digests one by one.
+    Each round hashes the digests of the previous round, until no round distinguishes any more
+    definitions than the one before.
     """
     found = {reference: definition.digest for reference, definition in reached.items()}
     different = 0

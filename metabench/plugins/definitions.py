@@ -1,8 +1,8 @@
-"""The normal form of one definition, in which only what runs is left.
+"""The normal form of one definition, which contains only what runs.
 
-Docstrings, comments, formatting, and annotations of arguments, returns and variables are left out;
-annotations in class bodies stay, because they define fields. A name that belongs to another
-definition that is read stands as a reference to it, so that neither the name nor the file counts.
+Docstrings, comments, formatting, and annotations of arguments, returns and variables are left
+out. Annotations in class bodies stay, because they define fields. The name of another definition
+that is read becomes a reference to it, so that neither its name nor its file counts.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from metabench.plugins.modules import Import, Module, imported, loads
 
 
 class Reference(NamedTuple):
-    """A definition that is read, or with the name "*" all of a module."""
+    """A definition that is read; the name "*" means a whole module."""
 
     module: str
     name: str
 
 
 class Meaning(NamedTuple):
-    """What a dotted name stands for.
+    """The meaning of a dotted name.
 
     Attributes:
-        found: a definition that is read; or the full dotted name of something that is not.
-        rest: the attributes that are taken of a definition.
+        found: a definition that is read, or the full dotted name of anything else.
+        rest: the attributes looked up on a definition.
     """
 
     found: Reference | str
@@ -38,13 +38,13 @@ class Meaning(NamedTuple):
 
 
 class Resolver(Protocol):
-    """Says what names mean; None of one that is neither defined nor imported: a builtin."""
+    """A resolver of names; it returns None for builtins, which no module defines or imports."""
 
     def of_global(self, module: Module, path: Sequence[str]) -> Meaning | None: ...
     def of_import(self, module: Module, source: Import, rest: Sequence[str]) -> Meaning: ...
 
 
-# Whoever calls one of these may mean any definition of the module.
+# Code that uses one of these may use any definition of its module.
 _ANY = frozenset({"globals", "eval", "exec", "__subclasses__"})
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _SELF = "\N{SECTION SIGN}"
@@ -52,13 +52,13 @@ _SELF = "\N{SECTION SIGN}"
 
 @dataclass
 class Definition:
-    """What was found in the statements that define one name.
+    """The normal form of the statements that define one name.
 
     Attributes:
-        text: the normal form; references stand in it by their place in `references`.
+        text: the normal form; a reference is written as its index in `references`.
         references: definitions that it uses, in order of appearance.
         packages: top-level names of the packages that it uses and that are not read.
-        strings: text constants.
+        strings: its string constants.
         loaded: modules that it imports when it runs.
     """
 
@@ -70,7 +70,7 @@ class Definition:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of its own text, which what it uses does not change."""
+        """SHA-256 of its own text; it does not depend on the definitions that this one uses."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
@@ -83,7 +83,7 @@ def normal_form(
         name: the name; "" for statements that are read for their effects.
         statements: all top-level statements of a module that bind it.
         module: the module.
-        resolver: says what names in it mean.
+        resolver: resolves the names in it.
     """
     writer = _Writer(name, module, resolver)
     for node in statements:
@@ -93,7 +93,7 @@ def normal_form(
 
 
 class _Writer:
-    """Writes syntax trees as words that are the same in every version of Python."""
+    """A writer of syntax trees as words that are the same in every version of Python."""
 
     def __init__(self, name: str, module: Module, resolver: Resolver) -> None:
         self.found = Definition()
@@ -116,7 +116,7 @@ class _Writer:
         }
 
     def write(self, node: object) -> None:
-        """Write a node, a list of nodes, or what is in a field."""
+        """Write a node, a list of nodes, or the value of a field."""
         if isinstance(node, list):
             self.words.append("[")
             for item in node:
@@ -132,7 +132,7 @@ class _Writer:
         for field_name in node._fields:
             value = getattr(node, field_name, None)
             if value is None or value == [] or field_name in ("ctx", "type_comment"):
-                continue  # empty fields come and go between versions of Python
+                continue  # versions of Python differ in their empty fields
             self.words.append(f"{field_name}=")
             self.write(value)
         self.words.append(")")
@@ -147,7 +147,7 @@ class _Writer:
         self._scoped(node.args, [node.body], node.body)
 
     def _scoped(self, args: ast.arguments, body: Sequence[ast.AST], code: object) -> None:
-        """Write the arguments and the body of a function, in which it has names of its own."""
+        """Write the arguments and the body of a function, which is a scope of its own."""
         self.write([*args.defaults, *args.kw_defaults])  # these belong to the scope around
         scope: dict[str, Import | None] = dict.fromkeys(_arguments(args))
         names, imports = _bound_in(body)
@@ -178,7 +178,7 @@ class _Writer:
             self.write(ast.Assign([node.target], node.value))
 
     def _defined(self, name: str) -> str:
-        """A definition's own name, which does not count unless it is an inner one."""
+        """Return the word for the name of a definition, which counts only if it is an inner one."""
         return _SELF if name == self._own.name and not self._scopes and not self._in_class else name
 
     def _name(self, node: ast.Name) -> None:
@@ -218,7 +218,7 @@ class _Writer:
         return f"@{self.found.references.index(reference)}"
 
     def _attribute(self, node: ast.Attribute) -> None:
-        """Write a dotted name as far as it is one; the rest are attributes of what it means."""
+        """Write a dotted name, or attributes of any other expression."""
         if node.attr in _ANY:
             self._refer(Reference(self._module.key, "*"))
         path: list[str] = []
@@ -234,7 +234,7 @@ class _Writer:
 
     def _import(self, node: ast.Import | ast.ImportFrom) -> None:
         if self._scopes:
-            return  # what a function imports counts where it is used
+            return  # the imports of a function count where they are used
         self.found.loaded += loads(node, self._module)
         for name, source in imported(node, self._module):
             self.words.append(f"import:{name}")
@@ -254,7 +254,7 @@ class _Writer:
 
 
 def _code(body: Sequence[ast.stmt]) -> list[ast.stmt]:
-    """The statements of a block that do anything: no docstring, no bare texts, no `pass`."""
+    """Return the statements of a block that do anything: no docstring, bare string or `pass`."""
     return [node for node in body if not _is_idle(node)]
 
 
@@ -266,7 +266,7 @@ def _is_idle(node: ast.stmt) -> bool:
 
 
 def _arguments(node: ast.arguments) -> list[str]:
-    """The names of arguments, marked by their kind where that makes a difference to callers."""
+    """Return the names of arguments, with their kind marked where it matters to callers."""
     return [
         *(each.arg for each in node.posonlyargs),
         *(["/"] if node.posonlyargs else []),
@@ -281,7 +281,7 @@ def _arguments(node: ast.arguments) -> list[str]:
 def _bound_in(
     body: Sequence[ast.AST],
 ) -> tuple[set[str], list[ast.Import | ast.ImportFrom]]:
-    """The names that the statements of a function bind in it, and its import statements."""
+    """Return the names that the statements of a function bind in it, and its import statements."""
     found: set[str] = set()
     elsewhere: set[str] = set()
     imports: list[ast.Import | ast.ImportFrom] = []
@@ -293,7 +293,7 @@ def _bound_in(
                 found.add(name)
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
                 found.add(name)
-                continue  # what is in it is bound there
+                continue  # names in its body are bound there
             case ast.ClassDef(name=name):
                 found.add(name)
                 continue

@@ -1,8 +1,8 @@
-"""What a plugin may provide, and what it may watch.
+"""The hooks of plugins.
 
 A plugin is a module or a file with functions of these names, each marked with
-`@metabench.hookimpl`; it defines those it needs. An implementation may leave out
-arguments that it does not use.
+`@metabench.hookimpl`. It defines the hooks that it needs, and may leave out arguments that it does
+not use.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 def metabench_algorithms() -> Iterable[Algorithm]:  # type: ignore[empty-body]
     """Return or yield the algorithms that this plugin provides.
 
-    Catalogues are read often, so this hook should not import torch: name the learner as
-    "module:attr" where it lives in a package of its own.
+    Most commands read the catalogue, so this hook should not import torch. A plugin that is a
+    package can name its learner as "module:attr".
 
     Example:
         A whole plugin::
@@ -54,7 +54,7 @@ def metabench_suites() -> Iterable[Suite]:  # type: ignore[empty-body]
     """Return or yield the suites that this plugin provides.
 
     Example:
-        Two-way episodes of the digits that every installation has::
+        Two-way episodes of the digits that come with scikit-learn::
 
             import metabench
 
@@ -67,7 +67,7 @@ def metabench_suites() -> Iterable[Suite]:  # type: ignore[empty-body]
 
 @hookspec
 def metabench_backbones() -> Iterable[Backbone]:  # type: ignore[empty-body]
-    """Return or yield the backbones that algorithms may build on, by name.
+    """Return or yield the backbones that algorithms can use by name.
 
     Example:
         A backbone that `protonet[backbone=linear[width=32]]` builds::
@@ -86,18 +86,18 @@ def metabench_backbones() -> Iterable[Backbone]:  # type: ignore[empty-body]
 
 @hookspec
 def metabench_cell_finished(cell: Cell, result: Result) -> None:
-    """Watch an attempt at a cell that has just ended, whatever its status.
+    """Observe a cell that has just ended, with any status.
 
-    It is called for what `gate` and `replay` run too, and with `-j` from several threads. An
-    exception raised here is reported as a warning and changes nothing else.
+    `gate` and `replay` call this hook too. With `-j`, several threads call it. An exception raised
+    here is reported as a warning and has no other effect.
 
     Args:
-        cell: what was asked for.
-        result: what came out, and is stored; a failed attempt leaves the file as it is where that
-            has a score by the same code.
+        cell: the cell that ran.
+        result: its result. It is stored, unless it is a failure and the file has a score from the
+            same code.
 
     Example:
-        Say what failed::
+        Print the reasons of failures::
 
             import metabench
 
@@ -110,20 +110,20 @@ def metabench_cell_finished(cell: Cell, result: Result) -> None:
 
 @hookspec
 def metabench_report(results: list[Result], out: Path) -> None:
-    """Write something of one's own beside the leaderboard.
+    r"""Write files to the folder of the leaderboard.
 
-    An exception raised here is reported as a warning and changes nothing else.
+    An exception raised here is reported as a warning and has no other effect.
 
     Args:
-        results: every result that the leaderboard was made from.
-        out: the folder to write to; it exists.
+        results: the results that the leaderboard is made from.
+        out: the existing folder to write to.
 
     Example:
-        A file that counts the results::
+        A file with the number of results::
 
             import metabench
 
             @metabench.hookimpl
             def metabench_report(results, out):
-                (out / "count.txt").write_text(f"{len(results)}\\n")
+                (out / "count.txt").write_text(f"{len(results)}\n")
     """

@@ -1,35 +1,36 @@
-"""Importing plugins: what lies beside a file is its own, and the process stays as it was."""
+"""Import of plugin files, which may import helpers from their own folders."""
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.util
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
-from metabench.plugins.modules import FILE_PREFIX
+from metabench.plugins.modules import FILE_PREFIX, OURS, Module, ModuleFinder, loads
 
-_OURS = __name__.partition(".")[0]
+_PYTHON = Path(os.__file__).parent
+# These come first: a plugin's file `copy.py` must not replace Python's own module.
+_STANDARD_LIBRARY = (str(_PYTHON), str(_PYTHON / "lib-dynload"))
+_INSTALLED = ("site-packages", "dist-packages")
 
 
 def import_file(file: Path) -> ModuleType:
     """Import a file under a name made from its path, the same in every process.
 
-    It stays in `sys.modules`, so that pickling and `inspect` find it, and it can import helpers
-    that lie beside it, then and later. Its folder is also in `sys.path`, at the end, for processes
-    that it starts.
+    The module stays in `sys.modules`, so that pickling and `inspect` find it. Its folder stays in
+    `sys.path`, so that it can import helpers from there, also later and in processes that it
+    starts.
 
     Raises:
-        ImportError: it imports a helper whose name another module has already; or whatever it
-            raises.
+        ImportError: a helper has the same name as another module. Any exception that the file
+            raises when it is imported is raised too.
     """
     file = file.resolve()
     digest = hashlib.sha256(str(file).encode()).hexdigest()[:8]
@@ -38,125 +39,65 @@ def import_file(file: Path) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    _beside.add(str(file.parent))
     sys.modules[name] = module
     try:
-        with _helpers_of(file.parent):
-            spec.loader.exec_module(module)
+        _order_path()
+        _check_helpers(file)
+        spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise
     return module
 
 
-class _Beside(MetaPathFinder):
-    """Finds what lies beside plugins before what is installed, or lies in the working folder.
+def _order_path() -> None:
+    """Put the folders of plugin files into `sys.path`, before installed packages.
 
-    Never in place of what comes with Python: nobody who calls a file `copy.py` means that.
+    The folders of earlier plugins come first, so that these keep their helpers. A folder with a
+    copy of metabench comes last, because processes that a plugin starts import metabench too.
     """
-
-    def __init__(self) -> None:
-        self._folders: list[str] = []
-
-    def add(self, folder: str) -> None:
-        """Look there first from now on."""
-        if self not in sys.meta_path:
-            sys.meta_path.insert(0, self)
-        if folder not in sys.path:
-            sys.path.append(folder)
-        self._folders = [folder, *(other for other in self._folders if other != folder)]
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if path is not None or fullname in (_OURS, *sys.stdlib_module_names):
-            return None
-        found = PathFinder.find_spec(fullname, self._folders)
-        # A folder without `__init__.py` is a package only where nothing else has its name.
-        return None if found is None or found.origin is None else found
+    files = [m.__file__ or "" for name, m in sys.modules.items() if name.startswith(FILE_PREFIX)]
+    folders = dict.fromkeys(str(Path(file).parent) for file in files)
+    last = [folder for folder in folders if any(Path(folder, name).is_dir() for name in OURS)]
+    first = [*_STANDARD_LIBRARY, *(folder for folder in folders if folder not in last)]
+    others = [entry for entry in sys.path if entry not in first and entry not in last]
+    sys.path[:] = [*first, *others, *last]
 
 
-_beside = _Beside()
-
-
-@contextmanager
-def _helpers_of(folder: Path) -> Iterator[None]:
-    """Let modules of a folder be imported where others of their names have been.
+def _check_helpers(file: Path) -> None:
+    """Refuse a plugin file if Python would import another module in place of one of its helpers.
 
     Raises:
-        ImportError: one was. Only one module can have a name, and imports that come later would
-            get the wrong one.
+        ImportError: such a module is already loaded, or comes earlier in `sys.path`.
     """
-    beside = {file.stem for file in folder.glob("*.py")}
-    beside |= {package.parent.name for package in folder.glob("*/__init__.py")}
-    others = {
-        name: module
-        for name, module in sys.modules.items()
-        if name.partition(".")[0] in beside and _is_of_another_folder(module, folder)
-    }
-    for name in others:
-        del sys.modules[name]
-    try:
-        yield
-    finally:
-        taken = [name for name in others if name in sys.modules]
-        sys.modules.update(others)
-    if taken:
-        other = others[taken[0]].__file__
-        raise ImportError(
-            f"it imports '{taken[0]}' from beside it, and another '{taken[0]}' is loaded already, "
-            f"{other}: rename one of them"
-        )
+    for top in sorted({helper.name.partition(".")[0] for helper in _helpers(file)}):
+        spec = importlib.util.find_spec(top)
+        assert spec is not None
+        place = Path((spec.submodule_search_locations or [spec.origin or ""])[0])
+        if place.parent.resolve() != file.parent:
+            raise ImportError(f"its helper '{top}' has the same name as {place}: rename the helper")
 
 
-def _is_of_another_folder(module: ModuleType, folder: Path) -> bool:
-    """Whether it is a file from elsewhere; metabench and what comes with Python have one only."""
-    file, top = getattr(module, "__file__", None), module.__name__.partition(".")[0]
-    if not file or top in (_OURS, *sys.stdlib_module_names):
-        return False
-    return not Path(file).resolve().is_relative_to(folder)
+def _helpers(file: Path) -> list[Module]:
+    """Return the modules in a file's folder that it imports, directly or through each other."""
+    finder = ModuleFinder()
+    plugin = finder.file(file)
+    found = {plugin.key: plugin}
+    look = [plugin] if file.parent.name not in _INSTALLED else []
+    while look:
+        module = look.pop()
+        for name in _imports(module):
+            helper = finder.find(name, module)
+            if helper is not None and helper.folder is not None and helper.key not in found:
+                found[helper.key] = helper
+                look.append(helper)
+    return list(found.values())[1:]
 
 
-# Of torch, what changes the numbers of every other learner: how it is read, and put back.
-_TORCH = {
-    "torch's default dtype": ("get_default_dtype", "set_default_dtype"),
-    "torch's gradient mode": ("is_grad_enabled", "set_grad_enabled"),
-    "torch's default device": ("get_default_device", "set_default_device"),
-}
-
-
-@contextmanager
-def unchanged() -> Iterator[list[str]]:
-    """Put back what importing a plugin changes for everybody else.
-
-    Yields:
-        A list that holds what it was, in words, when the block is over.
-    """
-    found: list[str] = []
-    folder, before = Path.cwd(), _torch_settings()
-    try:
-        yield found
-    finally:
-        if Path.cwd() != folder:
-            os.chdir(folder)
-            found.append("the working folder")
-        for name, value in _torch_settings().items():
-            # Torch may have been imported by the plugin: then it was as it comes.
-            expected = before[name] if before else _as_it_comes(name)
-            if value != expected:
-                getattr(sys.modules["torch"], _TORCH[name][1])(expected)
-                found.append(name)
-
-
-def _torch_settings() -> dict[str, Any]:
-    torch = sys.modules.get("torch")
-    return {} if torch is None else {k: getattr(torch, read)() for k, (read, _) in _TORCH.items()}
-
-
-def _as_it_comes(name: str) -> Any:
-    torch = sys.modules["torch"]
-    return {
-        "torch's default dtype": torch.float32,
-        "torch's gradient mode": True,
-        "torch's default device": torch.device("cpu"),
-    }[name]
+def _imports(module: Module) -> Iterator[str]:
+    """Yield the names of the modules that a module imports, also inside its functions."""
+    yield from module.bindings.loaded
+    for statement in chain(*module.bindings.definitions.values(), module.bindings.effects):
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                yield from loads(node, module)

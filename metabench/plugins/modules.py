@@ -1,7 +1,7 @@
 """Python files read as definitions, imports, and statements that run on import.
 
-Nothing is imported. A module's own top-level statements are all that is looked at; what they mean
-is in `definitions.py`, and which of them a learner uses in `reach.py`.
+Nothing is imported, and only top-level statements are read. `definitions.py` finds their meaning,
+and `code_reader.py` finds which of them a learner uses.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-# Always read as definitions, beside the package or folder of the plugin itself.
+# Packages that are always read, in addition to the package or folder of the plugin itself.
 OURS = ("metabench", "metabench_plugins")
-# Of the names that plugin files are imported under; see `imports.py`.
+# The start of the names that plugin files are imported under; see `importing.py`.
 FILE_PREFIX = "metabench_file_"
 
 
 class Import(NamedTuple):
-    """Where a name comes from: `import module`, or `from module import attr`."""
+    """The source of a name: `import module`, or `from module import attr`."""
 
     module: str
     attr: str = ""
@@ -40,11 +40,11 @@ class Bindings:
 
     Attributes:
         definitions: the statements that define a name, in order.
-        imports: where an imported name comes from.
-        for_annotations: likewise, imported below `if TYPE_CHECKING`.
+        imports: the sources of imported names.
+        for_annotations: the sources of names imported below `if TYPE_CHECKING`.
         stars: modules that `from module import *` names.
         effects: statements that change something else when the module is imported.
-        loaded: every module that is imported with this one.
+        loaded: every module that this one imports.
     """
 
     definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)
@@ -72,15 +72,15 @@ class Module(NamedTuple):
 
     @property
     def key(self) -> str:
-        """What tells it from every other module; helpers of two plugins may share a name."""
+        """A unique identifier; helpers of two plugins may share a name."""
         return self.name if self.folder is None else f"{self.folder}:{self.name}"
 
 
 class ModuleFinder:
-    """Finds modules of metabench, of plugin packages, and beside plugin files.
+    """A finder of modules: metabench's own, those of plugin packages, and helpers of plugin files.
 
     Args:
-        packages: top-level packages to be read; imports from others are external.
+        packages: top-level packages to read; imports from others are external.
     """
 
     def __init__(self, packages: Sequence[str] = ()) -> None:
@@ -88,14 +88,14 @@ class ModuleFinder:
         self._found: dict[tuple[str, Path | None], Module | None] = {}
 
     def file(self, file: Path, name: str = "") -> Module:
-        """The module of a single file, which finds its helpers in its own folder."""
+        """Return the module of a single file, which finds its helpers in its own folder."""
         return _read(name or file.stem, file, file.parent)
 
     def find(self, name: str, importer: Module | None = None) -> Module | None:
-        """The module of a dotted name, as another module would import it.
+        """Return the module of a dotted name, as another module would import it.
 
         Returns:
-            None for modules that are not read: they belong to no plugin, or do not exist.
+            None for modules that are not read, because they belong to no plugin or do not exist.
         """
         folder = None if importer is None else importer.folder
         key = name, folder
@@ -126,7 +126,7 @@ class ModuleFinder:
 
 
 def absolute(module: Module, name: str, level: int) -> str:
-    """The dotted name behind `from` in an import of a module, dots resolved."""
+    """Return the dotted name after `from` in an import of a module, with its dots resolved."""
     if not level:
         return name
     is_package = module.file is None or module.file.name == "__init__.py"
@@ -136,7 +136,7 @@ def absolute(module: Module, name: str, level: int) -> str:
 
 
 def _walk(name: str, portions: Sequence[Path], rest: Sequence[str]) -> Module | None:
-    """A module in a package whose folders, one or several, are known."""
+    """Find a module in a package that consists of one or several folders."""
     for part in rest[:-1]:
         portions = [folder / part for folder in portions if (folder / part).is_dir()]
     if rest:
@@ -152,7 +152,7 @@ def _walk(name: str, portions: Sequence[Path], rest: Sequence[str]) -> Module | 
 
 
 def _beside(name: str, folder: Path) -> Module | None:
-    """A helper in the folder of a plugin's single file."""
+    """Find a helper in the folder of a plugin's single file."""
     if name.partition(".")[0] in (*OURS, *sys.stdlib_module_names):
         return None
     file = _module_file(folder.joinpath(*name.split(".")))
@@ -160,18 +160,18 @@ def _beside(name: str, folder: Path) -> Module | None:
 
 
 def _loaded_file(name: str) -> Module | None:
-    """The file that a plugin was imported from under a name made from its path."""
+    """Return the module of a plugin file that was imported under a name made from its path."""
     file = getattr(sys.modules.get(name), "__file__", None)
     return None if file is None else _read(Path(file).stem, Path(file), Path(file).parent)
 
 
 def _is_installed(folder: Path) -> bool:
-    """Files beside an installed one belong to other distributions."""
+    """Return whether the files in a folder are installed, by any number of distributions."""
     return folder.name in ("site-packages", "dist-packages")
 
 
 def _module_file(path: Path) -> Path | None:
-    """The file of the module or package that lies at a path without suffix."""
+    """Return the file of the module or package at a path without suffix."""
     found = (path / "__init__.py", path.with_name(path.name + ".py"))
     return next((file for file in found if file.is_file()), None)
 
@@ -189,9 +189,9 @@ def _read(name: str, file: Path, folder: Path | None) -> Module:
 def _bindings(name: str, is_package: bool, content: bytes) -> Bindings:
     found = Bindings()
     try:
-        with warnings.catch_warnings(action="ignore"):  # importing it shows them, not this
+        with warnings.catch_warnings(action="ignore"):  # importing the file shows them
             tree = ast.parse(content)
-    except (SyntaxError, ValueError):  # as it is: nothing can be told from it
+    except (SyntaxError, ValueError):  # not Python: its bytes count
         found.effects.append(ast.Expr(ast.Constant(content)))
         return found
     init = Path("__init__.py" if is_package else "module.py")
@@ -234,7 +234,7 @@ def _collect_import(
 
 
 def imported(node: ast.Import | ast.ImportFrom, module: Module) -> Iterator[tuple[str, Import]]:
-    """The names that an import statement binds, and where each comes from."""
+    """Yield the names that an import statement binds, each with its source."""
     if isinstance(node, ast.Import):
         for alias in node.names:
             whole = alias.name if alias.asname else alias.name.partition(".")[0]
@@ -248,12 +248,12 @@ def imported(node: ast.Import | ast.ImportFrom, module: Module) -> Iterator[tupl
 
 
 def loads(node: ast.Import | ast.ImportFrom, module: Module) -> list[str]:
-    """The modules that an import statement loads, if they exist."""
+    """List the modules that an import statement loads, if they exist."""
     return [name for _, source in imported(node, module) for name in source.loads]
 
 
 def _bound(statement: ast.stmt) -> Mapping[str, None]:
-    """The names that a top-level statement defines, in order, those in its blocks included."""
+    """Return the names that a top-level statement defines, in order, also in its blocks."""
     found: dict[str, None] = {}
     for node in _inner(statement):
         match node:
@@ -270,10 +270,10 @@ def _bound(statement: ast.stmt) -> Mapping[str, None]:
 
 
 def _has_effect(statement: ast.stmt) -> bool:
-    """Whether a top-level statement may change more than the names that it defines."""
+    """Return whether a top-level statement may change more than the names that it defines."""
     match statement:
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-            return False  # decorators and bases are looked at in `reach.py`
+            return False  # decorators and bases are read in `code_reader.py`
         case ast.Expr(value=ast.Constant()) | ast.Pass() | ast.Import() | ast.ImportFrom():
             return False
         case ast.Assign():
@@ -294,7 +294,7 @@ def _has_effect(statement: ast.stmt) -> bool:
 
 
 def _inner(statement: ast.AST) -> Iterator[ast.AST]:
-    """A statement and what is in its blocks and targets, but not in functions or classes."""
+    """Yield a statement and the nodes of its blocks and targets, except functions and classes."""
     yield statement
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
         return

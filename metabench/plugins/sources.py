@@ -1,7 +1,7 @@
-"""The doors that plugins come through.
+"""The sources of plugins, and the candidates found there.
 
-Order: entry points of the group "metabench", the files of each plugin folder, modules,
-files. A plugin is called by its entry point, its module, or its file (`my_algo.py`).
+The order is: entry points of the group "metabench", the files of each plugin folder, modules,
+files. A plugin is named after its entry point, its module, or its file (`my_algo.py`).
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _BLOCK = "no:"
 
 @dataclass(frozen=True)
 class Doors:
-    """Where to look for plugins; every process that loads by equal doors gets the same ones.
+    """The sources of plugins; processes with equal sources load the same plugins.
 
-    `dataclasses.asdict(doors)` can be stored as JSON, and `Doors(**fields)` reads it back.
+    `dataclasses.asdict(sources)` can be stored as JSON, and `Doors(**fields)` reads it back.
 
     Attributes:
         plugins_dirs: folders whose `*.py` are plugins; made absolute.
-        plugins: as typed behind `-p`: "module", "path/to/file.py" or "no:name"; file paths
-            are made absolute.
+        plugins: the values of `-p`: "module", "path/to/file.py" or "no:name"; file paths are made
+            absolute.
         restrict: the only entry points to load; None: all of them.
     """
 
@@ -57,21 +57,28 @@ class Doors:
         plugins: Iterable[str] = (),
         environ: Mapping[str, str] = os.environ,
     ) -> Doors:
-        """The doors that options and the variable `METABENCH_PLUGINS=a,b` (empty: none) open."""
+        """Return the sources that options and `METABENCH_PLUGINS` name.
+
+        Args:
+            plugins_dirs: the values of `--plugins-dir`.
+            plugins: the values of `-p`.
+            environ: the environment. `METABENCH_PLUGINS=a,b` loads only these entry points, and
+                an empty value loads none.
+        """
         names = environ.get(RESTRICT)
         restrict = None if names is None else tuple(filter(None, re.split(r"[,\s]+", names)))
         return cls(tuple(plugins_dirs), tuple(plugins), restrict)
 
     @property
     def options(self) -> tuple[str, ...]:
-        """What is typed to open them, paths as seen from the working folder: "-p my.py"."""
+        """The options that name these sources, such as "-p my.py", with relative paths."""
         folders = (f"--plugins-dir {shlex.quote(os.path.relpath(d))}" for d in self.plugins_dirs)
         named = (os.path.relpath(p) if _is_file(p) else p for p in self.plugins)
         return (*folders, *(f"-p {shlex.quote(name)}" for name in named))
 
     @property
     def blocked(self) -> tuple[str, ...]:
-        """The plugin names behind "no:"."""
+        """The names of plugins that are left out by "no:NAME"."""
         return tuple(p.removeprefix(_BLOCK) for p in self.plugins if p.startswith(_BLOCK))
 
     @property
@@ -87,15 +94,15 @@ class Doors:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A plugin found at a door, not imported yet.
+    """A plugin that was found and is not imported yet.
 
     Attributes:
-        name: what it is called, and blocked by.
-        load: imports it and returns the object that holds its hooks.
-        module: the module to look its file up by, once imported; "" for files.
-        origin: its file, where known without importing it; else "".
-        version: of the distribution it comes from; else "".
-        entry_point: it is installed, so `METABENCH_PLUGINS` may leave it out.
+        name: its name, also for "no:NAME".
+        load: imports it and returns the object that has its hooks.
+        module: its module; "" for files.
+        origin: its file if that is known without importing it; otherwise "".
+        version: the version of its distribution; "" without one.
+        entry_point: it is installed, so `METABENCH_PLUGINS` can leave it out.
     """
 
     name: str
@@ -106,31 +113,31 @@ class Candidate:
     entry_point: bool = False
 
 
-def candidates(doors: Doors) -> Iterator[Candidate]:
-    """Yield what stands at each door, in order.
+def candidates(sources: Doors) -> Iterator[Candidate]:
+    """Yield the plugins of each source, in order.
 
     Raises:
-        UsageError: a folder, module or file that was asked for does not exist.
+        UsageError: a folder, module or file that was named does not exist.
     """
     yield from _entry_points()
-    for folder in doors.plugins_dirs:
+    for folder in sources.plugins_dirs:
         if not Path(folder).is_dir():
             raise UsageError(f"--plugins-dir {folder}: no such folder")
         yield from (_file(file) for file in sorted(Path(folder).glob("*.py")) if is_plugin(file))
-    yield from map(_module, doors.modules)
-    for file in map(Path, doors.files):
+    yield from map(_module, sources.modules)
+    for file in map(Path, sources.files):
         if file.is_dir():
-            raise UsageError(f"-p {file}: is a folder; write --plugins-dir {file}")
+            raise UsageError(f"-p {file}: this is a folder; use --plugins-dir {file}")
         if not file.is_file():
             raise UsageError(f"-p {file}: no such file")
         yield _file(file)
 
 
 def origin_of(module: str) -> str:
-    """The file of a module, "" where it cannot be told; imports its parent packages."""
+    """Return the file of a module, "" if that is unknown; import its parent packages."""
     try:
         spec = importlib.util.find_spec(module)
-    except Exception:  # whatever a parent package raises; loading it will tell
+    except Exception:  # from a parent package; loading the module raises it again
         return ""
     if spec is None or not spec.has_location or spec.origin is None:
         return ""
@@ -150,7 +157,7 @@ def _module(name: str) -> Candidate:
 
     top = name.partition(".")[0]
     if not top or importlib.util.find_spec(top) is None:
-        here = f"; for the file write -p {name}.py" if Path(f"{name}.py").is_file() else ""
+        here = f"; for the file, use -p {name}.py" if Path(f"{name}.py").is_file() else ""
         raise UsageError(f"-p {name}: no such module{here}")
     return Candidate(name, load, module=name, origin=origin_of(name))
 
@@ -164,7 +171,7 @@ def _is_file(text: str) -> bool:
 
 
 def is_plugin(file: Path) -> bool:
-    """Tests and private helpers may lie in a plugin folder without being plugins."""
+    """Return whether a file in a plugin folder is a plugin, not a test or a private helper."""
     return not file.name.startswith(("_", "test_")) and file.name != "conftest.py"
 
 

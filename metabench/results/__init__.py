@@ -1,5 +1,5 @@
-"""What cells leave behind."""
+"""Result files, the folder of results, and cell locks."""
 
 DEFAULT_FOLDER = "results"
-TRIAL_FOLDER = "results-smoke"  # of the smoke budget: trials do not mix with what is published
-BASELINES = "accuracy-baselines"  # beside the tests that hold later code against them
+TRIAL_FOLDER = "results-smoke"  # for the smoke budget: trials do not mix with published results
+BASELINES = "accuracy-baselines"  # next to the tests that check later code against them

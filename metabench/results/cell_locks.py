@@ -1,4 +1,4 @@
-"""Who runs which cell, so that several runs into one folder share the work."""
+"""Locks on cells, so that several runs into one folder share the work."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _FILE = "claims.lock"
 
 
 class CellLocks:
-    """One lock for each cell, given up with the process that holds it, however that ends.
+    """One lock for each cell, released when the process that holds it ends, however it ends.
 
-    The locks are ranges of one file, so nothing has to be tidied up. Where the file system
-    has no locks every claim is granted, and cells may be run twice.
+    The locks are ranges of one file, so nothing has to be tidied up. If the file system has no
+    locks, every claim is granted, and cells may be run twice.
 
     Args:
         root: the results folder.
@@ -29,13 +29,13 @@ class CellLocks:
         file = root / LOGS / _FILE
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            # Open for as long as any lock is held: closing it would give up all of them.
+            # Open for as long as any lock is held: closing it would release all of them.
             self._file = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise unwritable(file, error) from error
 
     def take(self, path: Path) -> bool:
-        """Claim a cell by its path; False if another process has it."""
+        """Claim a cell by its path; return False if another process has claimed it."""
         try:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _place(path))
         except BlockingIOError:
@@ -45,17 +45,17 @@ class CellLocks:
         return True
 
     def release(self, path: Path) -> None:
-        """Give a claim back."""
+        """Release a claim."""
         try:
             fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _place(path))
         except OSError:
             return
 
     def close(self) -> None:
-        """Give everything back."""
+        """Release all claims."""
         os.close(self._file)
 
 
 def _place(path: Path) -> int:
-    # Two cells may share a place; then one waits for the other, and nothing else happens.
+    # Two cells may share a place; then one waits for the other, which does no harm.
     return zlib.crc32(path.as_posix().encode())

@@ -1,7 +1,7 @@
-"""One result file: what a cell was, what came out, and where it ran.
+"""The schema of one result file: the cell, its scores and costs, and where it ran.
 
-The schema comes first, code second: every field is documented here, and files with
-another `SCHEMA` number or an unknown field are refused rather than guessed at.
+Every field is documented here. Files with another `SCHEMA` number or an unknown field are refused
+rather than guessed at.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ FAILED: frozenset[Status] = frozenset({"error", "timeout", "oom", "crashed"})
 
 
 class Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of every part of a result."""
+    """The base class of every part of a result."""
 
 
 class SuiteFacts(Struct, frozen=True, kw_only=True):
-    """The suite a cell ran on."""
+    """The suite that a cell ran on."""
 
     name: str
     dataset: str
@@ -40,7 +40,7 @@ class SuiteFacts(Struct, frozen=True, kw_only=True):
     train_on: str | None = None  # the suite whose base data was used, if another
     train_on_digest: str | None = None  # digest of that base data
     address: str = ""  # how the command line names the suite, if not by its name
-    data: dict[str, str] = {}  # how its images came about, e.g. the filter they were resized by
+    data: dict[str, str] = {}  # how its images were made, e.g. the filter that resized them
 
     @property
     def kind(self) -> Kind:
@@ -58,7 +58,7 @@ class Training(Struct, frozen=True, kw_only=True):
 
 
 class Job(Struct, frozen=True, kw_only=True):
-    """What was asked for; with the suite it is the identity of a cell."""
+    """The job of a cell; together with the suite, it is the cell's identity."""
 
     algorithm: str
     params: dict[str, bool | int | float | str]  # every parameter, resolved
@@ -67,15 +67,15 @@ class Job(Struct, frozen=True, kw_only=True):
     budget: str  # smoke, standard, paper, tasks=N or seconds=S
     device: str  # device type: cpu, cuda, mps, ...
     provider: str  # the plugin that provides the algorithm
-    code: str  # SHA-256 of the definitions it runs on
+    code: str  # SHA-256 of the definitions that it uses
     files: dict[str, str] = {}  # SHA-256 of the files that the catalogue declares
-    transductive: bool = False  # it is said to be: by a tag, or by bn=episode
-    deterministic: bool | None = None  # it is said to ignore the seed; None: not recorded
+    transductive: bool = False  # declared so, by a tag or by bn=episode
+    deterministic: bool | None = None  # declared to ignore the seed; None: not recorded
     training: Training | None = None
 
 
 class Calibration(Struct, frozen=True, kw_only=True):
-    """How far probabilities can be believed, over all queries; see `results.calibration`."""
+    """Calibration over all queries; see `metabench.cell.calibration`."""
 
     nll: float  # negative log-likelihood, nats per query
     brier: float  # 0 to 2
@@ -92,7 +92,7 @@ class Scores(Struct, frozen=True, kw_only=True):
     nonfinite: int = 0  # outputs that were NaN or infinite
     calibration: Calibration | None = None  # metric accuracy, all logits finite
     outputs_digest: str  # SHA-256 of all outputs, float32, in manifest order
-    tasks_per_batch: int = 0  # adapted to at once
+    tasks_per_batch: int = 0  # number of tasks adapted to at once
     halved: bool = False  # memory did not suffice for twice as many
 
     def __post_init__(self) -> None:
@@ -105,86 +105,86 @@ class Scores(Struct, frozen=True, kw_only=True):
             raise ValueError("a squared error must not be below zero")
 
     def per_episode(self) -> npt.NDArray[np.float64]:
-        """[E] scores, one per episode: accuracy as a fraction, or squared error."""
+        """Return [E] scores, one per episode: accuracy as a fraction, or squared error."""
         if self.correct is not None:
             return np.asarray(self.correct, dtype=np.float64) / self.queries
         return np.asarray(self.error, dtype=np.float64)
 
 
 class Block(Struct, frozen=True, kw_only=True):
-    """Scores on a further frozen block of episodes, for the gate."""
+    """The scores on a further frozen block of episodes, for the gate."""
 
     episodes_digest: str  # SHA-256 of the block's manifest
     scores: Scores
 
 
 class Evidence(Struct, frozen=True, kw_only=True):
-    """The same queries answered again in other company; see `harness.probe`."""
+    """Differences between two answers to the same queries; see `metabench.cell.probe`."""
 
     probe: str  # "alone", "permuted", "foreign", "batched" or "repeated"
-    queries: int  # that were compared
-    deviation: float  # median over queries, by the spread of an episode's outputs; the worst case
-    flipped: float  # share of queries that got another class
+    queries: int  # number of queries compared
+    deviation: float  # median over queries, in units of the outputs' spread; the worst case
+    flipped: float  # share of queries whose class changed
 
 
 class Properties(Struct, frozen=True, kw_only=True):
-    """What answers depend on, measured on the suite's own episodes; None: could not be."""
+    """Independence of answers, measured on the suite's own episodes; None: not measurable."""
 
-    inductive: bool | None  # not on other queries: alone, permuted, with foreign ones
-    isolated: bool | None  # not on other tasks that are worked on at the same time
-    independent: bool | None  # not on what was asked before
+    inductive: bool | None  # of other queries: alone, permuted, with foreign ones
+    isolated: bool | None  # of other tasks that are computed at the same time
+    independent: bool | None  # of earlier questions
     episodes: int
     evidence: list[Evidence] = []
     problem: str = ""  # why it could not be measured
 
 
 class CurvePoint(Struct, frozen=True, kw_only=True):
-    """One point of the learning curve; which values it has depends on the learner."""
+    """One point of the learning curve; its values depend on the learner."""
 
     update: int  # outer updates so far
     values: dict[str, float | None]  # e.g. {"loss": 1.2, "validation": 0.61}; null: not finite
 
 
 class MetaTraining(Struct, frozen=True, kw_only=True):
-    """How much meta-training a cell got."""
+    """The meta-training that a cell got."""
 
     updates: int
-    tasks: int  # training episodes, or their equal in images for non-episodic learners
+    tasks: int  # training episodes, or images converted to them for non-episodic learners
     images: int
-    seconds: float  # wall time of training; validation by the harness is not included
+    seconds: float  # wall time of training, without validation by metabench
     curve: list[CurvePoint]
     selected: str  # "best" (on validation) or "last"
     selected_update: int
     best_validation: float | None = None
-    resumed: int = 0  # how often it was broken off and gone on with
-    peak_memory: int | None = None  # bytes, of one update (of the whole `fit`); None: unknown
-    tasks_at_once: int = 0  # of an update, computed together; 0: all, or not known
+    resumed: int = 0  # number of times it was interrupted and resumed
+    peak_memory: int | None = None  # bytes, in one update (in the whole of `fit`); None: unknown
+    tasks_at_once: int = 0  # tasks of an update computed together; 0: all, or unknown
 
 
 class Timing(Struct, frozen=True, kw_only=True):
     """Wall times of the learner at test; lists are raw samples, in seconds."""
 
-    cold_s: float  # the very first adapt and predict together, in no sample below
-    warmup: int = 0  # tasks thrown away before the first sample
+    cold_s: float  # the very first adapt and predict together, not among the samples
+    warmup: int = 0  # tasks discarded before the first sample
     adapt_s: list[float]  # latency mode, one task at a time
     predict_s: list[float]
     throughput_s: list[float]  # throughput mode: blocks of tasks, adapt and predict together
-    throughput_episodes: int  # behind each of these samples
+    throughput_episodes: int  # episodes in each of these samples
     cold: list[str] = []  # what happened for the first time while sampling
     waited: float | None = None  # largest share of the time that a thread had no core to run on
 
 
 class Memory(Struct, frozen=True, kw_only=True):
-    """Memory in bytes; `None` where it is not known. `MetaTraining` has that of training."""
+    """Memory in bytes; None: unknown. The peak of training is in `MetaTraining`."""
 
     kind: str  # "resident": of the process, Python and torch included; "device": torch's allocator
     bare: int | None = None  # before the learner was built
     adapt: int | None = None  # peak while one task is adapted to
-    predict: int | None = None  # and predicted
+    predict: int | None = None  # peak while it is predicted
 
 
 class Environment(Struct, frozen=True, kw_only=True):
-    """Where it ran."""
+    """The machine and software that a cell ran on."""
 
     metabench: str
     python: str
@@ -194,25 +194,25 @@ class Environment(Struct, frozen=True, kw_only=True):
     threads: int
     memory_mib: int | None = None  # of the machine
     packages: dict[str, str]
-    settings: dict[str, str] = {}  # of torch, as far as they change numbers or speed
+    settings: dict[str, str] = {}  # those of torch that change numbers or speed
     device_name: str | None = None
     allocator: dict[str, str] = {}
     commit: str | None = None
-    dirty: bool | None = None  # uncommitted changes, results left out of account
+    dirty: bool | None = None  # uncommitted changes, except to results
     contended: bool = False  # other cells ran on the machine at the same time
     plugins: list[str] | None = None  # options that name them, "-p my.py"; None: not recorded
 
 
 class Failure(Struct, frozen=True, kw_only=True):
-    """Why there is no score."""
+    """The reason why there is no score."""
 
     reason: str  # one line
     traceback: str = ""
-    log: str = ""  # path of what the learner process printed
+    log: str = ""  # path of the learner process's output
 
 
 class Result(Struct, frozen=True, kw_only=True):
-    """One cell. `None` fields were not measured."""
+    """The result of one cell; fields that are None were not measured."""
 
     schema: int = SCHEMA
     status: Status
@@ -231,23 +231,23 @@ class Result(Struct, frozen=True, kw_only=True):
     failure: Failure | None = None
 
     def per_episode(self) -> npt.NDArray[np.float64]:
-        """[E] scores, one per episode: accuracy as a fraction, or squared error."""
+        """Return [E] scores, one per episode: accuracy as a fraction, or squared error."""
         return np.empty(0) if self.scores is None else self.scores.per_episode()
 
     @property
     def reason(self) -> str:
-        """Why there is no score, in one line; the status where no more is known."""
+        """The reason why there is no score, in one line; the status if no more is known."""
         return self.failure.reason if self.failure is not None else self.status
 
 
 def scored_blocks(result: Result) -> list[Scores]:
-    """The scores of every block of episodes, the leaderboard's first."""
+    """Return the scores of every block of episodes, the leaderboard's first."""
     first = [] if result.scores is None else [result.scores]
     return [*first, *(block.scores for block in result.blocks)]
 
 
 def encode(result: Result) -> bytes:
-    """A result as JSON, one line per field, so that files can be read and diffed."""
+    """Encode a result as JSON, one line per field, so that files can be read and diffed."""
     fields: dict[str, Any] = msgspec.to_builtins(result)
     lines = [f'  "{name}": {msgspec.json.encode(value).decode()}' for name, value in fields.items()]
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode()

@@ -34,7 +34,7 @@ def cell_path(
     budget: str,
     device: str,
 ) -> Path:
-    """Where a cell's result lies, relative to the results folder."""
+    """Return the path of a cell's result, relative to the results folder."""
     return Path(suite) / algorithm / f"{_params(chosen)}-s{seed}-{budget}-{device}.json"
 
 
@@ -49,18 +49,18 @@ def _params(chosen: Mapping[str, Value]) -> str:
 
 
 class Store:
-    """Reads and writes result files below one folder.
+    """The result files below one folder.
 
-    Two runs may share a folder: every cell is a file of its own, replaced in one step.
+    Two runs may share a folder: every cell is a separate file, replaced in one step.
     """
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
 
     def check_writable(self) -> None:
-        """Make the folder if there is none: better to know before a cell runs than after.
+        """Create the folder if it is missing, and check that it can be written to.
 
-        What killed runs left half-written in it is removed.
+        Files that killed runs left half-written in it are removed.
 
         Raises:
             DataError: it cannot be written to.
@@ -74,7 +74,7 @@ class Store:
             remove_leftovers(self.root.glob(pattern))
 
     def write(self, path: Path, result: Result) -> Path:
-        """Write a result at a path from `cell_path`; returns the file.
+        """Write a result at a path from `cell_path` and return the file.
 
         Raises:
             DataError: the folder cannot be written to, or the disk is full.
@@ -87,7 +87,7 @@ class Store:
         return file
 
     def write_code(self, digest: str, definitions: Mapping[str, str]) -> None:
-        """Keep the digests of the definitions behind a digest of code, for `why`.
+        """Keep the digests of the definitions behind a digest of code, for `metabench why`.
 
         Raises:
             DataError: the folder cannot be written to, or the disk is full.
@@ -102,7 +102,7 @@ class Store:
             raise unwritable(file, error) from error
 
     def load_code(self, digest: str) -> dict[str, str] | None:
-        """The digests of definitions that `write_code` kept; None if there are none."""
+        """Return the digests of definitions that `write_code` kept; None if there are none."""
         try:
             return msgspec.json.decode(self._code_file(digest).read_bytes(), type=dict[str, str])
         except (OSError, msgspec.DecodeError):
@@ -112,10 +112,10 @@ class Store:
         return self.root / CODE / f"{digest[:_DIGITS]}.json"
 
     def load(self, path: Path) -> Result | None:
-        """The result at a path from `cell_path`; None if there is none.
+        """Return the result at a path from `cell_path`; None if there is none.
 
         Raises:
-            DataError: the file is not a result; it says what to do.
+            DataError: the file is not a readable result.
         """
         file = self.root / path
         try:
@@ -126,7 +126,7 @@ class Store:
             raise DataError(f"{file}: not a readable result ({error})") from error
 
     def set_aside(self, path: Path) -> Path:
-        """Rename a damaged file so that its cell can be run again; returns its new name.
+        """Rename a damaged file so that its cell can be run again, and return its new path.
 
         Raises:
             DataError: it cannot be renamed.
@@ -145,24 +145,24 @@ class Store:
         return aside
 
     def remove_empty(self, name: str) -> None:
-        """Remove a folder in the results folder, and those in it, as far as they are empty."""
+        """Remove a folder in the results folder, and those inside it, as far as they are empty."""
         top = self.root / name
         for folder in [*sorted(top.rglob("*"), reverse=True), top]:
             with contextlib.suppress(OSError):
                 folder.rmdir()
 
     def paths(self) -> list[Path]:
-        """Every result file, relative to the folder, in a fixed order."""
+        """List every result file, relative to the folder, in a fixed order."""
         found = self.root.glob("*/*/*.json")
         return sorted(p.relative_to(self.root) for p in found if not p.name.startswith("."))
 
     def read(
         self, wanted: Callable[[Path], bool] = lambda path: True
     ) -> tuple[list[tuple[Path, Result]], list[str]]:
-        """Every readable result with its path, and a line about each that is not.
+        """Return every readable result with its path, and a line about each other file.
 
         Args:
-            wanted: whether to read the file at a path.
+            wanted: returns whether to read the file at a path.
         """
         results: list[tuple[Path, Result]] = []
         problems: list[str] = []
@@ -178,7 +178,7 @@ class Store:
 
 
 def unwritable(file: Path, error: OSError) -> DataError:
-    """The error for a results folder that does not take a file."""
+    """Return the error for a file that cannot be written to the results folder."""
     return DataError(
         f"cannot write {file}: {error.strerror}; free some space or choose another folder "
         "with --results"

@@ -2,106 +2,83 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple
 
 import msgspec
 
 from metabench.cell import commands
 from metabench.cell.cell import Cell, other_kind
-from metabench.cell.messages import Checkpoint, Failed, Measured, Progress, Start, Trained
+from metabench.cell.messages import Checkpoint, Failed, Progress, Start
 from metabench.errors import MetabenchError
-from metabench.results.schema import Block, Failure, Properties, Result, Scores, Status
-from metabench.results.store import CHECKPOINTS, LOGS
-from metabench.suites.open_suite import OpenSuite
-from metabench.suites.training_data import Material
-from metabench.supervisor.environment import environment
+from metabench.results.schema import Block, Properties, Result
+from metabench.supervisor.cell_result import CellOutcome, cell_result
 from metabench.supervisor.learner_process import LearnerFailed, LearnerProcess
-from metabench.supervisor.result_fields import job_of, memory_of, suite_facts
 from metabench.supervisor.run_settings import RunSettings
+from metabench.supervisor.suite_cache import SuiteCache
 
 Watch = Callable[[Progress], None]
 
-# Share of the time that a thread may wait for a core before the times are worth less.
-_CONTENDED = 0.05
-# Training is gone on with after these; after the others it is done, or would fail again.
-_RESUMABLE: frozenset[Status] = frozenset({"interrupted", "timeout", "oom", "crashed"})
 _OUT_OF_MEMORY = ("bad_alloc", "allocate memory", "memory allocation", "MemoryError")
-_LAST_WORDS = 4096  # bytes of the log
-
-
-class _Found(NamedTuple):
-    """What a cell that went well has given."""
-
-    measured: Measured | None
-    scores: Scores
-    blocks: list[Block]
-    properties: Properties | None
+_LOG_TAIL = 4096  # bytes of the log that are searched for these
 
 
 class CellRun:
-    """Runs one cell; `stop` may be called from another thread at any time.
+    """A run of one cell; `stop` may be called from another thread at any time.
 
     Args:
         cell: what to run.
-        opened: its suite.
-        material: what the learner may train on, and the folder it is saved in; or None.
-        conditions: how to run it.
-        watch: told about the progress of meta-training.
+        suites: where its suite comes from, and what its learner may train on.
+        settings: how to run it.
+        watch: called with the progress of meta-training.
+
+    Raises:
+        DataError: the suite's data cannot be read, or saved for the learner process.
     """
 
     def __init__(
         self,
         cell: Cell,
-        opened: OpenSuite,
-        material: tuple[Material, Path] | None,
-        conditions: RunSettings,
+        suites: SuiteCache,
+        settings: RunSettings,
         watch: Watch = lambda progress: None,
     ) -> None:
-        self.cell, self.opened, self.conditions, self.watch = cell, opened, conditions, watch
-        self.material = material
-        self.train_on_digest = None
-        if material is not None and cell.train_on is not None:
-            self.train_on_digest = material[0].digest
-        self.log = conditions.results / LOGS / cell.path.with_suffix(".log")
-        self.checkpoint = conditions.results / CHECKPOINTS / cell.path.with_suffix(".pt")
+        self.cell, self.settings, self.watch = cell, settings, watch
+        self._suites = suites
+        self._opened = suites.open(cell.suite)
+        self._material = suites.material(cell.base)
+        self._train_on_digest = None
+        if self._material is not None and cell.train_on is not None:
+            self._train_on_digest = self._material[0].digest
+        self._log = settings.log(cell.path)
+        self._outcome = CellOutcome()
         self._stopped = ""  # why, once it was
         self._process: LearnerProcess | None = None
-        self._trained: Trained | None = None
         self._lock = threading.Lock()
 
     def run(self) -> Result:
         """Run the cell; a failure becomes a result too."""
         started = perf_counter()
-        found: _Found | None = None
-        failed: Failed | None = None
-        if self.cell.kind not in self.cell.configured.algorithm.tasks:
-            failed = Failed("not_applicable", other_kind(self.cell), "")
-        else:
-            try:
-                found = self._train_and_test()
-            except LearnerFailed as error:
-                failed = self._stop_reason() or self._out_of_memory(error.failed) or error.failed
-            except (MetabenchError, OSError) as error:
-                failed = Failed("error", str(error), "")
-            except ValueError as error:  # outputs that no harness code sent
-                failed = Failed("crashed", str(error), "")
-        return self._result(found, failed, perf_counter() - started)
-
-    def discard_checkpoint(self, result: Result | None = None) -> None:
-        """Remove what training left, when its result is stored or it is to be done anew."""
-        done = result is None or result.status not in _RESUMABLE
-        if not done or (result is not None and self.conditions.keep_checkpoints):
-            return
-        with contextlib.suppress(OSError):  # a checkpoint too many does no harm
-            self.checkpoint.unlink(missing_ok=True)
+        with self._suites.other_runs() as others:
+            failed = self._try()
+        outcome = self._outcome
+        if failed is not None:  # scores and times count only if the cell came to its end
+            outcome = CellOutcome(trained=outcome.trained, failed=failed)
+            if self._process is not None:
+                outcome.log = str(self._log.relative_to(self.settings.results))
+        outcome.contended = self.settings.contended or others.is_set()
+        outcome.wall_s = perf_counter() - started
+        return cell_result(
+            self.cell,
+            self._opened,
+            None if self._material is None else self._material[0],
+            self._train_on_digest,
+            self.settings,
+            outcome,
+        )
 
     def stop(self, why: str = "interrupted") -> None:
         """End the cell; its status will be `why`: "interrupted" or "timeout"."""
@@ -111,15 +88,30 @@ class CellRun:
         if process is not None:
             process.stop()
 
-    def _train_and_test(self) -> _Found:
-        start, conditions, budget = self._start(), self.conditions, self.cell.budget
+    def _try(self) -> Failed | None:
+        """Train and test; return why that failed, if it did."""
+        if self.cell.kind not in self.cell.configured.algorithm.tasks:
+            return Failed("not_applicable", other_kind(self.cell), "")
+        try:
+            self._train_and_test()
+        except LearnerFailed as error:
+            return self._stop_reason() or self._out_of_memory(error.failed) or error.failed
+        except (MetabenchError, OSError) as error:
+            return Failed("error", str(error), "")
+        except ValueError as error:  # outputs that metabench's own code would not send
+            return Failed("crashed", str(error), "")
+        return None
+
+    def _train_and_test(self) -> None:
+        start, settings, budget = self._start(), self.settings, self.cell.budget
+        outcome = self._outcome
         with self._lock:
             if self._stopped:
                 raise LearnerFailed(Failed("interrupted", "interrupted before it began", ""))
             process = self._process = LearnerProcess(
-                self.log, conditions.threads, conditions.allocator, conditions.grace, self.watch
+                self._log, settings.threads, settings.allocator, settings.grace, self.watch
             )
-        limit = conditions.time_limit
+        limit = settings.time_limit
         seconds = min(limit or 0, threading.TIMEOUT_MAX)
         timer = threading.Timer(seconds, self.stop, ("timeout",))
         try:
@@ -128,33 +120,31 @@ class CellRun:
             # Importing scipy takes a tenth of a second, meanwhile the learner's process starts.
             from metabench.cell.scoring import score
 
-            self._trained = process.train(start)
+            outcome.trained = process.train(start)
             episodes = budget.scored(self.cell.suite.episodes)
-            measured = None
-            if conditions.timed:  # first, because the first test episode is the cold one
-                order = commands.measure(self.opened, episodes, budget.timing_seconds)
-                measured = process.measure(order)
-            scores = score(process, self.opened, episodes)
-            further = map(self.opened.at, range(1, conditions.blocks))
-            blocks = [
-                Block(episodes_digest=block.episodes.digest, scores=score(process, block, episodes))
-                for block in further
-            ]
-            properties = self._probe(process, min(budget.probed_episodes, episodes), episodes)
+            if settings.timed:  # first, because the first test episode is the cold one
+                order = commands.measure(self._opened, episodes, budget.timing_seconds)
+                outcome.measured = process.measure(order)
+            outcome.scores = score(process, self._opened, episodes)
+            for block in map(self._opened.at, range(1, settings.blocks)):
+                scores = score(process, block, episodes)
+                outcome.blocks.append(Block(episodes_digest=block.episodes.digest, scores=scores))
+            outcome.properties = self._probe(
+                process, min(budget.probed_episodes, episodes), episodes
+            )
             process.finish()
-            return _Found(measured, scores, blocks, properties)
         finally:
             timer.cancel()
             process.close()
 
     def _probe(self, process: LearnerProcess, episodes: int, scored: int) -> Properties | None:
-        """Measure what answers depend on; a learner that cannot be asked so keeps its scores."""
-        if not self.conditions.timed or episodes < 2:
+        """Measure what answers depend on; a learner that fails at this keeps its scores."""
+        if not self.settings.timed or episodes < 2:
             return None
         from metabench.cell.probe import probe
 
         try:
-            return probe(process, self.opened, episodes, scored)
+            return probe(process, self._opened, episodes, scored)
         except LearnerFailed as error:
             if self._stopped:
                 raise
@@ -165,44 +155,47 @@ class CellRun:
 
     def _stop_reason(self) -> Failed | None:
         if self._stopped == "timeout":
-            return Failed("timeout", f"over the time limit of {self.conditions.time_limit:g} s", "")
+            return Failed("timeout", f"over the time limit of {self.settings.time_limit:g} s", "")
         if self._stopped:
             return Failed("interrupted", "interrupted", "")
         return None
 
     def _out_of_memory(self, failed: Failed) -> Failed | None:
-        """Native code that gets no memory ends the process, with these words if any."""
-        limit = self.conditions.memory_limit
+        """Recognise native code that got no memory: it ends the process and may print why."""
+        limit = self.settings.memory_limit
         if failed.status != "crashed" or limit is None or self._process is None:
             return None
-        last = self._process.log.tail(_LAST_WORDS)
-        if not any(words in last for words in _OUT_OF_MEMORY):
+        printed = self._process.log.tail(_LOG_TAIL)
+        if not any(words in printed for words in _OUT_OF_MEMORY):
             return None
         reason = f"over the memory limit of {limit / 2**20:.0f} MiB: {failed.reason}"
         return Failed("oom", reason, "")
 
     def _start(self) -> Start:
-        conditions = self.conditions
+        settings = self.settings
         start = commands.start(
             self.cell,
-            self.opened,
-            self.material,
-            conditions.doors,
-            conditions.threads,
-            conditions.memory_limit,
+            self._opened,
+            self._material,
+            settings.sources,
+            settings.threads,
+            settings.memory_limit,
         )
         checkpoint = Checkpoint(
-            file=str(self.checkpoint.absolute()),
+            file=str(settings.checkpoint(self.cell.path).absolute()),
             identity=self._identity(start),
-            every=conditions.checkpoint_every,
-            keep=conditions.keep_checkpoints,
-            frozen=conditions.frozen,
+            every=settings.checkpoint_every,
+            keep=settings.keep_checkpoints,
+            frozen=settings.frozen,
         )
         return msgspec.structs.replace(start, checkpoint=checkpoint)
 
     def _identity(self, start: Start) -> str:
-        """Digest of all that decides how training goes, but for code, which its process reads."""
-        dataset = self.opened.dataset
+        """Return the digest of all that meta-training depends on, except its code.
+
+        The learner process reads the code and adds its digest.
+        """
+        dataset = self._opened.dataset
         parts = (
             start.algorithm,
             start.params,
@@ -211,48 +204,8 @@ class CellRun:
             start.threads,
             dataset.pixels,
             dataset.content,
-            None if self.material is None else self.material[0].protocol,
-            self.train_on_digest,
+            None if self._material is None else self._material[0].protocol,
+            self._train_on_digest,
             version("torch"),
         )
         return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()
-
-    def _result(self, found: _Found | None, failed: Failed | None, wall_s: float) -> Result:
-        trained, conditions = self._trained, self.conditions
-        measured = None if found is None else found.measured
-        waited = [
-            share
-            for share in (
-                None if trained is None else trained.waited,
-                None if measured is None else measured.timing.waited,
-            )
-            if share is not None
-        ]
-        return Result(
-            status="ok" if failed is None else failed.status,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            wall_s=wall_s,
-            suite=suite_facts(self.cell, self.opened, self.train_on_digest),
-            job=job_of(self.cell, self._trained, self.material),
-            scores=None if found is None else found.scores,
-            blocks=[] if found is None else found.blocks,
-            parameters=None if trained is None else trained.parameters,
-            training=None if trained is None else trained.training,
-            timing=None if measured is None else measured.timing,
-            memory=memory_of(self.cell, trained, measured),
-            properties=None if found is None else found.properties,
-            environment=environment(
-                trained,
-                conditions.threads,
-                conditions.allocator,
-                conditions.contended or max(waited, default=0.0) > _CONTENDED,
-                conditions.results,
-                conditions.doors.options,
-            ),
-            failure=None if failed is None else self._failure(failed),
-        )
-
-    def _failure(self, failed: Failed) -> Failure:
-        log = self.log.relative_to(self.conditions.results)
-        printed = "" if self._process is None else str(log)
-        return Failure(reason=failed.reason, traceback=failed.traceback, log=printed)

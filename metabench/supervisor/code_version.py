@@ -1,4 +1,4 @@
-"""A folder with another version of the code, in which learner processes can be started."""
+"""Another version of the code, in a folder in which learner processes can be started."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from metabench.plugins.sources import Doors
 if TYPE_CHECKING:
     from metabench.cell.cell import Cell
 
-# Runs on the older code, whose modules may have had other names.
+# Runs in the older code, whose modules may have other names.
 _ASK = """
 import json, sys
 try:
@@ -36,22 +36,22 @@ print(json.dumps([getattr(code, "digest", code), str(found.origin or "")]))
 
 
 class OlderCode(NamedTuple):
-    """Which code an algorithm runs on."""
+    """The code of an algorithm in another version."""
 
     digest: str
-    origin: str  # the plugin's file; "" where it cannot be told
+    origin: str  # the plugin's file; "" if unknown
 
 
 @dataclass(frozen=True)
 class CodeVersion:
-    """A folder that stands in for one that the working folder is, or lies in.
+    """A folder that replaces the present one, which is or contains the working folder.
 
-    Learner processes run in it, so that modules and plugin files are taken from there; and with
-    the interpreter of its `.venv`, if it has one, so that installed plugins are, too.
+    Learner processes run in it, so modules and plugin files are taken from there. They use the
+    interpreter of its `.venv`, if it has one, so installed plugins are taken from there too.
 
     Attributes:
         root: the folder, absolute.
-        present: what it stands in for, absolute.
+        present: the folder that it replaces, absolute.
     """
 
     root: Path
@@ -59,7 +59,7 @@ class CodeVersion:
 
     @property
     def folder(self) -> Path:
-        """What stands in for the working folder."""
+        """The folder that replaces the working folder."""
         return self.root / Path.cwd().relative_to(self.present)
 
     @property
@@ -68,27 +68,27 @@ class CodeVersion:
         own = self.root / ".venv" / "bin" / "python"
         return str(own) if own.exists() else sys.executable
 
-    def doors(self, doors: Doors) -> Doors:
-        """The same doors, with the files below the present folder replaced by its own."""
+    def sources(self, sources: Doors) -> Doors:
+        """Return the same plugin sources, with files below the present folder replaced."""
         return replace(
-            doors,
-            plugins=tuple(self._own(path) for path in doors.plugins),
-            plugins_dirs=tuple(self._own(path) for path in doors.plugins_dirs),
+            sources,
+            plugins=tuple(self._own(path) for path in sources.plugins),
+            plugins_dirs=tuple(self._own(path) for path in sources.plugins_dirs),
         )
 
-    def code(self, doors: Doors, cell: Cell) -> OlderCode:
-        """The code that a cell has there.
+    def code(self, sources: Doors, cell: Cell) -> OlderCode:
+        """Return the code that a cell has there.
 
         Args:
-            doors: as `doors` gives them.
+            sources: as `sources` returns them.
             cell: of the present code.
 
         Raises:
-            UsageError: it has no such algorithm, or does not run.
+            UsageError: there is no such algorithm, or it cannot be loaded.
         """
         name = cell.configured.algorithm.name
         asked = {
-            "doors": asdict(doors),
+            "doors": asdict(sources),
             "name": name,
             "cell": [name, dict(cell.configured.params), cell.kind, cell.suite_code],
         }
@@ -101,12 +101,12 @@ class CodeVersion:
         )
         if done.returncode:
             words = done.stderr.strip().splitlines() or ["no reason given"]
-            raise UsageError(f"{self.root} has no {name} that could be run: {words[-1]}")
+            raise UsageError(f"{self.root} has no {name} that can be run: {words[-1]}")
         digest, origin = json.loads(done.stdout.splitlines()[-1])
         return OlderCode(digest, origin)
 
     def _own(self, path: str) -> str:
-        """A path below the present folder, below this one; anything else as it is."""
+        """Return a path below the present folder as one below this folder, others unchanged."""
         found = Path(path)
         if not found.is_absolute():
             return path

@@ -1,21 +1,25 @@
-"""Where a cell ran: recorded in every result."""
+"""The environment of a cell: machine, software and settings, recorded in every result."""
 
 from __future__ import annotations
 
 import os
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import metabench
 from metabench.cell.messages import Trained
 from metabench.results import BASELINES, DEFAULT_FOLDER, TRIAL_FOLDER
 from metabench.results.schema import Environment
 
-# glibc maps and unmaps large activations at every step, and the page faults dominate;
-# these settings keep the memory. Every learner process starts with them (or none does).
+if TYPE_CHECKING:
+    from metabench.supervisor.run_settings import RunSettings
+
+# glibc maps and unmaps large activations at every step, and the page faults dominate; these
+# settings keep the memory. All learner processes of a run start with them, or none does.
 ALLOCATOR: Mapping[str, str] = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "2147483647",
@@ -24,41 +28,41 @@ ALLOCATOR: Mapping[str, str] = {
 
 
 def cores() -> int:
-    """CPU cores this process may use."""
+    """Return how many CPU cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def environment(
-    trained: Trained | None,
-    threads: int,
-    allocator: Mapping[str, str],
-    contended: bool,
-    results: Path,
-    plugins: Sequence[str],
-) -> Environment:
-    """What to record; packages, settings and device are as the learner process told them."""
-    commit, dirty = git_state(results)
+def environment(settings: RunSettings, trained: Trained | None, contended: bool) -> Environment:
+    """Return the environment of a cell.
+
+    Args:
+        settings: how the cell was run.
+        trained: the report of the learner process, which knows packages, settings of torch and
+            device; None if there is none.
+        contended: other cells or runs were active on the machine.
+    """
+    commit, dirty = git_state(settings.results)
     return Environment(
         metabench=metabench.__version__,
         python=platform.python_version(),
         platform=platform.platform(),
         cpu=cpu_model(),
         cores=cores(),
-        threads=threads,
+        threads=settings.threads,
         memory_mib=memory_mib(),
         packages={} if trained is None else trained.packages,
         settings={} if trained is None else trained.settings,
         device_name=None if trained is None else trained.device_name,
-        allocator=dict(allocator),
+        allocator=dict(settings.allocator),
         commit=commit,
         dirty=dirty,
         contended=contended,
-        plugins=list(plugins),
+        plugins=list(settings.sources.options),
     )
 
 
 def memory_mib() -> int | None:
-    """The machine's memory in MiB."""
+    """Return the machine's memory in MiB; None where the system does not report it."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
     except (AttributeError, ValueError, OSError):  # not everywhere
@@ -67,17 +71,17 @@ def memory_mib() -> int | None:
 
 @cache
 def cpu_model() -> str:
-    """The CPU as the system calls it."""
+    """Return the CPU's name as the system reports it."""
     info = Path("/proc/cpuinfo")
     named = describe_cpu(info.read_text()) if info.exists() else ""
     return named or platform.processor() or platform.machine()
 
 
 def describe_cpu(info: str) -> str:
-    """Name, family and model of the first CPU in the text of /proc/cpuinfo; "" without a name.
+    """Return name, family and model of the first CPU in a /proc/cpuinfo text; "" without a name.
 
-    Virtual machines shorten names, so that processors of several generations share one: family
-    and model keep their times apart.
+    Virtual machines shorten names, so processors of several generations share one: family and
+    model keep their times apart.
     """
     values: dict[str, str] = {}
     for line in info.splitlines():
@@ -88,10 +92,10 @@ def describe_cpu(info: str) -> str:
 
 
 def git_state(results: Path) -> tuple[str | None, bool | None]:
-    """The commit of the working folder, and whether it has changes outside results.
+    """Return the commit of the working folder, and whether it has uncommitted changes.
 
-    What runs write (the results folder, leaderboard files, the baselines of accuracy tests) does
-    not count.
+    Files that runs write do not count: the results folder, leaderboard files, the baselines of
+    accuracy tests.
     """
     commit = _git("rev-parse", "HEAD")
     if commit is None:

@@ -1,4 +1,4 @@
-"""How long a run may take, by how long the same cells took before."""
+"""The expected time of a run, from the times of earlier results."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from metabench.supervisor.plan import Planned
 
 @dataclass(frozen=True)
 class TimeEstimate:
-    """What is known about the time of the cells that are to be run.
+    """The expected time of the cells that are to be run.
 
     Attributes:
-        seconds: of those that have run before, or whose like has.
-        unknown: cells of which nothing is known.
+        seconds: of the cells for which there are results of the same or of similar cells.
+        unknown: the number of other cells.
     """
 
     seconds: float
@@ -25,14 +25,15 @@ class TimeEstimate:
 
 
 def estimate(planned: Sequence[Planned], stored: Iterable[Result], jobs: int) -> TimeEstimate:
-    """Add up the wall times of earlier results, whatever code and machine made them.
+    """Add up the wall times of earlier results, by any code on any machine.
 
-    A cell is thought to take as long as its other seeds did, or, if there are none, as the same
-    algorithm at the same budget did on other suites of the same dataset, per example of an episode,
-    with as many tasks to an update. Other datasets have images of another size, and other tasks.
+    A cell is expected to take as long as its other seeds took. If there are none, the time per
+    example of an episode is taken from other suites of the same dataset, for the same algorithm and
+    budget and the same number of tasks per update. Other datasets are not used: their images and
+    tasks differ.
 
     Args:
-        planned: the run.
+        planned: the cells of the run.
         stored: earlier results.
         jobs: cells side by side.
     """
@@ -59,10 +60,10 @@ def estimate(planned: Sequence[Planned], stored: Iterable[Result], jobs: int) ->
             times.append(median(near) * suite.way * (suite.shot + suite.query))
         else:
             unknown += 1
-    return TimeEstimate(max(sum(times) / jobs, *times), unknown)  # no cell is shared among jobs
+    return TimeEstimate(max(sum(times) / jobs, *times), unknown)  # one cell runs in one job
 
 
 def _seconds(result: Result) -> float:
-    """A cell's time; that of training that was resumed is longer than the last process took."""
+    """Return a cell's time; resumed training took longer than its last process."""
     trained = 0.0 if result.training is None else result.training.seconds
     return max(result.wall_s, trained)

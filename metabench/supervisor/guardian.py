@@ -1,12 +1,13 @@
-"""The parent of one learner process: when either it or the supervisor ends, so does all below.
+"""The parent of one learner process: it kills all that the process leaves behind.
 
 `python -I -S guardian.py LIFELINE GRACE COMMAND...` runs the command in a session of its own and
-ends as it ends. On SIGTERM the command gets SIGTERM, and GRACE seconds later SIGKILL. When the
-supervisor's end of the lifeline closes, everything is killed at once. What the command started
-and left behind, daemons included, is killed in any case: orphans come to this process (Linux).
+ends with its exit code or signal. On SIGTERM the command gets SIGTERM, and GRACE seconds later
+SIGKILL. When the supervisor's end of the lifeline closes, everything is killed at once. Processes
+that the command started and left behind, daemons included, are always killed: on Linux, orphans
+become children of this process.
 
-A thread of the learner process could not do this: a plugin may hold the interpreter's lock, or
-have stopped its process. It imports nothing of metabench, to be up in milliseconds.
+A thread of the learner process could not do this, because a plugin may hold the interpreter's lock
+or stop its process. This file imports nothing of metabench, so that it starts in milliseconds.
 """
 
 from __future__ import annotations
@@ -25,19 +26,19 @@ _LINUX = sys.platform == "linux"
 
 
 def main() -> None:
-    """Run the command to its end, whichever that is."""
+    """Run the command until it ends or is killed."""
     lifeline, grace, command = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]
     if _LINUX:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    wakeup, told = os.pipe()
-    for end in (wakeup, told):
+    wakeup, signalled = os.pipe()
+    for end in (wakeup, signalled):
         os.set_blocking(end, False)
-    signal.set_wakeup_fd(told)
+    signal.set_wakeup_fd(signalled)
     for number in (signal.SIGCHLD, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     child = _start(command)
-    # The command's own pipes must close when it closes them, or ends.
-    kept = sorted((lifeline, wakeup, told))
+    # The command's own pipes must close when it closes them or ends.
+    kept = sorted((lifeline, wakeup, signalled))
     for above, below in zip([2, *kept], [*kept, 1024], strict=True):
         os.closerange(above + 1, below)
     deadline = None
@@ -71,7 +72,7 @@ def _start(command: list[str]) -> int:
 
 
 def _reaped(child: int) -> int | None:
-    """The status of the command if it has ended; orphans that have are reaped too."""
+    """Return the status of the command if it has ended; reap orphans that have ended too."""
     status = None
     with contextlib.suppress(ChildProcessError):
         while (found := os.waitpid(-1, os.WNOHANG))[0]:
@@ -81,10 +82,10 @@ def _reaped(child: int) -> int | None:
 
 
 def _kill_descendants(child: int) -> None:
-    """Kill the command's group and all below this process, until nothing is left."""
+    """Kill the command's group and all processes below this one, until none is left."""
     with contextlib.suppress(OSError):
         os.killpg(child, signal.SIGKILL)
-    for _ in range(1000):  # what is killed may have forked a moment before
+    for _ in range(1000):  # a killed process may have forked just before
         alive = _descendants() if _LINUX else []
         if not alive:
             return
@@ -99,7 +100,7 @@ def _kill_descendants(child: int) -> None:
 
 
 def _descendants() -> list[int]:
-    """Processes below this one that have not ended, by /proc."""
+    """Return the processes below this one that have not ended, from /proc."""
     children: dict[int, list[int]] = {}
     ended: set[int] = set()
     for name in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208  pathlib takes long to import
@@ -117,7 +118,7 @@ def _descendants() -> list[int]:
 
 
 def _end_like(status: int) -> None:
-    """End by the same signal, or with the same exit code."""
+    """End by the command's signal, or with its exit code."""
     if os.WIFSIGNALED(status):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         number = os.WTERMSIG(status)

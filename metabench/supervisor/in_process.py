@@ -1,4 +1,4 @@
-"""A cell in this process: for notebooks, tests and the debugger. Nothing is timed or stored."""
+"""A cell in this process, for notebooks, tests and debuggers; nothing is timed or stored."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ def score_inside(
     plugins: Plugins,
     episodes: int | None = None,
 ) -> Scores:
-    """Score a learner on a cell's suite; what it raises is raised here.
+    """Score a learner on a cell's suite; its exceptions are raised here.
 
     Args:
-        learner: as it is, or how to build it: then it is meta-trained as the cell says.
+        learner: a learner, which is not trained; or a function that builds one, which is then
+            meta-trained as the cell says.
         cell: suite, seed, budget and device.
         opened: the cell's suite.
-        material: what it may train on.
+        material: what the learner may train on.
         plugins: where backbones come from.
-        episodes: how many to score; None: as the budget says.
+        episodes: how many to score; None: as many as the budget says.
     """
     count = min(episodes or cell.budget.scored(opened.suite.episodes), opened.suite.episodes)
     if isinstance(learner, Learner):

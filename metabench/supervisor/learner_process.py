@@ -1,4 +1,4 @@
-"""A learner process: started, spoken to, and ended with everything it left behind."""
+"""One learner process: its start, its messages, and the end of all that it started."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 
 
 class LearnerFailed(Exception):
-    """The learner raised, or its process is gone."""
+    """The learner raised an exception, or its process has ended."""
 
     def __init__(self, failed: Failed) -> None:
         super().__init__(failed.reason)
@@ -56,16 +56,16 @@ class LearnerFailed(Exception):
 class LearnerProcess:
     """One learner in a process and process group of its own.
 
-    `stop` may be called from another thread at any time; whoever waits for an answer then
+    `stop` may be called from another thread at any time; a thread that waits for an answer then
     gets a `LearnerFailed`.
 
     Args:
         log: file for what the process prints.
-        threads: how many it may compute with.
+        threads: number of threads that it computes with.
         allocator: environment variables for its memory allocator.
-        grace: seconds it gets to end by itself.
-        watch: told about progress.
-        home: run other code than the present.
+        grace: seconds between SIGTERM and SIGKILL.
+        watch: called with the progress of meta-training.
+        home: run another version of the code; None: the present one.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class LearnerProcess:
         self._grace, self._watch = grace, watch
         self._stopping, self._lock = threading.Lock(), threading.Lock()
         self._socket, theirs = socket.socketpair()
-        # A message that was begun and not finished must not be waited for without end.
+        # The rest of a message that was begun must not be waited for forever.
         stalled = struct.pack("ll", _STALLED, 0)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, stalled)
         self._lifeline: int | None
@@ -114,7 +114,8 @@ class LearnerProcess:
         """Build and meta-train the learner.
 
         Raises:
-            LearnerFailed: it could not; likewise for `measure` and `answer`.
+            LearnerFailed: the learner raised an exception, or its process ended; likewise for
+                `measure` and `answer`.
         """
         report = self._ask(start)
         if not isinstance(report, Trained):
@@ -129,14 +130,14 @@ class LearnerProcess:
         return report
 
     def answer(self, batch: Batch) -> Outputs:
-        """Put a batch of test episodes to the learner."""
+        """Return the learner's outputs for a batch of test episodes."""
         report = self._ask(batch)
         if not isinstance(report, Outputs):
             raise _out_of_step()
         return report
 
     def finish(self) -> None:
-        """Tell the learner that no more episodes come."""
+        """Send the learner process the message that no more episodes follow."""
         with contextlib.suppress(OSError):
             self._channel.send(Stop())
 
@@ -144,14 +145,14 @@ class LearnerProcess:
         """End the process: SIGTERM, then SIGKILL, to it and all its children."""
         with self._stopping:
             if self._process.poll() is None:
-                self._process.terminate()  # the guardian sees to the rest
+                self._process.terminate()  # the guardian does the rest
                 self._wait(2 * self._grace + 1)
             self._let_go()
             with contextlib.suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)  # wakes whoever sends or receives
+                self._socket.shutdown(socket.SHUT_RDWR)  # wakes threads that send or receive
 
     def close(self) -> None:
-        """Wait for the process to end; leave nothing behind, its children included."""
+        """Wait for the process to end, and kill children that it leaves behind."""
         self._channel.close()
         self._socket.close()
         self._wait(self._grace)
@@ -160,7 +161,7 @@ class LearnerProcess:
         self.log.close(self._grace)
 
     def _ask(self, message: Start | Measure | Batch) -> FromLearner:
-        """Send a message; return the first answer that is not progress."""
+        """Send a message; return the first answer that is not a progress report."""
         try:
             self._channel.send(message)
             report = self._receive()
@@ -176,14 +177,18 @@ class LearnerProcess:
         return report
 
     def _receive(self) -> FromLearner:
-        """The next report; a pipe that a child keeps open after the process died is no report."""
+        """Return the next report.
+
+        Raises:
+            EOFError: the process has ended, even if a child of it keeps the pipe open.
+        """
         while not self._channel.poll(_SECONDS_BETWEEN_LOOKS):
             if self._process.poll() is not None and not self._channel.poll(0):
                 raise EOFError
         return self._channel.next_report()
 
     def _let_go(self) -> None:
-        """Close the lifeline: whatever still runs is killed."""
+        """Close the lifeline: the guardian kills whatever still runs."""
         with self._lock:
             if self._lifeline is not None:
                 os.close(self._lifeline)
@@ -207,4 +212,4 @@ class LearnerProcess:
 
 
 def _out_of_step() -> LearnerFailed:
-    return LearnerFailed(Failed("crashed", "the learner process answered out of turn", ""))
+    return LearnerFailed(Failed("crashed", "the learner process sent an unexpected message", ""))

@@ -1,4 +1,4 @@
-"""What a learner process prints, kept in a file of bounded size."""
+"""Output of a learner process, kept in a file of bounded size."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import threading
 from collections import deque
 from pathlib import Path
 
-HALF = 2**20  # bytes kept of the beginning, and as many of the end
+HALF = 2**20  # bytes kept of the beginning, and of the end
 _CHUNK = 2**16
 
 
 class BoundedLog:
-    """Copies a pipe to a file: the beginning at once, the last of the rest at the end.
+    """A file that gets the beginning of a pipe's content at once, and its end when it closes.
 
-    A plugin that prints without end fills no disk, and what a failure printed last is there.
-    A disk that is full already costs the log, not the cell.
+    So a plugin that prints endlessly does not fill the disk, and the last lines before a failure
+    are kept. If the disk is full, the log is incomplete and the cell runs on.
 
     Args:
-        file: the log, written anew.
-        pipe: read until every writer is gone, then closed.
+        file: the log; an older one is replaced.
+        pipe: read until every writer has closed it, then closed.
     """
 
     def __init__(self, file: Path, pipe: int) -> None:
@@ -34,11 +34,11 @@ class BoundedLog:
         self._thread.start()
 
     def close(self, seconds: float) -> None:
-        """Wait for the last of it; no longer than that, if someone holds the pipe open."""
+        """Wait until the log is complete, at most some seconds: a child may keep the pipe open."""
         self._thread.join(seconds)
 
     def tail(self, size: int) -> str:
-        """The last bytes of the log, as text."""
+        """Return the last bytes of the log, as text; "" if there is no log."""
         with contextlib.suppress(OSError):
             return self._file.read_bytes()[-size:].decode(errors="replace")
         return ""
@@ -49,7 +49,7 @@ class BoundedLog:
             while room > 0 and (chunk := os.read(self._pipe, min(_CHUNK, room))):
                 log.write(chunk)
                 room -= len(chunk)
-        # Whoever prints must not wait for a reader, whatever became of the log.
+        # Writers must not wait for a reader, even if the log cannot be written.
         while chunk := os.read(self._pipe, _CHUNK):
             self._end.append(chunk)
             self._kept += len(chunk)

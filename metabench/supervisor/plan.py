@@ -1,4 +1,4 @@
-"""What a run has to do: which cells there are, and which of them are done."""
+"""The plan of a run: its cells, and which of them are done."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CellState = Literal[
     "new", "done", "stale", "failed", "interrupted", "changed", "partial", "damaged", "forced"
 ]
 
-# What `run` does about each state, unless told otherwise.
+# The states of cells that `run` runs by default.
 RUNS: frozenset[CellState] = frozenset(
     {"new", "stale", "interrupted", "changed", "partial", "damaged", "forced"}
 )
@@ -28,15 +28,15 @@ RUNS: frozenset[CellState] = frozenset(
 
 @dataclass(frozen=True)
 class Planned:
-    """A cell and the state its result file is in.
+    """A cell and the state of its result file.
 
     Attributes:
-        cell: what to run.
-        state: "new": no file; "done"; "stale": made by other code; "failed"; "interrupted";
+        cell: the cell.
+        state: "new": no file; "done"; "stale": computed by other code; "failed"; "interrupted";
             "changed": other episodes or images; "partial": fewer blocks of episodes than asked
             for; "damaged": unreadable; "forced".
         todo: whether this run runs it.
-        stored: the result there is.
+        stored: its result, if there is one.
     """
 
     cell: Cell
@@ -47,13 +47,13 @@ class Planned:
 
 @dataclass(frozen=True)
 class Policy:
-    """Which finished cells to run again.
+    """Rules for which finished cells to run again.
 
     Attributes:
-        force: all.
-        retry_failed: failed ones too.
-        keep_stale: not those that other code made.
-        blocks: those that have scored fewer blocks of episodes.
+        force: run all of them.
+        retry_failed: run failed cells.
+        keep_stale: keep results of other code.
+        blocks: run cells that have scored fewer blocks of episodes than this.
     """
 
     force: bool = False
@@ -70,15 +70,15 @@ def cells(
     device: str,
     train_on: Suite | None = None,
 ) -> list[Cell]:
-    """Every combination; algorithms that ignore the seed get one.
+    """Return every combination; algorithms that ignore the seed get one seed.
 
     Args:
-        suites: what to run on.
-        algorithms: what to run, for each kind of suite.
+        suites: the suites.
+        algorithms: the algorithms, for each kind of suite.
         seeds: the seeds.
         budget: of every cell.
-        device: likewise.
-        train_on: likewise.
+        device: of every cell.
+        train_on: the suite whose base data every cell uses; None: the cell's own.
     """
     seeds = list(seeds)
     return [
@@ -90,7 +90,7 @@ def cells(
 
 
 def shard(cells: Iterable[Cell], index: int, count: int) -> list[Cell]:
-    """Part `index` (from 1) of `count`: every cell is in just one, wherever it is computed."""
+    """Return part `index` (from 1) of `count`: each cell is in the same part on every machine."""
     return [
         cell for cell in cells if zlib.crc32(cell.path.as_posix().encode()) % count == index - 1
     ]
@@ -130,7 +130,7 @@ def _state(
         return "forced"
     if stored.status == "interrupted":
         return "interrupted"
-    # What alike names put into one file, as on systems that do not tell "A" from "a".
+    # Similar names may share a file, as on systems that treat "A" and "a" alike.
     train_on = None if cell.train_on is None else cell.train_on.name
     if (stored.job.chosen, stored.suite.train_on) != (dict(cell.configured.chosen), train_on):
         return "changed"
@@ -152,6 +152,6 @@ def _state(
 
 
 def _may_apply_now(cell: Cell, stored: Result) -> bool:
-    """Whether the catalogue has since said that the algorithm does such tasks."""
+    """Return whether the catalogue now lists the task for an algorithm that lacked it."""
     refused = stored.failure is not None and stored.failure.reason == other_kind(cell)
     return refused and cell.kind in cell.configured.algorithm.tasks

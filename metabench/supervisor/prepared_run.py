@@ -1,9 +1,9 @@
-"""A request made ready to run: plugins loaded, names looked up, finished cells found."""
+"""A request ready to run: plugins loaded, names looked up, finished cells found."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import replace
 
 from metabench.cell.cell import Cell
@@ -13,24 +13,25 @@ from metabench.plugins.sources import Doors
 from metabench.results.schema import Result
 from metabench.results.store import Store
 from metabench.suites.suite import Suite
-from metabench.supervisor.environment import ALLOCATOR, cores
 from metabench.supervisor.estimate import TimeEstimate, estimate
+from metabench.supervisor.job_executor import JobExecutor
+from metabench.supervisor.local_executor import LocalExecutor
 from metabench.supervisor.plan import Planned, Policy, plan
 from metabench.supervisor.request import Request, request_cells
 from metabench.supervisor.run_settings import RunSettings
-from metabench.supervisor.runner import Runner, Silent, Watcher
+from metabench.supervisor.runner import CellExecutor, Runner, Silent, Watcher
 from metabench.supervisor.suite_cache import SuiteCache, check_unseen
 
 
 class PreparedRun:
-    """A request made ready: plugins loaded, names looked up, finished cells found.
+    """A request ready to run: plugins loaded, names looked up, finished cells found.
 
     Use it as a context manager; leaving it removes temporary files.
 
     Args:
-        request: what to run, and how.
+        request: what to run and how.
         policy: which finished cells to run again.
-        cells: to be run in place of those that the request names.
+        cells: run these instead of those that the request names.
 
     Raises:
         UsageError: a name, parameter or number is wrong.
@@ -44,79 +45,81 @@ class PreparedRun:
         cells: Sequence[Cell] | None = None,
     ) -> None:
         self.request = request
-        self.doors = Doors.from_env(request.plugins_dirs, request.plugins)
-        self.plugins: Plugins = load_plugins(self.doors)
+        self.sources = Doors.from_env(request.plugins_dirs, request.plugins)
+        self.plugins: Plugins = load_plugins(self.sources)
         self.cells = request_cells(request, self.plugins) if cells is None else list(cells)
         self.store = Store(request.results_folder)
-        self.library = SuiteCache(request.data_root or None)
+        self.suites = SuiteCache(request.data_root or None)
         try:
-            # Data is a matter of suites: one cell of each is looked at.
+            # Data depends on the suite alone: one cell of each is checked.
             for cell in {cell.suite.name: cell for cell in self.cells}.values():
-                self.library.open(cell.suite).check_blocks(request.blocks)
+                self.suites.open(cell.suite).check_blocks(request.blocks)
                 if cell.train_on is not None:
-                    _check_training(cell.train_on, cell.suite, self.library)
-                check_unseen(cell, self.library)
+                    _check_training(cell.train_on, cell.suite, self.suites)
+                check_unseen(cell, self.suites)
             self.planned: list[Planned] = plan(
                 self.cells,
                 self.store,
-                self.library.open,
+                self.suites.open,
                 replace(policy or Policy(), blocks=request.blocks),
             )
         except BaseException:
-            self.library.close()
+            self.suites.close()
             raise
 
     def __enter__(self) -> PreparedRun:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.library.close()
+        self.suites.close()
 
     def estimate(self) -> TimeEstimate:
-        """How long the cells that are to be run may take."""
+        """Estimate the time of the cells that are to be run."""
         if not any(planned.todo for planned in self.planned):
-            return TimeEstimate(0.0, 0)  # without reading what is stored
+            return TimeEstimate(0.0, 0)  # without reading stored results
         stored = (result for _, result in self.store.read()[0])
         return estimate(self.planned, stored, self.request.jobs)
 
     def run(
-        self, watcher: Watcher | None = None, *, timed: bool = True, frozen: bool = False
+        self,
+        watcher: Watcher | None = None,
+        *,
+        timed: bool = True,
+        frozen: bool = False,
+        workers: Executor | None = None,
     ) -> list[Result]:
-        """Run what is to be run; returns the results of these cells.
+        """Run the cells that are to be run; return their results.
 
         Args:
-            watcher: told what happens.
+            watcher: notified of what happens.
             timed: measure times, memory, and what answers depend on.
-            frozen: take learners from their checkpoints, whatever the code is now.
+            frozen: take learners from their checkpoints, whatever code made them.
+            workers: run cells as jobs of this executor; None: in threads of this process.
 
         Raises:
-            KeyboardInterrupt: the user asked to stop; finished cells are stored.
-            DataError: results cannot be written.
+            KeyboardInterrupt: the user pressed Ctrl-C; finished cells are stored.
+            DataError: results cannot be written, or a worker has other episodes.
+            UsageError: a worker has other code.
         """
         request = self.request
         if any(planned.todo for planned in self.planned):
             self.store.check_writable()
-        conditions = RunSettings(
-            doors=self.doors,
-            results=self.store.root,
-            threads=request.threads or max(1, cores() // request.jobs),
-            allocator=ALLOCATOR if request.allocator else {},
-            time_limit=request.time_limit or None,
-            memory_limit=math.ceil(request.memory_limit * 2**20) or None,
-            checkpoint_every=request.checkpoint_every,
-            keep_checkpoints=request.keep_checkpoints,
-            contended=request.jobs > 1,
-            blocks=request.blocks,
-            timed=timed,
-            frozen=frozen,
+        settings = RunSettings.of(
+            request, self.sources, self.store.root, timed=timed, frozen=frozen
         )
-        runner = Runner(self.store, self.library, self.plugins, conditions, watcher or Silent())
-        return runner.run(self.planned, request.jobs)
+        executor: CellExecutor
+        executor = local = LocalExecutor(self.suites, settings, request.jobs)
+        if workers is not None:
+            executor = JobExecutor(workers, request.jobs, local, self.plugins)
+        runner = Runner(
+            self.store, self.suites, self.plugins, settings, executor, watcher or Silent()
+        )
+        return runner.run(self.planned)
 
 
-def _check_training(train_on: Suite, suite: Suite, library: SuiteCache) -> None:
-    """Find out before cells run that one suite's base data cannot serve another."""
-    given, wanted = library.open(train_on), library.open(suite)
+def _check_training(train_on: Suite, suite: Suite, suites: SuiteCache) -> None:
+    """Refuse base data that does not fit a suite, before any cell runs."""
+    given, wanted = suites.open(train_on), suites.open(suite)
     if given.material is None:
         raise UsageError(f"--train-on {train_on.name}: it has no base data to train on")
     if train_on.kind != suite.kind:

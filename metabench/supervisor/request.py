@@ -1,4 +1,4 @@
-"""From what a user asks for to a plan: names looked up, defaults filled in, cells listed."""
+"""A request as users write it, and its cells: names looked up, defaults filled in."""
 
 from __future__ import annotations
 
@@ -29,29 +29,29 @@ CONFIG = Path("bench.toml")
 
 @dataclass(frozen=True)
 class Request:
-    """What to run, as users write it; `bench.toml` has the same keys.
+    """A request as users write it; `bench.toml` has the same keys.
 
     Attributes:
         suites: names, globs, or `folder:PATH` and `manifest:FILE`.
-        algorithms: addresses `name[param=value]`, with sweeps and globs; none: all.
-        seeds: how many; they are 0, 1, ...
+        algorithms: addresses `name[param=value]`, with sweeps and globs; empty: all.
+        seeds: how many seeds; they are 0, 1, ...
         budget: smoke, standard, paper, tasks=N or seconds=S.
         device: cpu, cuda, cuda:1, mps, ... or auto.
-        train_on: train on this suite's base data in place of the suite's own.
+        train_on: train on this suite's base data instead of the suite's own.
         jobs: cells side by side.
-        threads: of each learner process; 0: the machine's cores shared among jobs.
-        shard: "i/n" runs only part i of n.
+        threads: of each learner process; 0: the machine's cores divided by jobs.
+        shard: "i/n": run only part i of n.
         time_limit: seconds for each cell; 0: none.
         memory_limit: MiB for each learner process; 0: none.
         checkpoint_every: seconds of meta-training between checkpoints.
-        keep_checkpoints: also those of finished cells.
+        keep_checkpoints: keep the checkpoints of finished cells too.
         results: the results folder; "": results, or results-smoke for the smoke budget.
         data_root: where datasets are kept.
-        plugins: further plugins, as for `-p`.
+        plugins: further plugins, as after `-p`.
         plugins_dirs: folders of plugins.
         allocator: start learner processes with the allocator settings.
-        blocks: of test episodes to score; the gate may need more than the first.
-        margins: of the gate, for algorithms by name or address.
+        blocks: of test episodes to score; the gate may need more than one.
+        margins: of the gate, by name or address of an algorithm.
     """
 
     suites: Sequence[str | Suite] = EMBEDDED
@@ -77,16 +77,16 @@ class Request:
 
     @property
     def results_folder(self) -> Path:
-        """Where results go."""
+        """The folder for results."""
         return Path(self.results or (TRIAL_FOLDER if self.budget == "smoke" else DEFAULT_FOLDER))
 
     def updated(self, values: Mapping[str, Any]) -> Request:
-        """This request with other values."""
+        """Return this request with other values."""
         return replace(self, **values)
 
 
 def read_config(file: Path) -> dict[str, Any]:
-    """The keys of a `bench.toml`, checked.
+    """Read a `bench.toml` and check its keys.
 
     Raises:
         UsageError: the file cannot be read, or a key or value is wrong.
@@ -129,7 +129,7 @@ _SHOWN = {
 
 
 def _like(value: Any, default: Any) -> bool:
-    """Whether a value of the file has the type of a default."""
+    """Return whether a value of the file has the type of a default."""
     if isinstance(default, tuple):
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
     if isinstance(default, dict):
@@ -140,11 +140,11 @@ def _like(value: Any, default: Any) -> bool:
 
 
 def request_cells(request: Request, plugins: Plugins) -> list[Cell]:
-    """The cells of a request.
+    """Return the cells of a request.
 
     Raises:
         UsageError: a name, parameter or number is wrong.
-        NothingToRun: no cell is left, because of the shard.
+        NothingToRun: there is no suite or algorithm, or the shard is empty.
     """
     check_numbers(request)
     data_root = request.data_root or None
@@ -174,7 +174,7 @@ def request_cells(request: Request, plugins: Plugins) -> list[Cell]:
 def find_suites(
     names: Sequence[str | Suite], plugins: Plugins, data_root: str | None
 ) -> list[Suite]:
-    """Suites by name, glob or address, or as they are, each once.
+    """Find suites by name, glob or address, each once; `Suite` objects are kept as they are.
 
     Raises:
         UsageError: there is no such suite, or two have the same name.
@@ -189,7 +189,7 @@ def find_suites(
         for name in matches or [text]:
             suite = addressed_suite(name, data_root) or plugins.suite(name).spec
             first, _ = found.setdefault(suite.name, (name, suite))
-            if first != name:  # their results would take each other's place
+            if first != name:  # their results would overwrite each other
                 raise UsageError(
                     f"'{first}' and '{name}' are both called {suite.name}: run them one at a "
                     "time, each with --results of its own"
@@ -198,7 +198,7 @@ def find_suites(
 
 
 def find_suite(name: str, plugins: Plugins, data_root: str | None) -> Suite:
-    """The one suite of a name, glob or address.
+    """Find the one suite of a name, glob or address.
 
     Raises:
         UsageError: there is no such suite, or more than one.
@@ -214,12 +214,12 @@ def find_suite(name: str, plugins: Plugins, data_root: str | None) -> Suite:
 def find_algorithms(
     texts: Sequence[str], plugins: Plugins, kind: Kind = "classification"
 ) -> list[Configured]:
-    """Algorithms by address, sweep or glob, each once; all of them if none is named.
+    """Find algorithms by address, sweep or glob, each once; all of them if none is named.
 
     Args:
         texts: the addresses.
         plugins: where algorithms come from.
-        kind: of the suites they are for, which defaults may differ by.
+        kind: of the suites that they run on; defaults may depend on it.
     """
     found: dict[str, Configured] = {}
     for text in texts or list(plugins.algorithms):
@@ -235,7 +235,7 @@ def find_algorithms(
 def find_algorithm(
     name: str, given: Mapping[str, str], plugins: Plugins, kind: Kind = "classification"
 ) -> Configured:
-    """The algorithm of a name with parameters, their values as text.
+    """Find an algorithm by name, with parameters whose values are text.
 
     Raises:
         UsageError: there is no such algorithm or parameter, or a value has another type.
@@ -247,7 +247,7 @@ def find_algorithm(
 
 
 def with_code(cell: Cell, plugins: Plugins) -> Cell:
-    """The cell, its code found.
+    """Return the cell with its code.
 
     Raises:
         UsageError: a file that its algorithm or backbone declares cannot be read.
@@ -257,7 +257,7 @@ def with_code(cell: Cell, plugins: Plugins) -> Cell:
 
 
 def find_device(name: str) -> str:
-    """A device that exists here; "auto" takes an accelerator if there is one.
+    """Return a device that exists here; "auto" is an accelerator if there is one.
 
     Raises:
         UsageError: the device is not available.
@@ -279,10 +279,10 @@ def find_device(name: str) -> str:
 
 
 def check_numbers(request: Request) -> None:
-    """Refuse numbers that no run can have.
+    """Refuse numbers that are out of range.
 
     Raises:
-        UsageError: one is too small, or not finite.
+        UsageError: a number is too small, too large or not finite.
     """
     for what, least in _LEAST.items():
         value = getattr(request, what)
@@ -291,11 +291,11 @@ def check_numbers(request: Request) -> None:
     if request.threads > _MOST_THREADS:
         raise UsageError(f"threads={request.threads}: ask for at most {_MOST_THREADS}")
     if request.memory_limit and not can_limit_memory():
-        raise UsageError("memory_limit: only Linux keeps such a limit; leave it out here")
+        raise UsageError("memory_limit: only Linux supports this limit; leave it out")
 
 
 def _check_backbone(configured: Configured, plugins: Plugins) -> None:
-    """Find a misspelt backbone before the cells run, not in each of them."""
+    """Refuse a misspelt backbone before any cell runs."""
     text = configured.params.get("backbone")
     if isinstance(text, str):
         name, given = address.parse(text)

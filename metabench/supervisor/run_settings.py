@@ -1,39 +1,45 @@
-"""How cells are run, the same for all cells of a run."""
+"""Settings that all cells of a run share."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from metabench.plugins.sources import Doors
+from metabench.results.store import CHECKPOINTS, LOGS
 from metabench.supervisor.code_version import CodeVersion
+from metabench.supervisor.environment import ALLOCATOR, cores
+from metabench.supervisor.request import Request
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """How cells are run.
+    """Settings that all cells of a run share.
 
     Attributes:
-        doors: where learner processes load plugins from.
+        sources: where learner processes load plugins from.
         results: the results folder; logs and checkpoints go below it.
         threads: of each learner process.
+        data_root: where datasets are kept; None: the default of the machine.
         allocator: environment variables of each learner process.
         time_limit: seconds for one cell, start of the process included; None: no limit.
         memory_limit: bytes for one learner process; None: no limit.
         checkpoint_every: seconds of meta-training between checkpoints.
-        keep_checkpoints: also those of cells that are done.
+        keep_checkpoints: keep the checkpoints of finished cells too.
         grace: seconds between SIGTERM and SIGKILL.
         contended: cells run side by side.
         blocks: of test episodes that are scored.
-        timed: measure times and memory at test, and what answers depend on.
-        home: run other code than the present; only duels do.
-        frozen: take learners from their checkpoints whatever the code is now; train none.
+        timed: measure times, memory, and what answers depend on.
+        home: run another version of the code; only duels do.
+        frozen: take learners from their checkpoints, whatever code made them; train none.
     """
 
-    doors: Doors
+    sources: Doors
     results: Path
     threads: int
+    data_root: str | None = None
     allocator: Mapping[str, str] = field(default_factory=dict)
     time_limit: float | None = None
     memory_limit: int | None = None
@@ -45,3 +51,42 @@ class RunSettings:
     timed: bool = True
     frozen: bool = False
     home: CodeVersion | None = None
+
+    @classmethod
+    def of(
+        cls,
+        request: Request,
+        sources: Doors,
+        results: Path,
+        *,
+        timed: bool = True,
+        frozen: bool = False,
+    ) -> RunSettings:
+        """Make the settings for a request; cells that run side by side share the cores."""
+        return cls(
+            sources=sources,
+            results=results,
+            threads=request.threads or max(1, cores() // request.jobs),
+            data_root=request.data_root or None,
+            allocator=ALLOCATOR if request.allocator else {},
+            time_limit=request.time_limit or None,
+            memory_limit=math.ceil(request.memory_limit * 2**20) or None,
+            checkpoint_every=request.checkpoint_every,
+            keep_checkpoints=request.keep_checkpoints,
+            contended=request.jobs > 1,
+            blocks=request.blocks,
+            timed=timed,
+            frozen=frozen,
+        )
+
+    def log(self, path: Path) -> Path:
+        """Return the file for what the learner process of a cell prints.
+
+        Args:
+            path: of the cell's result, relative to the results folder.
+        """
+        return self.results / LOGS / path.with_suffix(".log")
+
+    def checkpoint(self, path: Path) -> Path:
+        """Return the file for the checkpoint of a cell."""
+        return self.results / CHECKPOINTS / path.with_suffix(".pt")

@@ -1,39 +1,37 @@
-"""Many cells: side by side if asked for, each stored the moment it is finished."""
+"""Many cells: submitted to an executor, each stored as soon as it is finished."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Future
 from functools import partial
 from queue import SimpleQueue
-from typing import Protocol, TypeVar
-
-from msgspec.structs import replace
+from typing import Protocol
 
 from metabench.cell.cell import Cell
 from metabench.cell.messages import Progress
 from metabench.errors import DataError
 from metabench.plugins.registry import Plugins
 from metabench.results.cell_locks import CellLocks
-from metabench.results.schema import Result
+from metabench.results.schema import Result, Status
 from metabench.results.store import CHECKPOINTS, Store
-from metabench.supervisor.cell_run import CellRun
+from metabench.supervisor.cell_run import Watch
 from metabench.supervisor.plan import Planned, Policy, plan
 from metabench.supervisor.run_settings import RunSettings
 from metabench.supervisor.suite_cache import SuiteCache
 
-T = TypeVar("T")
-
 _SECONDS_BETWEEN_LOOKS = 0.5
+# Training resumes after these; after the others it is done, or would fail again.
+_RESUMABLE: frozenset[Status] = frozenset({"interrupted", "timeout", "oom", "crashed"})
 
 _log = logging.getLogger(__name__)
 
 
 class Watcher(Protocol):
-    """Told what happens, from the thread that runs the cell."""
+    """Is called when something happens, from any thread."""
 
     def started(self, cell: Cell) -> None: ...
     def progress(self, cell: Cell, progress: Progress) -> None: ...
@@ -41,18 +39,32 @@ class Watcher(Protocol):
 
 
 class Silent:
-    """Tells nobody."""
+    """A watcher that does nothing."""
 
     def started(self, cell: Cell) -> None: ...
     def progress(self, cell: Cell, progress: Progress) -> None: ...
     def finished(self, cell: Cell, result: Result) -> None: ...
 
 
-def as_contended(result: Result) -> Result:
-    """A result whose times were taken while another run was at work on the machine."""
-    if result.environment is None:
-        return result
-    return replace(result, environment=replace(result.environment, contended=True))
+class CellExecutor(Protocol):
+    """Runs cells; entered before the first one, left after the last.
+
+    Attributes:
+        width: how many cells it may have at a time.
+    """
+
+    width: int
+
+    def __enter__(self) -> object: ...
+    def __exit__(self, *exception: object) -> None: ...
+
+    def submit(self, cell: Cell, watch: Watch) -> Future[Result]:
+        """Run a cell; `watch` is called with its progress, if that is known."""
+        ...
+
+    def stop(self) -> None:
+        """End cells early, as far as possible."""
+        ...
 
 
 class Runner:
@@ -60,152 +72,145 @@ class Runner:
 
     Args:
         store: where results go.
-        library: where suites come from.
-        plugins: told about finished cells.
-        conditions: how cells are run.
-        watcher: told what happens.
+        suites: where suites come from.
+        plugins: notified of finished cells.
+        settings: how cells are run.
+        executor: runs them.
+        watcher: notified of what happens.
     """
 
     def __init__(
         self,
         store: Store,
-        library: SuiteCache,
+        suites: SuiteCache,
         plugins: Plugins,
-        conditions: RunSettings,
+        settings: RunSettings,
+        executor: CellExecutor,
         watcher: Watcher,
     ) -> None:
-        self.store, self.library, self.plugins = store, library, plugins
-        self.conditions, self.watcher = conditions, watcher
-        self._running: set[CellRun] = set()
-        self._lock = threading.Lock()
-        self._stopping = False
+        self.store, self.suites, self.plugins = store, suites, plugins
+        self.settings, self.executor, self.watcher = settings, executor, watcher
+        self._results: dict[Cell, Result] = {}
+        self._active = 0  # cells that the executor has
+        # Ctrl-C within `concurrent.futures.wait` may leave a lock taken that a cell needs to
+        # end, or come out as another error; a queue written in C has no such moment.
+        self._ended: SimpleQueue[BaseException | None] = SimpleQueue()
 
-    def run(self, planned: Sequence[Planned], jobs: int) -> list[Result]:
-        """Run the cells that are to be run, `jobs` at a time.
+    def run(self, planned: Sequence[Planned]) -> list[Result]:
+        """Run the cells that are to be run; return their results.
 
         Raises:
-            KeyboardInterrupt: the user asked to stop; finished cells are stored.
+            KeyboardInterrupt: the user pressed Ctrl-C; finished cells are stored.
             DataError: results cannot be written.
         """
         todo = [p for p in planned if p.todo]
         if not todo:
             return []
-        claims = CellLocks(self.store.root)
+        locks = CellLocks(self.store.root)
         try:
-            results = self._run_all(todo, jobs, partial(self._run_claimed, claims))
-            found = [result for result in results if result is not None]
-            others = [p for p, result in zip(todo, results, strict=True) if result is None]
-            if others:
-                _log.warning("waiting for %d cells that another run is at", len(others))
-                found += self._run_all(others, jobs, partial(self._run_after, claims))
-            return found
+            with self.executor:
+                left = self._run_free(todo, locks)
+                if left:
+                    _log.warning("waiting for %d cells that another run is at", len(left))
+                while left:
+                    time.sleep(_SECONDS_BETWEEN_LOOKS)
+                    left = self._run_free(left, locks)
         finally:
-            claims.close()
+            locks.close()
             self.store.remove_empty(CHECKPOINTS)
+        return [self._results[p.cell] for p in todo]
 
-    def _run_all(
-        self, todo: Sequence[Planned], jobs: int, run_one: Callable[[Planned], T]
-    ) -> list[T]:
-        with ThreadPoolExecutor(jobs) as pool:
-            futures: list[Future[T]] = []
-            # Ctrl-C within `concurrent.futures.wait` may leave a lock taken that a cell needs to
-            # end, or come out as another error; a queue written in C has no such moment.
-            done: SimpleQueue[Future[T]] = SimpleQueue()
-            try:
-                for planned in todo:
-                    futures.append(pool.submit(run_one, planned))
-                    futures[-1].add_done_callback(done.put)
-                for _ in futures:
-                    done.get().result()
-            except BaseException:
-                for future in futures:
-                    future.cancel()
-                self._stop()
-                raise
-        return [future.result() for future in futures]
-
-    def _run_claimed(self, claims: CellLocks, planned: Planned) -> Result | None:
-        """Run a cell; None if another run is at it."""
-        path = planned.cell.path
-        if self._stopping or not claims.take(path):
-            return None
+    def _run_free(self, todo: Sequence[Planned], locks: CellLocks) -> list[Planned]:
+        """Run the cells that no other run is at; return the others."""
+        left: list[Planned] = []
         try:
-            return self._done_meanwhile(planned) or self._run_one(planned)
-        finally:
-            claims.release(path)
+            for planned in todo:
+                # Cells are locked only when they begin: other runs into the folder share the rest.
+                while self._active >= self.executor.width:
+                    self._wait_for_one()
+                if locks.take(planned.cell.path):
+                    self._begin(planned, locks)
+                else:
+                    left.append(planned)
+            while self._active:
+                self._wait_for_one()
+        except BaseException:
+            self.executor.stop()
+            while self._active:  # cells that were stopped are stored too
+                self._ended.get()
+                self._active -= 1
+            raise
+        return left
 
-    def _run_after(self, claims: CellLocks, planned: Planned) -> Result:
-        """Wait until another run is through with a cell; run it if it has no result then."""
-        while not self._stopping:
-            result = self._run_claimed(claims, planned)
-            if result is not None:
-                return result
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
-        raise KeyboardInterrupt
+    def _wait_for_one(self) -> None:
+        error = self._ended.get()
+        self._active -= 1
+        if error is not None:
+            raise error
 
-    def _done_meanwhile(self, planned: Planned) -> Result | None:
-        """What another run has stored since this one was planned."""
-        policy = Policy(blocks=self.conditions.blocks)
-        (now,) = plan([planned.cell], self.store, self.library.open, policy)
-        result = now.stored
-        if result is None or result == planned.stored or now.state not in ("done", "failed"):
-            return None
-        self.watcher.started(planned.cell)
-        self.watcher.finished(planned.cell, result)
-        return result
-
-    def _run_one(self, planned: Planned) -> Result:
+    def _begin(self, planned: Planned, locks: CellLocks) -> None:
+        """Submit a cell whose lock is taken, unless another run has finished it meanwhile."""
         cell = planned.cell
+        result = self._done_meanwhile(planned)
+        self.watcher.started(cell)
+        if result is not None:
+            locks.release(cell.path)
+            self._results[cell] = result
+            self.watcher.finished(cell, result)
+            return
         try:
             self.store.load(cell.path)
         except DataError:
             self.store.set_aside(cell.path)
-        self.watcher.started(cell)
-        supervisor = CellRun(
-            cell,
-            self.library.open(cell.suite),
-            self.library.material(cell.base),
-            self.conditions,
-            lambda progress: self.watcher.progress(cell, progress),
-        )
         if planned.state == "forced":
-            supervisor.discard_checkpoint()
-        _log.info("%s begins; its process prints to %s", cell, supervisor.log)
-        with self._lock:
-            self._running.add(supervisor)
-            if self._stopping:
-                supervisor.stop()
-        with self.library.company() as met:
-            result = supervisor.run()
-        if met.is_set():
-            result = as_contended(result)
-        with self._lock:
-            self._running.discard(supervisor)
+            self._discard_checkpoint(cell)
+        _log.info("%s begins; its process prints to %s", cell, self.settings.log(cell.path))
+        future = self.executor.submit(cell, partial(self.watcher.progress, cell))
+        self._active += 1
+        future.add_done_callback(partial(self._end, planned, locks))
+
+    def _end(self, planned: Planned, locks: CellLocks, future: Future[Result]) -> None:
+        """Store the result of a cell, in the executor's thread, which Ctrl-C does not interrupt."""
+        error: BaseException | None = None
+        try:
+            result = self._results[planned.cell] = future.result()
+            self._store(planned, result)
+        except BaseException as caught:
+            error = caught
+        finally:
+            locks.release(planned.cell.path)
+            self._ended.put(error)
+
+    def _store(self, planned: Planned, result: Result) -> None:
+        cell = planned.cell
         if not _keeps_older(planned, result):
             file = self.store.write(cell.path, result)
             if cell.code is not None and cell.code.digest == result.job.code:
                 self.store.write_code(cell.code.digest, cell.code.definitions)
             _log.info("%s is stored in %s after %.1f s", cell, file, result.wall_s)
-            supervisor.discard_checkpoint(result)
+            if result.status not in _RESUMABLE and not self.settings.keep_checkpoints:
+                self._discard_checkpoint(cell)
         self.watcher.finished(cell, result)
         self.plugins.cell_finished(cell, result)
-        return result
 
-    def _stop(self) -> None:
-        with self._lock:
-            self._stopping = True
-            running = list(self._running)
-        threads = [threading.Thread(target=supervisor.stop) for supervisor in running]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+    def _done_meanwhile(self, planned: Planned) -> Result | None:
+        """Return the result that another run has stored since this run was planned."""
+        policy = Policy(blocks=self.settings.blocks)
+        (now,) = plan([planned.cell], self.store, self.suites.open, policy)
+        if now.stored == planned.stored or now.state not in ("done", "failed"):
+            return None
+        return now.stored
+
+    def _discard_checkpoint(self, cell: Cell) -> None:
+        with contextlib.suppress(OSError):  # a checkpoint that stays does no harm
+            self.settings.checkpoint(cell.path).unlink(missing_ok=True)
 
 
 def _keeps_older(planned: Planned, result: Result) -> bool:
-    """Whether an attempt leaves an older score in its place, which would be lost.
+    """Return whether an older score stays in place of a result.
 
-    An interrupted one does; one that failed does where the score is of the same code and data.
+    It does if the result is of an interrupted cell, or failed where the older score is by the same
+    code on the same data.
     """
     if planned.stored is None or planned.stored.scores is None:
         return False

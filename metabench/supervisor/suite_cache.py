@@ -1,4 +1,4 @@
-"""Suites opened once for all cells of a run, and what their learners may train on."""
+"""Suites opened once for all cells of a run, and their training data saved once."""
 
 from __future__ import annotations
 
@@ -24,14 +24,17 @@ from metabench.suites.training_data import Material
 _log = logging.getLogger(__name__)
 
 _OURS = ".metabench.*.tmp"
-_SECONDS_BETWEEN_LOOKS = 0.5  # a run that does nothing takes longer
+_SECONDS_BETWEEN_LOOKS = 0.5  # even a run that finds nothing to do takes longer
 
 
 class SuiteCache:
-    """Suites opened once for all cells of a run, their training material saved once.
+    """Suites opened once for all cells of a run, and their training data saved once.
 
-    Learner processes read material from a temporary folder and never open the dataset
-    itself, which has the novel classes in it.
+    Learner processes read training data from a temporary folder. They never open the dataset
+    itself, which contains the novel classes.
+
+    Args:
+        data_root: where datasets are kept; None: the default of the machine.
     """
 
     def __init__(self, data_root: str | Path | None) -> None:
@@ -39,14 +42,14 @@ class SuiteCache:
         temporary = Path(tempfile.gettempdir())
         remove_leftovers(temporary.glob(_OURS))
         self._folder = temporary / temporary_name("metabench")
-        with contextlib.suppress(OSError):  # said when there is something to be kept in it
+        with contextlib.suppress(OSError):  # an error only when something is saved in it
             self._folder.mkdir()
         self._opened: dict[int, OpenSuite] = {}  # by id: two suites may share a name
         self._material: dict[str, tuple[Material, Path] | None] = {}
         self._lock = threading.Lock()
 
     def open(self, suite: Suite) -> OpenSuite:
-        """The suite with its dataset read.
+        """Return the suite with its dataset read.
 
         Raises:
             DataError: the data is missing or damaged.
@@ -63,12 +66,16 @@ class SuiteCache:
             return self._opened[id(suite)]
 
     def material(self, suite: Suite) -> tuple[Material, Path] | None:
-        """What learners may train on, and the folder it is in; None if there is nothing."""
+        """Return what learners may train on, and the folder it is in; None if there is nothing.
+
+        Raises:
+            DataError: the data is missing or damaged, or cannot be saved.
+        """
         opened = self.open(suite)
         material = opened.material
         if material is None:
             return None
-        # Pixels alone would not do: the same images may be split in several ways.
+        # Pixels alone are not enough: the same images may be split differently.
         dataset = opened.dataset
         key = f"{dataset.pixels[:12]}-{dataset.content[:12]}-{material.protocol.replace('/', '-')}"
         with self._lock:
@@ -87,27 +94,27 @@ class SuiteCache:
             return self._material[key]
 
     def alone(self) -> bool:
-        """Whether no other run is at work on this machine; each has such a folder."""
+        """Return whether no other run is active on this machine; each has such a folder."""
         return not others(self._folder.parent.glob(_OURS))
 
     @contextlib.contextmanager
-    def company(self) -> Iterator[threading.Event]:
-        """Within, the event is set as soon as another run is seen, however soon it ends."""
-        met, over = threading.Event(), threading.Event()
+    def other_runs(self) -> Iterator[threading.Event]:
+        """Watch for other runs; the event is set once one is seen, even if it ends soon."""
+        seen, over = threading.Event(), threading.Event()
 
         def look() -> None:
             ended = False
-            while not (ended or met.is_set()):
+            while not (ended or seen.is_set()):
                 ended = over.wait(_SECONDS_BETWEEN_LOOKS)
                 if not self.alone():
-                    met.set()
+                    seen.set()
 
         if not self.alone():
-            met.set()
+            seen.set()
         watcher = threading.Thread(target=look)
         watcher.start()
         try:
-            yield met
+            yield seen
         finally:
             over.set()
             watcher.join()
@@ -117,18 +124,18 @@ class SuiteCache:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def check_unseen(cell: Cell, library: SuiteCache) -> None:
-    """Refuse to train on another suite's base data if test images (or functions) are in it.
+def check_unseen(cell: Cell, suites: SuiteCache) -> None:
+    """Refuse to train on another suite's base data if it contains test images or functions.
 
     Raises:
-        DataError: they are.
+        DataError: it does.
     """
     if cell.train_on is None:
         return
-    found = library.material(cell.train_on)
+    found = suites.material(cell.train_on)
     if found is None:
         return
-    opened = library.open(cell.suite)
+    opened = suites.open(cell.suite)
     dataset, manifest = opened.dataset, opened.episodes
     members = np.unique(np.concatenate([manifest.support.ravel(), manifest.query.ravel()]))
     targets = None if dataset.targets is None else dataset.targets[members]
@@ -147,7 +154,7 @@ def _seen(material: Material) -> npt.NDArray[np.void]:
 
 
 def _rows(examples: Examples, targets: Targets | None) -> npt.NDArray[np.void]:
-    """Each example, with its target if it has one, as one value that can be compared."""
+    """Return each example, with its target if it has one, as one value that can be compared."""
     flat = examples.reshape(len(examples), -1)
     rows = flat if targets is None else np.hstack([flat, targets])
     return np.ascontiguousarray(rows).view(f"V{rows.shape[1] * rows.itemsize}").ravel()

@@ -19,7 +19,7 @@ Arrays = npt.NDArray[Any]
 
 
 class LoopedLearner(BatchedLearner):
-    """A one-task learner behind the batched methods: it loops over tasks."""
+    """A one-task learner with the batched interface: it loops over tasks."""
 
     def __init__(self, learner: Learner) -> None:
         super().__init__(learner.task)
@@ -34,10 +34,10 @@ class LoopedLearner(BatchedLearner):
 
 
 def _tensor(outputs: object) -> Tensor:
-    """What `predict` returned.
+    """Return what `predict` returned, which must be a tensor.
 
     Raises:
-        UsageError: it is no tensor.
+        UsageError: it is not a tensor.
     """
     if not isinstance(outputs, Tensor):
         raise UsageError(f"predict returned {type(outputs).__name__}, expected a torch.Tensor")
@@ -45,12 +45,12 @@ def _tensor(outputs: object) -> Tensor:
 
 
 def as_batched(learner: Learner) -> BatchedLearner:
-    """The learner itself if it takes batches of tasks, else wrapped in a loop."""
+    """Return the learner itself if it takes batches of tasks, otherwise wrap it in a loop."""
     return learner if isinstance(learner, BatchedLearner) else LoopedLearner(learner)
 
 
 def to_float(examples: Examples, device: str) -> Tensor:
-    """uint8 images as float32 in [0, 1] on a device; float32 points as they are."""
+    """Convert uint8 images to float32 in [0, 1] on a device; float32 points keep their values."""
     return _as_float(torch.from_numpy(examples).to(device))
 
 
@@ -59,18 +59,19 @@ def _as_float(x: Tensor) -> Tensor:
 
 
 def tensor_on(examples: Examples) -> Tensor:
-    """Examples as a tensor on the same memory, which is only to be read."""
+    """Return examples as a tensor that shares their memory and must only be read."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         return torch.from_numpy(examples)
 
 
 def gather(examples: Tensor, members: Indices, device: str) -> Tensor:
-    """Some of the examples as floats on a device.
+    """Gather some of the examples, as floats on a device.
 
     Args:
         examples: [M, *shape], from `tensor_on`.
-        members: [...], which of them.
+        members: [...], the indices of those to gather.
+        device: a torch device.
 
     Returns:
         [..., *shape] float32, images in [0, 1].
@@ -85,10 +86,10 @@ def answer(
     """Adapt to T support sets and answer their queries.
 
     Args:
-        learner: already meta-trained.
+        learner: a meta-trained learner.
         support_x: [T, S, *shape] uint8, or float32 for regression.
         support_y: [T, S] int64, or [T, S, 1] float32.
-        query_x: [T, Q, *shape], as `support_x`.
+        query_x: [T, Q, *shape], of the type of `support_x`.
 
     Returns:
         [T, Q, way] logits, or [T, Q, 1] values.
@@ -97,7 +98,7 @@ def answer(
         UsageError: the outputs have another shape.
     """
     device, batched = learner.task.device, as_batched(learner)
-    y = torch.tensor(support_y, device=device)  # a copy: what a learner does to it stays with it
+    y = torch.tensor(support_y, device=device)  # a copy, which a learner may change
     with no_gc():
         state = batched.adapt(Support(to_float(support_x, device), y))
         logits = _tensor(batched.predict(state, to_float(query_x, device)))

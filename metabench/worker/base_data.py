@@ -1,4 +1,4 @@
-"""Base data for learners with `fit`, metered: the harness, not the learner, counts."""
+"""Base data for learners with `fit`, metered: metabench counts, not the learner."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ Report = Callable[[float, dict[str, float | None]], None]
 
 
 def finite(values: dict[str, float]) -> dict[str, float | None]:
-    """Values for the curve; JSON has no NaN, so what is not finite becomes None."""
+    """Replace values that are not finite by None: JSON has no NaN."""
     return {k: float(v) if math.isfinite(v) else None for k, v in values.items()}
 
 
 @dataclass
 class Meter:
-    """What a learner with `fit` has used up of its budget."""
+    """The part of its budget that a learner with `fit` has used."""
 
     plan: Plan
     report: Report
@@ -39,11 +39,11 @@ class Meter:
 
     @property
     def tasks(self) -> int:
-        """Images so far, as tasks of the suite's size."""
+        """Number of images so far, converted to tasks of the suite's size."""
         return math.ceil(self.images / self.plan.images_per_task)
 
     def fraction(self, updates: int | None) -> float:
-        """How much of the tightest limit is used; 1 or more ends training."""
+        """Return the share of the tightest limit that is used; 1 or more ends training."""
         plan = self.plan
         used = [0.0]
         if updates is not None:
@@ -56,7 +56,7 @@ class Meter:
 
 
 class Base:
-    """`BaseData` over a material's base images."""
+    """`BaseData` over the base images of a `Material`."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Base:
         self._material, self._examples = material, tensor_on(material.images)
         self._meter = meter
         self._device = device
-        self._held_out = held_out  # looked at, not trained on
+        self._held_out = held_out  # for evaluation, not for training
         self._subset = np.arange(len(material.labels)) if subset is None else subset
 
     @property
@@ -98,14 +98,14 @@ class Base:
         count = len(self._subset)
         if size < 1 or count == 0:
             raise UsageError(f"batches({size}) of {count} examples: ask for at least 1 of 1")
-        # A budget of tasks is one of images here; in `plan` it is also given as outer updates.
+        # A budget of tasks limits images here; `plan` also expresses it in outer updates.
         preset = plan.updates if plan.tasks is None else None
         updates = epochs * math.ceil(count / size) if epochs else preset
         epoch = 0
         while True:
             order = draw.permute(draw.episode_words(key, epoch, 1, count))[0]
             for start in range(0, count, size):
-                if meter.fraction(updates) >= 1 and meter.updates:  # one is had in any case
+                if meter.fraction(updates) >= 1 and meter.updates:  # at least one batch
                     return
                 members = self._subset[order[start : start + size]]
                 meter.updates += 1
@@ -129,7 +129,7 @@ class Base:
 
 
 def _place_in_class(labels: Indices) -> Indices:
-    """For each example, how many of its class stand before it: [a, b, a, a] -> [0, 0, 1, 2]."""
+    """Count, for each example, the earlier ones of its class: [a, b, a, a] -> [0, 0, 1, 2]."""
     order = np.argsort(labels, kind="stable")
     sizes = np.bincount(labels)
     place = np.empty(len(labels), dtype=np.int64)

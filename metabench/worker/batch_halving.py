@@ -1,4 +1,4 @@
-"""How many tasks fit into memory at once."""
+"""Batches of tasks, halved when memory runs out."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ T = TypeVar("T")
 
 
 class BatchHalving:
-    """Runs work on batches of tasks; where memory runs out, once, on half as many.
+    """A runner of work on batches of tasks, which halves them once if memory runs out.
 
     Attributes:
-        halved: it did; from then on every batch is halved.
+        halved: memory has run out; from then on every batch is halved.
     """
 
     def __init__(self, device: str) -> None:
@@ -22,7 +22,7 @@ class BatchHalving:
         self.halved = False
 
     def run(self, work: Callable[[int], T], tasks: int) -> T:
-        """What `work(tasks)` returns, or `work(tasks // 2)` if there is no room for all."""
+        """Return `work(tasks)`, or `work(tasks // 2)` if memory does not suffice for all."""
         if not self.halved and tasks > 1:
             try:
                 return work(tasks)
@@ -30,5 +30,5 @@ class BatchHalving:
                 if not memory.is_out_of_memory(error):
                     raise
             self.halved = True
-            memory.reset_peak(self._device)  # the exception is gone, and what it held with it
+            memory.reset_peak(self._device)  # the exception no longer holds memory
         return work(max(1, tasks // 2) if self.halved else tasks)

@@ -1,4 +1,4 @@
-"""Meta-training kept on disk, so that a killed cell goes on from where it was."""
+"""Checkpoints of meta-training, from which a killed cell resumes."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _log = logging.getLogger(__name__)
 
 
 class CheckpointFile:
-    """Writes checkpoints every so often, and reads the one that there is.
+    """A checkpoint on disk, written at intervals and read when training resumes.
 
-    Files hold tensors and plain values only and are read with `weights_only=True`, so that a
+    It holds tensors and plain values only and is read with `weights_only=True`, so that a
     results folder from elsewhere runs no code here.
 
     Args:
-        checkpoint: where it is kept, and of which cell.
-        code: the digest of what trains; of other code none is gone on with.
+        checkpoint: the file, and the cell that it belongs to.
+        code: the digest of the code that trains; checkpoints from different code are ignored.
     """
 
     def __init__(self, checkpoint: Checkpoint, code: str) -> None:
@@ -44,11 +44,12 @@ class CheckpointFile:
         self.frozen = checkpoint.frozen
 
     def due(self, done: bool, seconds: float) -> bool:
-        """Whether it is time to write one.
+        """Return whether to write a checkpoint now.
 
         Args:
-            done: training is; then what took long is kept, for the test may be killed too.
-            seconds: of training so far.
+            done: training is complete. A long training is then kept, because the process may
+                still be killed during the test.
+            seconds: length of training so far.
         """
         if self._gave_up:
             return False
@@ -57,7 +58,7 @@ class CheckpointFile:
         return now() - self._written >= self._of.every
 
     def save(self, content: Callable[[], dict[str, Any]]) -> None:
-        """Write a checkpoint of what `content` returns; training goes on where it cannot be."""
+        """Write a checkpoint of what `content` returns; if that fails, training goes on."""
         buffer = io.BytesIO()
         try:
             torch.save({"format": _FORMAT, "of": self._identity, **content()}, buffer)
@@ -65,16 +66,16 @@ class CheckpointFile:
                 torch.load(io.BytesIO(buffer.getvalue()), weights_only=True)
                 self._checked = True
             write_atomically(self._file, buffer.getvalue())
-        except Exception as error:  # a state that cannot be had or is not plain, or a full disk
+        except Exception as error:  # a state that cannot be saved, or a full disk
             self._gave_up = True
             _log.warning("no checkpoint is kept: %s", str(error).partition("\n")[0])
         self._written = now()
 
     def load(self, learner: Learner) -> dict[str, Any] | None:
-        """The checkpoint of this very cell and code, if it fits the learner; else None.
+        """Return the checkpoint of this cell and code if it fits the learner, otherwise None.
 
         Raises:
-            DataError: it cannot be had, and there is to be no training without.
+            DataError: there is no such checkpoint, and the learner must not be trained.
         """
         content, problem = self._read()
         if content is not None and not learner_state.fits(learner, content["learner"]):
@@ -86,12 +87,12 @@ class CheckpointFile:
         return content
 
     def _read(self) -> tuple[dict[str, Any] | None, str]:
-        """What is in the file, or None and what is wrong with it."""
+        """Return the content of the file, or None and what is wrong with it."""
         if not self._file.exists():
             return None, "is not there"
         try:
             content = torch.load(self._file, weights_only=True, map_location="cpu")
-        except Exception as error:  # cut off, damaged, or not ours
+        except Exception as error:  # truncated, damaged or foreign
             return None, f"cannot be read ({str(error).partition(chr(10))[0]})"
         if not isinstance(content, dict) or content.get("format") != _FORMAT:
             return None, "is of another version"
@@ -101,7 +102,7 @@ class CheckpointFile:
 
 
 def generators(device: str) -> dict[str, Any]:
-    """The state of every global generator a learner might use, as plain values."""
+    """Return the state of every global generator a learner might use, as plain values."""
     numpy = plain(np.random.get_state(legacy=False))
     states = {"python": random.getstate(), "numpy": numpy, "torch": torch.get_rng_state()}
     if device != "cpu":
@@ -110,7 +111,7 @@ def generators(device: str) -> dict[str, Any]:
 
 
 def set_generators(states: dict[str, Any], device: str) -> None:
-    """Put back what `generators` returned."""
+    """Restore the states that `generators` returned."""
     random.setstate(states["python"])
     np.random.set_state(arrays(states["numpy"]))
     torch.set_rng_state(states["torch"])

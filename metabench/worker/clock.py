@@ -1,4 +1,4 @@
-"""The clock, bound before any plugin is loaded, so that patching `time` changes nothing."""
+"""The clock, bound before any plugin is loaded, so that patching `time` has no effect."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def synchronize(device: str) -> None:
 
 @contextmanager
 def no_gc() -> Iterator[None]:
-    """Collect no garbage during the block.
+    """Suspend garbage collection during the block.
 
-    Not just before it either: with torch imported, a full collection takes longer than most
-    batches of tasks. What piles up is collected between blocks.
+    There is no collection just before it either: with torch imported, a full collection takes
+    longer than most batches of tasks. Garbage is collected between blocks.
     """
     enabled = gc.isenabled()
     gc.disable()

@@ -1,4 +1,4 @@
-"""What a timed block did besides its work: things that happen once and then never again."""
+"""One-off work in a timed block: imports, compilation, growth of device memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NAMED = 3  # modules
 
 
 class Audit:
-    """Looks at the process before a timed block; asked after it what has changed.
+    """A snapshot of the process before a timed block, to be compared with its state after.
 
     Args:
         device: a torch device.
@@ -29,7 +29,7 @@ class Audit:
         self._waited, self._started = _run_delays(), now()
 
     def cold(self) -> list[str]:
-        """Why the block was not warm: it imported, compiled or took more device memory."""
+        """Return why the block was not warm: it imported, compiled or took more device memory."""
         imported = sorted(set(sys.modules) - self._modules)
         more = memory.reserved(self._device) - self._reserved
         return [
@@ -39,9 +39,9 @@ class Audit:
         ]
 
     def waited(self) -> float | None:
-        """The largest share of the time that one thread was ready to run and had no core.
+        """Return the largest share of the time that a thread was ready to run but had no core.
 
-        None where the system does not tell.
+        None where the system does not report it.
         """
         before, after, passed = self._waited, _run_delays(), now() - self._started
         if not after or passed <= 0:
@@ -50,14 +50,14 @@ class Audit:
 
 
 def _shortened(names: list[str]) -> str:
-    # A package is told by its name, not by every module in it.
+    # A package is named once, without its modules.
     tops = [name for name in names if not any(name.startswith(f"{other}.") for other in names)]
     more = len(tops) - _NAMED
     return ", ".join(tops[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _compilations() -> int:
-    """Graphs that torch.compile has made so far."""
+    """Count the graphs that torch.compile has made so far."""
     dynamo: Any = sys.modules.get("torch._dynamo.utils")
     if dynamo is None:
         return 0
@@ -65,7 +65,10 @@ def _compilations() -> int:
 
 
 def _run_delays() -> dict[str, int]:
-    """Nanoseconds each thread of this process has waited for a core, as the scheduler counts."""
+    """Return the nanoseconds that each thread of this process has waited for a core.
+
+    The scheduler counts them; the result is empty on systems without such counts.
+    """
     try:
         return dict(_delays(_THREADS.iterdir()))
     except OSError:

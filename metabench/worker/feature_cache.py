@@ -1,4 +1,4 @@
-"""Features of test images, which come up in many episodes, had once for each image."""
+"""A cache of the features of test images, which recur in many episodes."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from torch import Tensor
 Embed = Callable[[Tensor], Tensor]
 
 _BYTES = 2**28  # of examples and features
-_ENTRY_BYTES = 200  # of Python's own for each example
+_ENTRY_BYTES = 200  # Python's overhead for each example
 _ODD = 0x9E3779B97F4A7C15  # any odd number will do
-_ASKED_AGAIN = 2  # examples, whenever it is checked whether features have moved
-_MOVED = 1e-4  # of the largest feature; rounding moves them by less
+_ASKED_AGAIN = 2  # examples that each check for changed features embeds again
+_MOVED = 1e-4  # relative to the largest feature; rounding changes features by less
 
 
 class FeatureCache:
-    """A learner's `embed`, which runs once for each distinct example.
+    """A learner's `embed`, computed once for each distinct example.
 
-    An example is found by a fingerprint of its bits, and then compared with the one that was
-    found, bit for bit: features are never another example's.
+    An example is looked up by a fingerprint of its bits and then compared, bit for bit, with
+    the one that was found: features are never those of another example.
 
     Args:
-        embed: [N, *input_shape] -> [N, ...], each row from its own example alone.
+        embed: [N, *input_shape] -> [N, ...], each row computed from its own example alone.
         input_shape: shape of one example.
-        limit: bytes to keep; examples beyond it are embedded whenever they are asked for.
+        limit: bytes to keep; examples beyond it are embedded at every call.
 
     Attributes:
-        calls: how often it was asked.
+        calls: number of calls.
     """
 
     def __init__(self, embed: Embed, input_shape: Sequence[int], limit: int = _BYTES) -> None:
         self._embed, self._shape, self._limit = embed, tuple(input_shape), limit
-        self._places: dict[int, int] = {}  # where the example of a fingerprint stands
+        self._places: dict[int, int] = {}  # fingerprint -> row of its example
         self._examples: _Rows | None = None
         self._features: _Rows | None = None
         self._checks = 0
         self.calls = 0
 
     def __len__(self) -> int:
-        """Examples that are kept."""
+        """Return the number of examples kept."""
         return len(self._examples or ())
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Features [..., D] of examples [..., *input_shape]."""
+        """Return the features [..., D] of examples [..., *input_shape]."""
         self.calls += 1
         examples = x.reshape(-1, *self._shape)
         keys = fingerprints(_bits(examples)).tolist()
@@ -60,10 +60,10 @@ class FeatureCache:
         return features.reshape(*x.shape[: x.ndim - len(self._shape)], *features.shape[1:])
 
     def moved(self) -> bool:
-        """Whether some of what is kept, embedded anew without the rest, has other features now.
+        """Embed a few kept examples again and return whether their features have changed.
 
-        Every call takes other examples. It is so if an example's features hang on its company,
-        or if the learner has changed since.
+        Every call takes different examples. Features change if they depend on the rest of the
+        batch, or if the learner has changed since.
         """
         if self._examples is None or self._features is None:
             return False
@@ -89,7 +89,7 @@ class FeatureCache:
         self._places.update(zip(keys, range(first, len(self)), strict=False))
 
     def _find(self, keys: list[int], examples: Tensor) -> Tensor:
-        """What is kept for each example; those that are not kept are embedded."""
+        """Return the kept features of each example; embed the examples that are not kept."""
         assert self._examples is not None
         assert self._features is not None
         places = torch.tensor([self._places.get(key, 0) for key in keys])
@@ -109,10 +109,10 @@ class FeatureCache:
 
 
 class _Rows:
-    """Rows [n, ...] one behind another, in memory that doubles when it is full."""
+    """Rows [n, ...] in one block of memory, which doubles when it is full."""
 
     def __init__(self, first: Tensor, room: int) -> None:
-        self.room = room  # rows at most; what goes beyond is left out
+        self.room = room  # maximum number of rows; further ones are dropped
         self._count = 0
         self._memory = first[:0]
         self.add(first)
@@ -120,7 +120,7 @@ class _Rows:
     def __len__(self) -> int:
         return self._count
 
-    @torch.inference_mode(False)  # else rows that come later could not be written
+    @torch.inference_mode(False)  # otherwise later rows could not be written
     @torch.no_grad()
     def add(self, rows: Tensor) -> None:
         rows = rows[: self.room - self._count]
@@ -138,13 +138,13 @@ class _Rows:
 
 
 def fingerprints(bits: Tensor) -> Tensor:
-    """A number for each row of integers [N, W]: equal rows have equal ones, int64 [N]."""
+    """Return a number for each row of integers [N, W], the same for equal rows: int64 [N]."""
     powers = np.cumprod(np.full(bits.shape[1], _ODD, dtype=np.uint64))  # modulo 2^64
     return (bits * torch.from_numpy(powers.view(np.int64)).to(bits.device)).sum(dim=1)
 
 
 def _bits(examples: Tensor) -> Tensor:
-    """Examples [N, ...] as rows of integers [N, W], as wide as goes."""
+    """Return examples [N, ...] as rows of the widest integers that fit, [N, W]."""
     rows = examples.flatten(1)
     wide = torch.int64 if _row_bytes(rows) % 8 == 0 else torch.int32
     return rows.view(wide)

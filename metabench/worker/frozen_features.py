@@ -1,8 +1,7 @@
-"""Test episodes answered with a learner's frozen features kept, as long as that is safe.
+"""Answers to test episodes from a learner's cached frozen features, as long as that is safe.
 
-A wrong number is worse than a slow one: features that hang on their company in the first batch,
-or that change with time, are looked for, and where they are found the learner embeds the images of
-every episode anew.
+A wrong number is worse than a slow one. Features that depend on the rest of their batch, or that
+change over time, are detected, and the learner then embeds the images of every episode again.
 """
 
 from __future__ import annotations
@@ -21,22 +20,23 @@ from metabench.worker.feature_cache import Embed, FeatureCache
 
 TaskLogits = npt.NDArray[np.float32]  # [T, Q, way]
 
-# Images that are embedded in other company have features with other last digits.
+# An image that is embedded in another batch has features with other last digits.
 _DEVIATION = 1e-4  # median over queries, by the spread of an episode's outputs
-_FLIPS = 0.01  # share of queries that get another class, where their outputs moved as well
+_FLIPS = 0.01  # share of queries whose class changes, where their outputs moved as well
 
 
 class _NotFrozen(Exception):
-    """Kept features are not those that the learner would have now."""
+    """The error for kept features that differ from those the learner computes now."""
 
 
 class FrozenFeatures:
-    """Keeps the features of a learner that defines `embed` from one batch to the next.
+    """The features of a learner that defines `embed`, kept from one batch to the next.
 
-    The first batch is answered without kept features and with them, embedded beforehand in one
-    call: outputs agree if features hang neither on their company nor on the task. After every
-    batch some are had anew: they have moved if the learner trains on test episodes. From the first
-    disagreement or error on nothing is kept, and that batch is answered without.
+    The first batch is answered twice: without kept features, and with all its images embedded
+    beforehand in one call. The outputs agree if features depend neither on the rest of the batch
+    nor on the task. After every batch some features are computed again: they have changed if the
+    learner trains on test episodes. From the first disagreement or error on, nothing is kept, and
+    that batch is answered without kept features.
     """
 
     def __init__(self, learner: Learner) -> None:
@@ -51,11 +51,11 @@ class FrozenFeatures:
         cached: Callable[[], TaskLogits],
         images: Callable[[], Tensor],
     ) -> TaskLogits:
-        """The outputs for a batch.
+        """Return the outputs for a batch.
 
         Args:
             plain: answers the batch.
-            cached: does so while kept features stand in for `embed`.
+            cached: answers it while kept features replace `embed`.
             images: every image of the batch, [N, *shape].
         """
         if self._cache is None:
@@ -66,7 +66,7 @@ class FrozenFeatures:
                 return self._with_kept(self._cache, cached)
             self._cache(images())
             _check_equal(first, self._with_kept(self._cache, cached))
-        except Exception as error:  # memory that ran out is one of them
+        except Exception as error:  # including memory that ran out
             self._cache = None
             name, why = type(self._learner).__name__, str(error) or type(error).__name__
             warnings.warn(f"{name}.embed: {why}; no features are kept", stacklevel=2)
@@ -77,7 +77,7 @@ class FrozenFeatures:
         calls = cache.calls
         with _standing_in(cache, self._learner):
             outputs = cached()
-        if cache.calls == calls:  # the learner has no use for it
+        if cache.calls == calls:  # the learner does not call `embed`
             self._cache = None
         elif cache.moved():
             raise _NotFrozen("features of an image change with its company, or with time")
@@ -85,10 +85,10 @@ class FrozenFeatures:
 
 
 def _embed_of(learner: Learner) -> Embed | None:
-    """The method of a learner whose features may be kept."""
-    if learner.task.kind == "regression":  # points of functions do not come again
+    """Return the `embed` method of a learner if its features may be kept."""
+    if learner.task.kind == "regression":  # points of functions do not recur
         return None
-    # An attribute of this name, a network say, promises nothing.
+    # An attribute of this name, such as a network, promises nothing.
     declared = hasattr(type(learner), "embed") and "embed" not in vars(learner)
     embed: Embed | None = getattr(learner, "embed") if declared else None  # noqa: B009
     return embed
@@ -96,7 +96,7 @@ def _embed_of(learner: Learner) -> Embed | None:
 
 @contextmanager
 def _standing_in(embed: Embed, learner: Learner) -> Iterator[None]:
-    """A learner with another `embed` in place of its own."""
+    """Replace a learner's own `embed` during the block."""
     vars(learner)["embed"] = embed
     try:
         yield

@@ -1,4 +1,4 @@
-"""A learner's state and size, read off its attributes so that authors need not write it."""
+"""A learner's state and size, read from its attributes so that its author need not write it."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _ABSENT = object()
 
 
 def state_dict(learner: Learner) -> dict[str, Any]:
-    """Everything the next `meta_step` needs, copied, as tensors and plain values.
+    """Copy everything the next `meta_step` needs, as tensors and plain values.
 
-    That is what hangs on the learner's attributes, also in lists, tuples, dicts, sets, deques
+    The state is found in the learner's attributes, also inside lists, tuples, dicts, sets, deques
     and objects of the plugin's own classes: everything with a `state_dict` of its own (modules,
     optimisers, schedulers), tensors, arrays, random generators, numbers and texts. A learner
-    may have `state_dict` and `load_state_dict` instead.
+    may define `state_dict` and `load_state_dict` instead.
     """
     if _has_own(learner):
         return copy.deepcopy(dict(learner.state_dict()))  # type: ignore[attr-defined]
@@ -42,10 +42,10 @@ def state_dict(learner: Learner) -> dict[str, Any]:
 
 
 def load_state_dict(learner: Learner, state: dict[str, Any]) -> None:
-    """Put back what `state_dict` returned.
+    """Restore what `state_dict` returned.
 
     Raises:
-        UsageError: something is gone since, or has changed, and cannot be made anew.
+        UsageError: a part has disappeared or changed since, and cannot be made again.
     """
     if _has_own(learner):
         learner.load_state_dict(copy.deepcopy(state))  # type: ignore[attr-defined]
@@ -54,9 +54,9 @@ def load_state_dict(learner: Learner, state: dict[str, Any]) -> None:
 
 
 def fits(learner: Learner, state: dict[str, Any]) -> bool:
-    """Whether a state has all that the learner has, and nothing that the learner lacks.
+    """Return whether a state has exactly the parts that the learner has.
 
-    An optimiser that is only made in the first update would be lost without a word.
+    An optimiser that is only made in the first update would otherwise be lost silently.
     """
     own = state_dict(learner)
     if _has_own(learner):
@@ -75,21 +75,21 @@ def fits(learner: Learner, state: dict[str, Any]) -> bool:
 
 
 def unsaved(learner: Learner) -> list[str]:
-    """Names of what a checkpoint cannot have: what is lost, and arrays of objects."""
+    """List the names of parts that a checkpoint cannot hold: lost ones, and arrays of objects."""
     if _has_own(learner):
         return []
     return [part.name for part in walk(learner) if part.is_lost or not _is_kept_plain(part)]
 
 
 def lost(learner: Learner) -> list[str]:
-    """Names of what is not put back: iterators, and objects of C extensions."""
+    """List the names of parts that are not restored: iterators, and objects of C extensions."""
     if _has_own(learner):
         return []
     return [part.name for part in walk(learner) if part.is_lost]
 
 
 def parameter_count(learner: Learner) -> int:
-    """Learnable numbers in the learner's modules and tensors, each counted once."""
+    """Count the learnable numbers in the learner's modules and tensors, each once."""
     found: dict[int, int] = {}
     for part in parts(learner):
         if isinstance(part.value, torch.nn.Module):
@@ -100,12 +100,12 @@ def parameter_count(learner: Learner) -> int:
 
 
 def parts(learner: Learner) -> Iterator[Part]:
-    """Everything that has a state, each once, with a name for it."""
+    """Iterate over every part that has a state, each once."""
     return (part for part in walk(learner) if part.has_content)
 
 
 def _has_own(learner: Learner) -> bool:
-    # A module's own state_dict leaves out the optimiser beside it.
+    # The state_dict of a learner that is a module leaves out its optimiser.
     return hasattr(learner, "state_dict") and not isinstance(learner, torch.nn.Module)
 
 
@@ -117,7 +117,7 @@ def _is_number(node: Node) -> bool:
 def _same_kind(own: Node, other: Node) -> bool:
     if _is_number(own) and _is_number(other):
         return True
-    if own.get("kind") == "plain":  # None may have become a tensor of its own, no optimiser
+    if own.get("kind") == "plain":  # None may have become a separate tensor, not an optimiser
         return other == {"kind": "Tensor"}
     return _unordered(own) == _unordered(other)
 
@@ -139,7 +139,7 @@ def _is_kept_plain(part: Part) -> bool:
 
 
 class _Restoring:
-    """Puts a state back by name, wherever the learner has hung its objects since."""
+    """One restoration of a state, by name, whatever objects the learner holds by now."""
 
     def __init__(self, state: dict[str, Any]) -> None:
         self._state, self._outline = state, state[LEARNER]
@@ -147,19 +147,19 @@ class _Restoring:
         self._claims: dict[Any, str] = {}
 
     def put(self, name: str, now: Any) -> Any:
-        """Put back what had a name.
+        """Restore one part by its name.
 
         Args:
-            name: where it hung.
-            now: what hangs there now, or `_ABSENT`.
+            name: of the part when the state was saved.
+            now: the value with that name now, or `_ABSENT`.
 
         Returns:
-            What is to hang there.
+            The value that the name must refer to.
         """
         node = self._outline[name]
         if "same" in node:
             return self._there[node["same"]]
-        skipped = "lost" in node and "keys" not in node  # as was told when the state was kept
+        skipped = "lost" in node and "keys" not in node  # a warning was given when it was saved
         new = now if skipped else self._put_known(name, now, node)
         self._claim(name, new)
         return new
@@ -190,7 +190,7 @@ class _Restoring:
             now = empty(node["kind"])
         elif self._is_taken(now, node):
             now = copy.copy(now)
-        self._claim(name, now)  # what is in it may refer to it
+        self._claim(name, now)  # its contents may refer to it
         inside = contents(now) or {}
         items = {key: self.put(joined(name, key), inside.get(key, _ABSENT)) for key in node["keys"]}
         return filled(now, {key: item for key, item in items.items() if item is not _ABSENT})
@@ -201,7 +201,7 @@ class _Restoring:
             self._claims.setdefault(key, name)
 
     def _is_taken(self, now: Any, node: Node) -> bool:
-        """Whether another name has its memory already, and did not when the state was saved."""
+        """Return whether another name uses its memory already, but did not when it was saved."""
         keys = memory(now)
         if keys and keys[0] in self._claims:
             return True

@@ -1,8 +1,7 @@
 """The learner process: `python -m metabench.worker.main FD LIFELINE`.
 
-It is started anew for every cell, so that no algorithm inherits another's memory, seeds or
-crashes. Whatever the plugin raises becomes a message; whatever kills the process, the
-supervisor notices.
+Every cell gets a new process, so that no algorithm inherits another's memory, seeds or crashes.
+Whatever the plugin raises becomes a message. If the process is killed, the supervisor notices.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ from metabench.cell.messages import Channel
 
 
 def main() -> None:
-    """Serve one supervisor until it says stop or goes away."""
+    """Serve one supervisor until it sends `Stop` or is gone."""
     channel = Channel(Connection(int(sys.argv[1])))
     os.register_at_fork(after_in_child=channel.close)  # a plugin's child must not keep it open
     _die_with_supervisor(int(sys.argv[2]))
     try:
         _serving()(channel)
     except (EOFError, BrokenPipeError):
-        _end_group()  # the supervisor is gone, and nobody is left to tell
+        _end_group()  # the supervisor is gone, and nobody needs a message
     # Threads or exit handlers of a plugin must not keep a finished cell waiting.
     sys.stdout.flush()
     sys.stderr.flush()
@@ -34,10 +33,10 @@ def main() -> None:
 
 
 def _serving() -> Callable[[Channel], None]:
-    """Import what serves, and torch with it.
+    """Import the serving code, and torch with it, without garbage collection.
 
-    None of that is ever garbage. Left to itself, Python would look through it again and again,
-    a tenth of a second each time: while it is imported, and at every full collection after.
+    None of these objects is ever garbage. By default Python would scan them again and again, for
+    a tenth of a second each time: during the import, and at every full collection afterwards.
     """
     gc.disable()
     from metabench.worker.serving import serve
@@ -48,7 +47,7 @@ def _serving() -> Callable[[Channel], None]:
 
 
 def _die_with_supervisor(lifeline: int) -> None:
-    """End this process and its children when the supervisor is gone, however it died."""
+    """End this process and its children when the supervisor is gone, however it ended."""
 
     def watch() -> None:
         os.read(lifeline, 1)
@@ -58,7 +57,7 @@ def _die_with_supervisor(lifeline: int) -> None:
 
 
 def _end_group() -> None:
-    """Kill this process and the children of its plugin; it leads a group of its own."""
+    """Kill this process and its plugin's children, which form a process group."""
     os.killpg(0, signal.SIGKILL)
 
 

@@ -1,4 +1,4 @@
-"""One learner's times and memory: cold, latency, throughput, peak. Runs in its process."""
+"""Times and memory of one learner, measured in its own process."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class _Timed(NamedTuple):
 def measure_times(
     learner: Learner, staged: TimedBlock, seconds: float, tasks: int, room: BatchHalving
 ) -> Timing:
-    """Time a learner that has been trained and has not seen a test episode yet.
+    """Time a trained learner that has not seen a test episode yet.
 
     Args:
         learner: the learner.
         staged: at least `tasks` test episodes on its device.
-        seconds: that warm-up and sampling of each mode may take.
-        tasks: in one block of the throughput mode.
-        room: decides whether they fit into memory.
+        seconds: time limit of warm-up and of sampling, in each mode.
+        tasks: number of tasks in one block of the throughput mode.
+        room: halves the block if it does not fit into memory.
     """
     batched, device = as_batched(learner), learner.task.device
     one = list(_blocks(staged, 1))
@@ -69,7 +69,7 @@ def measure_times(
 
 
 def measure_peaks(learner: Learner, block: TimedBlock) -> Peaks:
-    """The memory of one more task, apart from the timing, which it would disturb."""
+    """Measure the peak memory of one more task, outside the timing, which it would disturb."""
     batched, device = as_batched(learner), learner.task.device
     memory.reset_peak(device)
     state = batched.adapt(block.support)
@@ -82,7 +82,7 @@ def measure_peaks(learner: Learner, block: TimedBlock) -> Peaks:
 
 
 def stage(batch: Batch, device: str) -> TimedBlock:
-    """Test episodes as they are sent, put on the device before any clock runs."""
+    """Put the test episodes of a batch on the device, before any clock runs."""
     x = to_float(batch.support_x.numpy(), device)
     y = torch.from_numpy(batch.support_y.numpy()).to(device)
     return TimedBlock(Support(x, y), to_float(batch.query_x.numpy(), device))
@@ -96,12 +96,12 @@ def _timed(run: TimedCall, seconds: float, device: str) -> _Timed:
 
 
 def _nanoseconds(seconds: Iterable[float]) -> list[float]:
-    """Rounded to what the clock tells: files are read by people too."""
+    """Round times to nanoseconds, the clock's resolution: people read result files too."""
     return [round(value, 9) for value in seconds]
 
 
 def _blocks(staged: TimedBlock, tasks: int) -> Iterator[TimedBlock]:
-    """Blocks of so many tasks; what is left over is not used."""
+    """Yield blocks of so many tasks; drop an incomplete last block."""
     for first in range(0, len(staged.query_x) - tasks + 1, tasks):
         part = slice(first, first + tasks)
         support = Support(staged.support.x[part], staged.support.y[part])

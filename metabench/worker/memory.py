@@ -13,16 +13,16 @@ import torch
 from metabench.worker.memory_limit import status_bytes
 
 _CLEAR = Path("/proc/self/clear_refs")
-# oneDNN, whose are the primitives, does not say that it has no room.
+# The primitives are oneDNN's; its messages do not mention memory.
 _OUT_OF_MEMORY = (
     *("allocate memory", "bad_alloc"),
     *("could not create a primitive", "could not execute a primitive"),
 )
-_RESET_PEAK = b"5"  # proc(5): sets the peak resident size to the present one
+_RESET_PEAK = b"5"  # proc(5): sets the peak resident size to the current one
 
 
 def reset_peak(device: str) -> None:
-    """Give back what is not in use, and start to measure anew."""
+    """Release unused memory and start a new measurement of the peak."""
     gc.collect()
     if device != "cpu":
         torch.accelerator.empty_cache()
@@ -36,14 +36,14 @@ def reset_peak(device: str) -> None:
     try:
         _CLEAR.write_bytes(_RESET_PEAK)
     except OSError:
-        return  # `peak` will know
+        return  # `peak` then returns None
 
 
 def peak(device: str) -> int | None:
-    """Bytes at the peak since `reset_peak`; None where the system does not tell.
+    """Return the peak in bytes since `reset_peak`; None where the system does not report it.
 
     On a CPU this is the resident memory of the whole process, Python and torch included
-    (VmHWM of Linux); on a device what torch's allocator had given out.
+    (VmHWM of Linux); on a device, the memory that torch's allocator gave out.
     """
     if device != "cpu":
         try:
@@ -56,7 +56,7 @@ def peak(device: str) -> int | None:
 
 
 def reserved(device: str) -> int:
-    """Bytes that torch's allocator holds on a device; 0 on a CPU."""
+    """Return the bytes that torch's allocator holds on a device; 0 on a CPU."""
     if device == "cpu":
         return 0
     try:
@@ -66,7 +66,7 @@ def reserved(device: str) -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory, on the device or not, ran out."""
+    """Return whether an exception says that memory ran out, on the device or on the host."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     if type(error) is not RuntimeError:

@@ -1,4 +1,4 @@
-"""A limit on the memory of one process, kept by the operating system."""
+"""A limit on the memory of one process, enforced by the operating system."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from pathlib import Path
 from metabench.errors import UsageError
 
 _STATUS = Path("/proc/self/status")
-_ROOM = 2**25  # what a learner process needs at the very least
+_ROOM = 2**25  # minimum that a learner process needs
 
 
 def can_limit_memory() -> bool:
-    """Whether the system keeps such limits: Linux does."""
+    """Return whether the system enforces such limits: Linux does."""
     return sys.platform == "linux"
 
 
 def limit_memory(limit: int) -> None:
-    """Let no more than `limit` bytes be allocated in this process from now on.
+    """Limit this process to `limit` bytes of memory from now on.
 
-    Counted is private writable memory (RLIMIT_DATA): what Python, torch and a learner
-    allocate, but neither files that are mapped nor addresses that are only reserved.
+    The limit covers private writable memory (RLIMIT_DATA): what Python, torch and a learner
+    allocate, but neither mapped files nor addresses that are only reserved.
 
     Raises:
-        UsageError: the process has more already.
+        UsageError: the process already uses that much, or nearly.
     """
     used = status_bytes("VmData") or 0
     if used + _ROOM > limit:
@@ -36,7 +36,7 @@ def limit_memory(limit: int) -> None:
 
 
 def status_bytes(name: str) -> int | None:
-    """A size of this process as /proc/self/status has it, in bytes; None elsewhere."""
+    """Return a size from /proc/self/status in bytes; None if the system does not report it."""
     try:
         lines = _STATUS.read_text().splitlines()
     except OSError:

@@ -1,5 +1,4 @@
-"""Meta-training: the harness drives it, so that budget, clock and selection are the same
-for every algorithm."""
+"""Meta-training, driven by metabench: budget, clock and selection are alike for all algorithms."""
 
 from __future__ import annotations
 
@@ -26,16 +25,16 @@ from metabench.worker.base_data import Base, Meter, Report, finite
 from metabench.worker.checkpoint import CheckpointFile, generators, set_generators
 from metabench.worker.clock import now, synchronize
 
-_MEASURED = 2  # updates whose memory is measured; the second has the optimiser's state too
-_POINTS = 10  # of the learning curve
+_MEASURED = 2  # updates whose memory is measured; the second includes the optimiser's state
+_POINTS = 10  # points of the learning curve
 _IMAGES_AT_ONCE = 1024  # bounds the memory of a validation batch
-_DRAWN_AT_ONCE = 128  # drawing episodes in blocks is quicker; it does not change them
+_DRAWN_AT_ONCE = 128  # drawing episodes in blocks is faster and does not change them
 
 _log = logging.getLogger(__name__)
 
 
 def meta_trained(learner: Learner) -> bool:
-    """Whether the learner has a way to be meta-trained."""
+    """Return whether the learner can be meta-trained."""
     return hasattr(learner, "fit") or hasattr(learner, "meta_step")
 
 
@@ -49,16 +48,16 @@ def meta_train(
     """Train a learner in place, within the plan's budget.
 
     Args:
-        learner: has `fit` or `meta_step`.
+        learner: a learner with `fit` or `meta_step`.
         material: base and validation examples.
         plan: budget and training episodes.
-        report: told how far training is.
-        keeper: keeps checkpoints; of learners with `fit` only when it is done.
+        report: called with the progress of training.
+        keeper: keeps checkpoints; for learners with `fit`, only one of finished training.
 
     Raises:
-        UsageError: the learner defines both ways.
-        DataError: it needs training episodes, and they cannot be drawn; or nothing is to be
-            trained, and there is no checkpoint of finished training.
+        UsageError: the learner defines both methods.
+        DataError: it needs training episodes that cannot be drawn, or it must not be trained
+            and there is no checkpoint of finished training.
     """
     if hasattr(learner, "fit") and hasattr(learner, "meta_step"):
         raise UsageError(f"{type(learner).__name__} defines both fit and meta_step: keep one")
@@ -112,7 +111,7 @@ def _number(loss: object) -> float:
 
 
 class _OuterLoop:
-    """Calls `meta_step` until the budget is spent; keeps the state that validates best."""
+    """The outer loop: `meta_step` until the budget is spent, then the best validated state."""
 
     def __init__(
         self,
@@ -134,9 +133,9 @@ class _OuterLoop:
         self.losses: list[float] = []
         self.curve: list[CurvePoint] = []
         self.best: tuple[float, int, dict[str, Any]] | None = None
-        self.told: set[str] = set()  # what the best state is kept without
-        self.points = 0  # of the curve, passed so far
-        self.resumed = self.steps = 0  # steps of this process
+        self.told: set[str] = set()  # parts named in warnings: the best state is kept without them
+        self.points = 0  # points of the curve reached so far
+        self.resumed = self.steps = 0  # `steps` counts those of this process
         self.peak: int | None = None
         self.keeper = keeper
         self._block: Drawn | None = None
@@ -160,7 +159,7 @@ class _OuterLoop:
             _, selected, best_state = self.best
             learner_state.load_state_dict(self.learner, best_state)
         tasks = self.update * self.shape.tasks_per_step
-        if self.plan.tasks is not None:  # the last update has what is left
+        if self.plan.tasks is not None:  # the last update gets the remaining tasks
             tasks = min(tasks, int(self.plan.tasks))
         return MetaTraining(
             updates=self.update,
@@ -177,7 +176,7 @@ class _OuterLoop:
         )
 
     def _content(self) -> dict[str, Any]:
-        """Everything that the rest of training depends on."""
+        """Return everything that the rest of training depends on."""
         return {
             "update": self.update,
             "seconds": self.seconds,
@@ -192,7 +191,7 @@ class _OuterLoop:
         }
 
     def _resume(self) -> None:
-        """Go on from the checkpoint, if there is one that fits the learner."""
+        """Resume from the checkpoint, if there is one that fits the learner."""
         content = None if self.keeper is None else self.keeper.load(self.learner)
         if content is None:
             return
@@ -206,7 +205,7 @@ class _OuterLoop:
         set_generators(content["generators"], self.learner.task.device)
 
     def _fraction(self) -> float:
-        """How much of the budget is used."""
+        """Return the share of the budget that is used."""
         used = [0.0]
         if self.plan.updates is not None:
             used.append(self.update / self.plan.updates)
@@ -215,7 +214,7 @@ class _OuterLoop:
         return max(used)
 
     def _step(self) -> None:
-        episodes = self._episodes()  # drawing them is the harness's work, not the learner's
+        episodes = self._episodes()  # drawing them is metabench's work, not the learner's
         device, measured = self.learner.task.device, self.steps < _MEASURED
         if measured:
             memory.reset_peak(device)
@@ -231,7 +230,7 @@ class _OuterLoop:
         self.update += 1
 
     def _episodes(self) -> Episodes:
-        """The training episodes of the next update."""
+        """Return the training episodes of the next update."""
         shape, device = self.shape, self.learner.task.device
         tasks = shape.tasks_per_step
         block = max(1, _DRAWN_AT_ONCE // tasks)
@@ -283,13 +282,13 @@ class _OuterLoop:
                 _log.warning("the best state is kept without %s, which cannot be saved", name)
 
     def _is_best(self, score: float) -> bool:
-        """Whether no validation score before was as good; one that is not finite never is."""
+        """Return whether a score is better than all before; one that is not finite never is."""
         if self.best is None:
             return math.isfinite(score)
         return score < self.best[0] if self.material.targets is not None else score > self.best[0]
 
     def _validate(self, drawn: Drawn) -> float:
-        """Mean accuracy or squared error on validation episodes of the suite's own shape."""
+        """Return mean accuracy or squared error on validation episodes of the suite's shape."""
         images, targets = self.material.images, self.material.targets
         at_once = max(1, _IMAGES_AT_ONCE // (drawn.support.shape[1] + drawn.query.shape[1]))
         total = 0.0

@@ -1,4 +1,4 @@
-"""What the learner process does with each order of its supervisor."""
+"""Serve the commands of the supervisor in the learner process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SECONDS_BETWEEN_REPORTS = 0.2
 
 
 def serve(channel: Channel) -> None:
-    """Answer orders until the supervisor says stop.
+    """Answer commands until the supervisor sends `Stop`.
 
     Raises:
         EOFError, BrokenPipeError: the supervisor is gone.
@@ -36,13 +36,13 @@ def serve(channel: Channel) -> None:
                 reply = session.answer(order)
             else:
                 return
-        except BaseException as error:  # also SystemExit: plugins are not to end the process
+        except BaseException as error:  # SystemExit too: plugins must not end the process
             reply = failure(error)
         channel.send(reply)
 
 
 def _throttled(channel: Channel) -> Report:
-    """Report progress, but no more than a person can watch."""
+    """Return a function that reports progress, no more often than a person can follow."""
     last = -_SECONDS_BETWEEN_REPORTS
 
     def report(fraction: float, values: dict[str, float | None]) -> None:

@@ -1,4 +1,4 @@
-"""One learner from birth to its last episode; runs inside the learner process."""
+"""One learner from construction to its last episode, inside the learner process."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _silent(fraction: float, values: dict[str, float | None]) -> None: ...
 
 
 class Session:
-    """A learner: trained, timed, and put to the test, in this order."""
+    """A learner that is trained, timed and tested, in this order."""
 
     def __init__(self, learner: Learner) -> None:
         self.learner = learner
@@ -59,7 +59,7 @@ class Session:
         """Build a learner with every generator seeded.
 
         Raises:
-            UsageError: what `build` gave is no learner.
+            UsageError: `build` did not return a learner.
         """
         seed_everything(seed)
         learner = build()
@@ -76,7 +76,7 @@ class Session:
         report: Report = _silent,
         keeper: CheckpointFile | None = None,
     ) -> MetaTraining | None:
-        """Meta-train the learner, if it has a way to be; returns what that took.
+        """Meta-train the learner, if it can be, and return what that took.
 
         Raises:
             NotApplicable: there is nothing to train on.
@@ -93,23 +93,23 @@ class Session:
         return meta_train(self.learner, material, plan, report, keeper)
 
     def measure(self, order: Measure) -> Measured:
-        """Time the learner and take its memory; before it has seen a test episode."""
+        """Time the learner and measure its memory, before it has seen a test episode."""
         seed_everything(self.learner.task.seed)
         device = self.learner.task.device
         staged = stage(order.batch, device)
         timing = measure_times(self.learner, staged, order.seconds, order.tasks, self._room)
         support = Support(staged.support.x[:1].clone(), staged.support.y[:1])
         one = TimedBlock(support, staged.query_x[:1].clone())
-        del staged, support  # not to be counted
+        del staged, support  # must not count as the learner's memory
         peaks = measure_peaks(self.learner, one)
         return Measured(timing, peaks.adapt, peaks.predict)
 
     def answer(self, batch: Batch) -> Outputs:
         """Adapt to a batch of test episodes and predict their queries.
 
-        Frozen features are kept from batch to batch if it says so, and if they are frozen.
-        Generators are seeded anew, so that a learner that uses torch's own gives the same
-        outputs however many episodes were timed before.
+        Features are kept from batch to batch if the batch asks for it and if they prove frozen.
+        Generators are seeded for every batch, so that a learner that uses torch's own gives the
+        same outputs however many episodes were timed before.
         """
         support_x, support_y, query_x = (
             array.numpy() for array in (batch.support_x, batch.support_y, batch.query_x)
@@ -141,7 +141,7 @@ class Session:
 
 
 def _import_optimisers() -> None:
-    """What torch imports when the first optimiser is made is no time of a learner's: a second."""
+    """Import what torch needs for its first optimiser, a second outside the learner's time."""
     torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
 
 
@@ -149,11 +149,11 @@ def open_session(start: Start, plugins: Plugins, report: Report) -> tuple[Sessio
     """Build and meta-train the learner that `start` asks for.
 
     Raises:
-        Exception: whatever the plugin raises; `failure` makes a message of it.
+        Exception: whatever the plugin raises; `failure` turns it into a message.
     """
     torch.set_num_threads(start.threads)
     found = plugins.algorithm(start.algorithm)
-    # Read here and now: what the supervisor saw when the run began may have been edited since.
+    # Read now: files may have been edited since the supervisor read them.
     kind: Kind = start.task.kind  # type: ignore[assignment]
     code = cell_code(plugins, start.algorithm, start.params, kind, start.suite_code)
     task, device = task_spec(start.task, plugins), start.task.device
@@ -180,7 +180,7 @@ def open_session(start: Start, plugins: Plugins, report: Report) -> tuple[Sessio
 
 
 def task_spec(task: Task, plugins: Plugins) -> TaskSpec:
-    """The contract's `TaskSpec`: a task with the catalogue of backbones."""
+    """Return the `TaskSpec` of a task, with the catalogue of backbones."""
     backbones = {name: found.spec for name, found in plugins.backbones.items()}
     return TaskSpec(
         input_shape=task.input_shape,
@@ -195,14 +195,14 @@ def task_spec(task: Task, plugins: Plugins) -> TaskSpec:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed every generator a learner might use without being told to."""
+    """Seed every global generator that a learner might use."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
 
 
 def failure(error: BaseException) -> Failed:
-    """What to tell the supervisor about an exception, whatever it says of itself."""
+    """Turn an exception into a message for the supervisor, even if its `__str__` raises."""
     words = _words(error)
     try:
         text = "".join(traceback.format_exception(error))
@@ -217,7 +217,7 @@ def failure(error: BaseException) -> Failed:
 
 
 def _words(error: BaseException) -> str:
-    """The first line of what an exception says, not too much of it."""
+    """Return the first line of an exception's text, cut to `_LONGEST` characters."""
     try:
         said = str(error)
     except Exception:

@@ -1,4 +1,4 @@
-"""The software that a learner ran on, as its own process finds it: recorded in every result."""
+"""The software that a learner ran on, as seen by its own process and recorded in results."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def torch_settings() -> dict[str, str]:
-    """What torch is set to, as far as it changes numbers or speed; where torch is loaded."""
+    """Return torch's settings that change numbers or speed; torch must be loaded."""
     torch = sys.modules["torch"]
     cudnn = torch.backends.cudnn
     return {
@@ -20,10 +20,10 @@ def torch_settings() -> dict[str, str]:
 
 
 def loaded_packages(used: Iterable[str] = ()) -> dict[str, str]:
-    """Versions of the packages that can change a number, as far as they are imported.
+    """Return the versions of the imported packages that can change a number.
 
     Args:
-        used: names of further packages, which a learner's code imports.
+        used: names of further packages that a learner's code imports.
     """
     names = dict.fromkeys(("torch", "numpy", "sklearn", "scipy", "torchvision", *sorted(used)))
     versions = {name: getattr(sys.modules.get(name), "__version__", None) for name in names}

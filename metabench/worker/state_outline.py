@@ -1,4 +1,4 @@
-"""What hangs where on a learner: its attributes, and all that is in them."""
+"""The outline of a learner: its attributes and everything inside them, by name."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from metabench.worker import state_values
 
 LEARNER = ""  # the name of the learner itself
 
-# Objects of these packages that have no `state_dict` are not looked into.
+# Objects of these packages that have no `state_dict` are not examined.
 _CLOSED = frozenset({"torch", "numpy", "metabench", "builtins", *sys.stdlib_module_names})
 
 Node = dict[str, Any]
 
 
 class Part(NamedTuple):
-    """Something that hangs on a learner.
+    """One part of a learner.
 
     Attributes:
-        name: where it hangs.
-        value: itself.
-        node: what is known of it in plain values. `kind`: its type. `keys`: what is in it,
-            unless it is saved as a whole. `over`: the names before it whose memory it uses
-            too. `lost`: its state cannot be had. Or only `same`: the name it had before.
+        name: the path from the learner to it.
+        value: the part itself.
+        node: a description in plain values. `kind`: its type. `keys`: its contents, unless it
+            is saved as a whole. `over`: earlier names whose memory it also uses. `lost`: its
+            state cannot be saved. Or only `same`: an earlier name of the same object.
     """
 
     name: str
@@ -40,17 +40,17 @@ class Part(NamedTuple):
 
     @property
     def has_content(self) -> bool:
-        """Whether it is saved as a whole, under its name."""
+        """True if it is saved as a whole, under its name."""
         return self.node.keys().isdisjoint({"keys", "same"}) and state_values.is_leaf(self.value)
 
     @property
     def is_lost(self) -> bool:
-        """Whether its state, or some of it, cannot be had."""
+        """True if its state, or some of it, cannot be saved."""
         return bool(self.node.get("lost"))
 
 
 def walk(learner: Learner) -> Iterator[Part]:
-    """Everything on a learner, and the learner first."""
+    """Iterate over all parts of a learner, the learner itself first."""
     claims: dict[Any, str] = {}
 
     def step(name: str, value: Any) -> Iterator[Part]:
@@ -77,7 +77,10 @@ def walk(learner: Learner) -> Iterator[Part]:
 
 
 def contents(value: Any) -> dict[Any, Any] | None:
-    """What is in a container or an object, by key, index or attribute; None: not looked into."""
+    """Return the contents of a container or object by key, index or attribute, or None.
+
+    None means that it has no contents, or that they are not examined.
+    """
     if isinstance(value, dict):
         return dict(value) if all(map(state_values.is_plain, value)) else None
     if isinstance(value, list | tuple | deque):
@@ -90,10 +93,10 @@ def contents(value: Any) -> dict[Any, Any] | None:
 
 
 def filled(value: Any, items: dict[Any, Any]) -> Any:
-    """Put contents in place of those that there are.
+    """Replace the contents of a container or an object.
 
     Returns:
-        The same object; of tuples, which cannot be changed, one with the new items.
+        The same object; for tuples, which cannot be changed, a new one.
     """
     now = contents(value) or {}
     if list(now) == list(items) and all(now[key] is items[key] for key in now):
@@ -113,7 +116,7 @@ def filled(value: Any, items: dict[Any, Any]) -> Any:
 
 
 def empty(kind: str) -> Any:
-    """A new container, where there is none any more.
+    """Make a new container of a kind, in place of one that is gone.
 
     Raises:
         TypeError: only the learner itself can make one.
@@ -125,7 +128,7 @@ def empty(kind: str) -> Any:
 
 
 def joined(name: str, key: Any) -> str:
-    """The name of what a container has under a key; no two keys have the same."""
+    """Return the name of a container's item; no two keys give the same name."""
     if name == LEARNER:
         return str(key)
     simple = key.isidentifier() if isinstance(key, str) else type(key) is int
@@ -133,9 +136,10 @@ def joined(name: str, key: Any) -> str:
 
 
 def memory(value: Any) -> list[Any]:
-    """What tells whether two names are one object, which is first, or share its memory.
+    """Return keys: the first for the object itself, the others for the memory that it uses.
 
-    Of values that cannot be changed nothing: that two of them are one object is an accident.
+    Two names with the same first key are one object; with another key in common, they share
+    memory. Immutable values have no keys: if two of them are one object, that is an accident.
     """
     if type(value) in state_values.PLAIN or isinstance(value, (np.generic, tuple, frozenset, Enum)):
         return []
@@ -149,14 +153,17 @@ def _is_state(value: Any) -> bool:
 
 
 def _tensors(value: Any) -> list[Any]:
-    """The tensors, or the array, whose memory a value has; a learner's hang on it themselves."""
+    """List the tensors, or the array, whose memory a value uses.
+
+    A learner has none of its own here: its tensors are parts themselves.
+    """
     if isinstance(value, torch.nn.Module) and not isinstance(value, Learner):
         return [*value.parameters(), *value.buffers()]
     return [value] if isinstance(value, torch.Tensor | np.ndarray) else []
 
 
 def _address(value: Any) -> tuple[str, int] | None:
-    """Where the first number lies: views that begin elsewhere are often parts side by side."""
+    """Return the address of the first number; views that begin elsewhere often do not overlap."""
     if isinstance(value, np.ndarray):
         return ("cpu", value.ctypes.data) if value.size else None
     try:
@@ -169,26 +176,26 @@ def _address(value: Any) -> tuple[str, int] | None:
 def _is_lost(value: Any, inside: dict[Any, Any] | None) -> bool:
     if state_values.is_lost(value) or (isinstance(value, dict) and inside is None):
         return True
-    if isinstance(value, list | tuple | dict | deque):  # what hangs on one is not looked into
+    if isinstance(value, list | tuple | dict | deque):  # its attributes are not examined
         return bool(getattr(value, "__dict__", None))
     return inside is None and _is_open(value)
 
 
 def _is_open(value: Any) -> bool:
-    """Whether an object's attributes are a state: those of the plugin's own classes are."""
+    """Return whether an object's attributes are state, as in the plugin's own classes."""
     kind = type(value)
     return kind is not type and kind.__module__.partition(".")[0] not in _CLOSED
 
 
 def _slots(value: Any) -> list[str]:
-    """Attributes that an object keeps in `__slots__`, as they are called inside."""
+    """List the attributes that an object keeps in `__slots__`, by their internal names."""
     classes = [known for known in type(value).__mro__ if "__slots__" in vars(known)]
     members = [item for known in classes for item in vars(known).items()]
     return [name for name, member in members if isinstance(member, MemberDescriptorType)]
 
 
 def _fill_attributes(of: Any, now: dict[str, Any], items: dict[str, Any]) -> None:
-    # Past the `__setattr__` of frozen dataclasses and of modules.
+    # Bypass the `__setattr__` of frozen dataclasses and of modules.
     hidden, slots = getattr(of, "__dict__", {}), _slots(of)
     for name in now.keys() - items.keys():
         if name in slots:

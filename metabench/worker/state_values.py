@@ -1,4 +1,4 @@
-"""One value of a learner's state: saved as tensors and plain values, and put back."""
+"""One value of a learner's state: saved as tensors and plain values, and restored."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ PLAIN = (bool, int, float, complex, str, bytes, type(None))
 _GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
 _NAMED = (type, FunctionType, BuiltinFunctionType)
 _SETS = (set, frozenset)
-# Data that looks like a library's object, which would be taken to stay as it is.
+# Data that would otherwise pass for a library's object, which is assumed not to change.
 _UNSAVED = (Iterator, set, frozenset, bytearray, array.array)
 
 
 def is_plain(value: Any) -> bool:
-    """Whether a value is, or holds, nothing but numbers and texts, which are read as they are."""
+    """Return whether a value is, or holds, nothing but numbers and texts."""
     if type(value) is dict:
         return all(is_plain(key) and is_plain(item) for key, item in value.items())
     if type(value) in (list, tuple, set):
@@ -34,7 +34,7 @@ def is_plain(value: Any) -> bool:
 
 
 def is_leaf(value: Any) -> bool:
-    """Whether a value is saved as a whole; others are looked into."""
+    """Return whether a value is saved as a whole; the contents of others are examined."""
     if isinstance(value, Enum):
         return is_plain(value.value)
     if isinstance(value, (torch.Tensor, np.ndarray, np.generic, *_GENERATORS)):
@@ -43,24 +43,24 @@ def is_leaf(value: Any) -> bool:
 
 
 def is_lost(value: Any) -> bool:
-    """Whether a value that is no leaf is of a kind whose state cannot be had."""
+    """Return whether a value that is not a leaf is of a kind whose state cannot be saved."""
     return isinstance(value, _UNSAVED)
 
 
 def is_kept_plain(value: Any) -> bool:
-    """Whether a leaf is saved as tensors and plain values, as files must hold it."""
+    """Return whether a leaf is saved as tensors and plain values, as files require."""
     if isinstance(value, np.ndarray):
         return _torch_holds(value) or _holds_texts(value)
     return not isinstance(value, np.generic) or is_plain(value.item())
 
 
 def kind(value: Any) -> str:
-    """A name for the type; one for all plain ones, which may take each other's place."""
+    """Return a name for the type; plain types share one, because they may replace each other."""
     if type(value) in PLAIN:
         return "plain"
     if isinstance(value, torch.dtype):
         return str(value)
-    if isinstance(value, LazyModuleMixin):  # the first batch makes it another class
+    if isinstance(value, LazyModuleMixin):  # the first batch changes its class
         return str((value.cls_to_become or type(value)).__qualname__)
     if isinstance(value, np.generic):
         return f"numpy.{value.dtype.str}"
@@ -68,7 +68,7 @@ def kind(value: Any) -> str:
 
 
 def saved(value: Any) -> Any:
-    """A copy of a leaf that does not change with it."""
+    """Copy the state of a leaf, so that it does not change with the leaf."""
     if isinstance(value, torch.Tensor):
         return value.detach().clone()
     if isinstance(value, np.ndarray):
@@ -93,11 +93,11 @@ def saved(value: Any) -> Any:
 
 
 def put_back(value: Any, state: Any) -> Any:
-    """Put a saved state into a leaf of the same kind.
+    """Restore a saved state into a leaf of the same kind.
 
     Returns:
-        What is to stand in its place: the very object wherever it can take the state, for
-        optimisers hold parameters, and recordings for a GPU hold addresses.
+        The value to use in its place: the same object wherever it can take the state, because
+        optimisers hold parameters and CUDA graphs hold addresses.
     """
     if isinstance(value, torch.Tensor):
         return _put_tensor(value, state)
@@ -132,7 +132,7 @@ def put_back(value: Any, state: Any) -> Any:
 
 
 def made(name: str, state: Any) -> Any:
-    """A new leaf of a kind, where there is none any more.
+    """Make a new leaf of a kind, in place of one that is gone.
 
     Raises:
         TypeError: only the learner itself can make one.
@@ -154,7 +154,7 @@ def made(name: str, state: Any) -> Any:
 
 
 def apart(value: Any) -> Any:
-    """Another leaf of the same kind, which shares nothing with the first."""
+    """Make another leaf of the same kind, which shares no memory with the first."""
     if isinstance(value, torch.Tensor):
         return _like(value, value)
     if isinstance(value, torch.Generator):
@@ -163,7 +163,7 @@ def apart(value: Any) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """The value with tensors for its arrays, which may then be read with `weights_only`."""
+    """Replace arrays by tensors, so that `weights_only` can read the value."""
     if isinstance(value, np.ndarray):
         return torch.from_numpy(value.copy())
     if isinstance(value, dict):
@@ -172,7 +172,7 @@ def plain(value: Any) -> Any:
 
 
 def arrays(value: Any) -> Any:
-    """What `plain` was given."""
+    """Undo `plain`: replace tensors by arrays."""
     if isinstance(value, torch.Tensor):
         return value.numpy()
     if isinstance(value, dict):
@@ -181,7 +181,7 @@ def arrays(value: Any) -> Any:
 
 
 def _has_state(value: Any) -> bool:
-    if isinstance(value, type):  # what is built from it has a state
+    if isinstance(value, type):  # its instances have a state, the class has none
         return False
     return hasattr(value, "state_dict") and hasattr(value, "load_state_dict")
 
@@ -203,7 +203,7 @@ def _like(value: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
 
 def _put_tensor(value: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
     if not _same_form(value, state) or value.is_inference() or _is_expanded(value):
-        return _like(value, state)  # `copy_` would stretch and round, or refuse
+        return _like(value, state)  # `copy_` would broadcast and round, or refuse
     with torch.no_grad():
         return value.copy_(state)
 
@@ -216,7 +216,7 @@ def _is_expanded(value: torch.Tensor) -> bool:
 
 
 def _fit_shapes(module: Any, state: Any) -> None:
-    """Give a module's tensors the shapes that they had, as a head that grew does not."""
+    """Give a module's tensors the shapes of the state, for instance of a head that has grown."""
     if not isinstance(module, torch.nn.Module):
         return
     for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
@@ -257,7 +257,7 @@ def _read_array(state: Any) -> np.ndarray:
         return copy.deepcopy(state)
     dtype, shape, items = state
     flat = np.empty(len(items), dtype)
-    for i, item in enumerate(copy.deepcopy(items)):  # which may be lists, in arrays of objects
+    for i, item in enumerate(copy.deepcopy(items)):  # items may be lists, in arrays of objects
         flat[i] = item
     return flat.reshape(shape)
 

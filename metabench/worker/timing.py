@@ -1,7 +1,8 @@
-"""How long adapt and predict take, sampled until the medians can be trusted.
+"""Times of adapt and predict, sampled until their medians can be trusted.
 
-Two modes, never mixed: latency, one task at a time with the phases apart, and throughput,
-blocks of many tasks. Runs inside the learner process, on data that lies on the device already.
+There are two modes, which are never mixed: latency, one task at a time with both phases timed
+separately, and throughput, blocks of many tasks. Everything runs in the learner process, on data
+that is already on the device.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from torch import Tensor
 from metabench.learner import BatchedLearner, Support
 from metabench.worker.clock import no_gc, now, synchronize
 
-_WINDOW = 5  # samples behind each of the medians that end the warm-up
-_AGREE = 0.05  # how close they are then
+_WINDOW = 5  # samples behind each of the two medians that end the warm-up
+_AGREE = 0.05  # their relative difference then
 _STEADY = 0.05  # IQR / median at which sampling ends
-_NOTHING = 1e-6  # seconds: times this close are equal, since calls of Python's alone differ so
+_NOTHING = 1e-6  # seconds: times this close count as equal; Python calls alone differ by as much
 _ENOUGH, _MOST = 20, 1000  # samples
-_LEAST = 3  # samples, also where they take longer than the time there is
+_LEAST = 3  # samples, even if they exceed the time limit
 
 
 class TimedBlock(NamedTuple):
@@ -30,12 +31,12 @@ class TimedBlock(NamedTuple):
     query_x: Tensor
 
 
-Phases = tuple[float, ...]  # seconds of each
-TimedCall = Callable[[int], Phases]  # number k = 0, 1, ... -> what it took
+Phases = tuple[float, ...]  # seconds of each phase
+TimedCall = Callable[[int], Phases]  # call number k = 0, 1, ... -> its times
 
 
 def time_phases(learner: BatchedLearner, block: TimedBlock) -> Phases:
-    """Seconds that adapt and predict take, the device idle before and after each."""
+    """Time adapt and predict separately, in seconds, the device idle before and after each."""
     device = learner.task.device
     with no_gc():
         synchronize(device)
@@ -50,7 +51,7 @@ def time_phases(learner: BatchedLearner, block: TimedBlock) -> Phases:
 
 
 def time_both(learner: BatchedLearner, block: TimedBlock) -> Phases:
-    """Seconds that adapt and predict take together, with nothing waited for in between."""
+    """Time adapt and predict together, in seconds, without waiting in between."""
     device = learner.task.device
     with no_gc():
         synchronize(device)
@@ -61,10 +62,10 @@ def time_both(learner: BatchedLearner, block: TimedBlock) -> Phases:
 
 
 def warm_up(run: TimedCall, seconds: float) -> int:
-    """Run until it is no longer getting quicker; returns how often that was.
+    """Run until the times no longer fall, and return the number of runs.
 
-    That is when the medians of two successive windows of five samples agree within 5 %, or a
-    microsecond, in every phase, or when the time is over.
+    Warm-up ends when the medians of two successive windows of five samples agree within 5 %, or
+    a microsecond, in every phase, or when the time is over.
     """
     found: list[Phases] = []
     start = now()
@@ -74,11 +75,11 @@ def warm_up(run: TimedCall, seconds: float) -> int:
 
 
 def sample(run: TimedCall, seconds: float) -> list[Phases]:
-    """Run until the spread is small: 20 samples with IQR / median <= 5 % in every phase.
+    """Sample until the spread is small: 20 samples with IQR / median <= 5 % in every phase.
 
-    A phase that is over at once, as where `adapt` only hands the support set on, never gets
-    there: an IQR of a microsecond is small as well. It ends too when the time is over, but not
-    before three samples.
+    A phase that is over at once, such as an `adapt` that only returns the support set, would
+    never get there: an IQR of a microsecond also counts as small. Sampling ends too after 1000
+    samples, or when the time is over, but not before three samples.
     """
     found: list[Phases] = []
     start = now()
@@ -90,7 +91,7 @@ def sample(run: TimedCall, seconds: float) -> list[Phases]:
 
 
 def _settled(samples: list[Phases]) -> bool:
-    # Looked at once a window, so that no median is asked twice until it happens to agree.
+    # Checked once per window, so that medians are not compared until they agree by chance.
     if len(samples) < 2 * _WINDOW or len(samples) % _WINDOW:
         return False
     before, last = (

@@ -52,7 +52,7 @@ def test_a_peer_that_is_not_there_is_said(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     notes = report.notes(MACHINE, Options(peers=tmp_path))
     for package in PACKAGES.values():
-        assert f"{package.requirement} is not there" in notes
+        assert f"{package.requirement} is missing" in notes
 
 
 def test_everything_is_written_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

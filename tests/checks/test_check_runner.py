@@ -1,4 +1,4 @@
-"""Every check has a learner that fails it, reported first; the honest ones pass all."""
+"""Every check has a learner that fails it first; honest learners pass all checks."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from torch import Tensor
 
 from metabench import Algorithm, Learner, Support, TaskSpec
 from metabench.cell.cell import configure
-from metabench.checks.check_names import NAMES, Outcome
-from metabench.checks.check_runner import CHECKS, run_battery, run_check
+from metabench.checks.check_names import CHECKS, Outcome
+from metabench.checks.check_runner import run_battery, run_check
 from metabench.checks.checked_algorithm import Subject
 from metabench.learner import Kind
 from metabench.plugins.registry import load_plugins
 from metabench_plugins import metabench_algorithms
 
-# How an author is told where to look; the learner itself knows no line.
+# The advice if no line of the plugin is in the traceback.
 _LOOK = "look at {place}"
 
 RAISES = """
@@ -81,14 +81,16 @@ def test_a_culprit_is_found_by_its_check_first(kind: type[Learner], check: str) 
     assert first.advice
 
 
-def test_every_check_but_the_one_that_only_notes_has_a_culprit() -> None:
+def test_every_check_has_a_culprit_except_the_one_that_only_notes() -> None:
     assert set(CHECKS) - set(nonconforming.CULPRITS.values()) == {"relabelling"}
 
 
 @pytest.mark.parametrize(
     ("kind", "where"), [(nonconforming.ShotsFirst, "5-way 5-shot"), (nonconforming.OneClass, "20-")]
 )
-def test_what_is_right_at_5_way_1_shot_only_is_found(kind: type[Learner], where: str) -> None:
+def test_a_learner_that_works_only_at_5_way_1_shot_is_found(
+    kind: type[Learner], where: str
+) -> None:
     (found,) = failures(sentinel(kind))
     assert found.check == "learns"
     assert found.message.startswith(where)
@@ -105,11 +107,11 @@ def test_regression_that_learns_nothing_from_its_support_set_is_found() -> None:
     (found,) = failures(algorithm, "regression")
     assert (found.check, found.message) == (
         "support-matters",
-        "with the support set of another task its errors are no larger",
+        "with the support set of another task, its errors are no larger",
     )
 
 
-def test_rounding_in_one_comparison_does_not_spare_the_others() -> None:
+def test_rounding_in_one_comparison_does_not_end_the_check() -> None:
     found = run_check("repeatable", subject(sentinel(nonconforming.Drifts)))
     assert found.status == "failed", found
     assert found.message.startswith("answers differ after a task with NaN in it: ")
@@ -146,17 +148,13 @@ def test_outputs_of_half_precision_can_be_compared(check: str) -> None:
     assert found.status == "passed", found
 
 
-def test_the_names_are_those_of_the_checks() -> None:
-    assert tuple(CHECKS) == NAMES
-
-
 @pytest.mark.parametrize("kind", [nonconforming.WrongShape, nonconforming.SeedsTorch])
 def test_a_culprit_is_found_at_once(kind: type[Learner]) -> None:
     first = next(o for o in run_battery(subject(sentinel(kind))) if o.status == "failed")
     assert first.check == nonconforming.CULPRITS[kind]
 
 
-def test_declared_transduction_is_no_fault() -> None:
+def test_declared_transduction_is_no_failure() -> None:
     tagged = sentinel(nonconforming.NormalisesByBatch, tags={"transductive"})
     found = {o.check: o.status for o in run_battery(subject(tagged))}
     assert found["one-query"] == "noted"
@@ -167,33 +165,33 @@ def test_a_floor_need_not_learn() -> None:
     assert failures(sentinel(nonconforming.WrongSign, tags={"floor"})) == []
 
 
-def test_first_order_that_is_declared_is_no_fault() -> None:
+def test_declared_first_order_is_no_failure() -> None:
     (maml,) = (a for a in metabench_algorithms() if a.name == "maml")
     found = run_check("gradient", subject(maml, first_order="true"))
     assert found.status == "skipped"
     assert found.message.startswith("first_order=true")
 
 
-def test_what_was_changed_is_put_back() -> None:
+def test_changed_settings_are_restored() -> None:
     failures(sentinel(nonconforming.SetsDtype))
     assert torch.get_default_dtype() == torch.float32
 
 
-def test_what_a_plugin_raises_is_a_failure_with_its_place() -> None:
+def test_an_exception_is_a_failure_with_its_line() -> None:
     class Raises(nonconforming.Honest):
         def adapt(self, support: Support) -> Tensor:
             raise ZeroDivisionError("no\n  centroid")
 
     (found,) = failures(sentinel(Raises))
     assert (found.check, found.message) == ("shapes", "it raised ZeroDivisionError: no")
-    assert re.fullmatch(r"look at .*test_battery\.py, line \d+", found.advice)
+    assert re.fullmatch(r"look at .*test_check_runner\.py, line \d+", found.advice)
     assert "ZeroDivisionError" in found.traceback
 
 
 @pytest.mark.parametrize(
     ("kind", "said", "advice"),
     [
-        ("TakesNoTask", "build takes no task", "let its first argument be the task: {place}"),
+        ("TakesNoTask", "build takes no task", "make the task its first argument: {place}"),
         (
             "HasNoTask",
             "HasNoTask has no task",
@@ -206,7 +204,7 @@ def test_what_a_plugin_raises_is_a_failure_with_its_place() -> None:
         ("AnswersInPairs", "predict returned tuple, expected a torch.Tensor", _LOOK),
     ],
 )
-def test_authors_are_sent_to_their_class_and_not_into_metabench(
+def test_advice_names_the_class_of_the_plugin_and_not_metabench(
     kind: str, said: str, advice: str
 ) -> None:
     culprit = getattr(nonconforming, kind)
@@ -219,12 +217,12 @@ def test_authors_are_sent_to_their_class_and_not_into_metabench(
 @pytest.mark.parametrize(
     ("given", "said"), [(None, "NoneType"), (list(torch.zeros(100, 100)), "list")]
 )
-def test_a_build_that_gives_no_learner_is_told_in_a_few_words(given: object, said: str) -> None:
+def test_a_build_that_returns_no_learner_is_named_by_its_type(given: object, said: str) -> None:
     found = run_check("build", subject(Algorithm("sentinel", build=lambda task: given)))  # type: ignore[arg-type, return-value]
-    assert (found.status, found.message) == ("failed", f"build gave {said}")
+    assert (found.status, found.message) == ("failed", f"build returned {said}")
 
 
-def test_a_function_that_builds_is_named_until_its_class_is_known() -> None:
+def test_advice_names_the_function_until_the_class_is_known() -> None:
     def make(task: TaskSpec) -> Learner:
         return nonconforming.HasNoLoss(task)
 
@@ -233,7 +231,7 @@ def test_a_function_that_builds_is_named_until_its_class_is_known() -> None:
     assert run_check("build", made).advice == f"look at {nonconforming.__file__}, class HasNoLoss"
 
 
-def test_what_is_raised_beside_the_plugin_has_its_line(tmp_path: Path) -> None:
+def test_an_exception_in_a_helper_has_its_line(tmp_path: Path) -> None:
     (tmp_path / "metabench_test_base.py").write_text(RAISES)
     (tmp_path / "metabench_test_mine.py").write_text(
         "from metabench_test_base import Raises\nclass Mine(Raises): ...\n"
@@ -269,11 +267,11 @@ def test_the_built_in_algorithms_pass(algorithm: Algorithm) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("check", ["globals", "memory", "one-query"])
-def test_a_check_that_is_the_first_of_a_process_says_the_same(check: str) -> None:
-    """What libraries set up when they are first used is laid at nobody's door."""
+def test_a_check_that_is_the_first_of_a_process_passes_too(check: str) -> None:
+    """Settings that libraries change when they are first used are not the learner's fault."""
     code = f"""
 from metabench.checks.check_runner import run_check
-from metabench.checks.find_checked import find_subjects
+from metabench.checks.checked_algorithm import find_subjects
 from metabench.plugins.registry import load_plugins
 for name in ("pca-lr", "protonet", "meta-sgd"):
     found = run_check("{check}", find_subjects(name, load_plugins())[0])

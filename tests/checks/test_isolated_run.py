@@ -1,4 +1,4 @@
-"""The battery in a process of its own: what a plugin may start there, and what ends with it."""
+"""The battery in a separate process, and processes that a plugin starts there."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Loads(metabench.Learner):
 
 
 class Leaves(Loads):
-    '''Leaves a process behind, and goes on.'''
+    '''Leave a process behind, and continue.'''
 
     def fit(self, base):
         started = subprocess.Popen(["sleep", "600"])
@@ -57,7 +57,7 @@ class Hangs(Leaves):
 
 
 class Forks(Leaves):
-    '''Ends, but a copy of it lives on and holds its files open.'''
+    '''End, while a copy continues and keeps the files open.'''
 
     def fit(self, base):
         if os.fork() == 0:
@@ -79,14 +79,14 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def until_built(name: str, seconds: float = 60.0) -> Outcome:
-    """What the check `build` finds; then the child is ended."""
+    """Return the outcome of the check `build`, and end the child."""
     with closing(check_apart(name, Doors(plugins=("plugin.py",), restrict=()), seconds)) as every:
         found = (one for one in every if not isinstance(one, Checked))
         return next(outcome for outcome in found if outcome.check == "build")
 
 
 def running() -> list[int]:
-    """The processes that the plugin started and that have not ended."""
+    """Return the processes that the plugin started and that have not ended."""
     found = []
     for pid in Path("started").read_text().split():
         try:
@@ -110,18 +110,18 @@ def test_a_learner_may_load_its_data_with_processes() -> None:
     assert found.status == "passed", found
 
 
-def test_what_a_plugin_started_ends_with_the_checks() -> None:
+def test_processes_of_a_plugin_end_with_the_checks() -> None:
     assert until_built("leaves").status == "passed"
     wait_for(lambda: not running())
 
 
 @pytest.mark.slow
-def test_what_a_plugin_started_ends_at_the_time_limit() -> None:
+def test_processes_of_a_plugin_end_at_the_time_limit() -> None:
     assert until_built("hangs", seconds=8).message == "it did not end within 8 s"
     wait_for(lambda: not running())
 
 
-def test_a_process_that_ends_is_noticed_while_its_copy_lives_on() -> None:
+def test_the_end_of_the_process_is_noticed_while_a_copy_continues() -> None:
     assert until_built("forks").message == "the process ended (exit code 3)"
 
 
@@ -129,7 +129,7 @@ def test_a_process_that_ends_is_noticed_while_its_copy_lives_on() -> None:
 @pytest.mark.parametrize(
     ("by", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -15), (signal.SIGKILL, -9)]
 )
-def test_nothing_goes_on_when_the_command_is_ended(by: signal.Signals, code: int) -> None:
+def test_nothing_continues_when_the_command_ends(by: signal.Signals, code: int) -> None:
     command = subprocess.Popen(
         [sys.executable, "-m", "metabench", "check", "-p", "plugin.py", "hangs"],
         env={**os.environ, "METABENCH_PLUGINS": ""},
@@ -138,7 +138,7 @@ def test_nothing_goes_on_when_the_command_is_ended(by: signal.Signals, code: int
     )
     wait_for(Path("hangs").exists)
     command.send_signal(by)
-    _, said = command.communicate(timeout=20)  # nobody holds stderr any more
+    _, said = command.communicate(timeout=20)  # no process keeps stderr open
     assert command.returncode == code, said
     assert said.strip() == (b"metabench: interrupted" if by == signal.SIGINT else b"")
     wait_for(lambda: not running())

@@ -14,11 +14,11 @@ from metabench.suites.builtin_suites import SUITES
 from metabench.suites.open_suite import OpenSuite
 from metabench.suites.suite import Suite
 
-ELSEWHERE = ("omniglot", "mnist")  # their data may not be here
+ELSEWHERE = ("omniglot", "mnist")  # their data may be missing
 
 
 def plain() -> Dataset:
-    """12 classes of 8 images of noise: 4 in each split."""
+    """Make a dataset of noise: 12 classes of 8 images, 4 classes in each split."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (96, 1, 6, 6), dtype=np.uint8)
     return Dataset(
@@ -37,7 +37,7 @@ def plain() -> Dataset:
 def opened(dataset: Dataset, **manifest: np.ndarray) -> OpenSuite:
     found = Suite("noise", dataset, way=3, shot=2, query=4, episodes=30).open()
     if manifest:
-        # The manifest is drawn once and kept.
+        # `episodes` is a cached property.
         vars(found)["episodes"] = dataclasses.replace(found.episodes, **manifest)
     return found
 
@@ -69,17 +69,17 @@ def test_an_image_in_two_splits_is_found() -> None:
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
-def test_a_rotated_twin_is_found(turns: int) -> None:
+def test_a_rotated_copy_is_found(turns: int) -> None:
     def turn(images: np.ndarray) -> None:
         images[90] = np.rot90(images[3], turns, axes=(1, 2))
 
-    assert leaks(opened(planted(turn))) == {"rotated twins in two splits": 1}
+    assert leaks(opened(planted(turn))) == {"rotated copies in two splits": 1}
 
 
 @pytest.mark.parametrize(
     "resave", [lambda x: np.clip(x * 0.9, 0, 255), lambda x: np.clip(x // 4 * 4 + 2, 0, 255)]
 )
-def test_the_same_picture_saved_otherwise_is_found(resave) -> None:
+def test_a_picture_saved_with_other_levels_is_found(resave) -> None:
     def near(images: np.ndarray) -> None:
         images[50] = resave(images[90].astype(float)).astype(np.uint8)
 
@@ -106,7 +106,7 @@ def test_queries_that_are_in_the_support_set_are_found() -> None:
     found = {leak.check: leak for leak in find_leaks(opened(plain(), query=query))}
     leak = found["queries that are in the support set"]
     assert leak.found == 1
-    assert leak.examples[0].startswith("episode 7 gives example ")
+    assert leak.examples[0].startswith("episode 7: query example ")
 
 
 def has_data(suite: Suite) -> bool:
@@ -128,7 +128,7 @@ def test_omniglot_has_no_leaks(name: str) -> None:
 
 @pytest.mark.slow
 @omniglot_data.needs_omniglot
-def test_no_omniglot_suite_asks_about_what_it_has_shown_or_trained_on() -> None:
+def test_no_omniglot_suite_has_leaks_in_its_episodes() -> None:
     for suite in (s for s in SUITES if s.dataset_name.startswith("omniglot")):
         found = find_leaks(suite.open(omniglot_data.ROOT), only=OF_EPISODES)
         assert [leak.found for leak in found] == [0, 0], suite.name

@@ -1,4 +1,4 @@
-"""`metabench check NAME`: what it prints, and its exit codes."""
+"""`metabench check NAME`: its output and its exit codes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cli.running import PLUGIN
 
-from metabench.checks.check_names import NAMES
+from metabench.checks.check_names import CHECKS
 
 
 @pytest.fixture(autouse=True)
@@ -22,12 +22,12 @@ def test_a_good_learner_passes(cli) -> None:
     title, *rows, summary = outcome.out.splitlines()
     assert title.startswith("centroid, classification (")
     assert title.endswith("my.py)")
-    assert [row.split()[0] for row in rows] == list(NAMES)
+    assert [row.split()[0] for row in rows] == list(CHECKS)
     assert {row.split()[1] for row in rows} <= {"passed", "skipped", "noted"}
     assert " passed, " in summary
 
 
-def test_a_failure_says_what_where_and_what_to_do(cli) -> None:
+def test_a_failure_shows_the_problem_its_place_and_advice(cli) -> None:
     outcome = cli("check", "-p", "my.py", "raises")
     assert outcome.code == 1
     assert "it raised ZeroDivisionError: no centroid today" in outcome.out
@@ -114,19 +114,19 @@ def metabench_algorithms():
         ("silent", "it raised Mute"),
     ],
 )
-def test_who_ends_the_process_or_never_ends_fails_and_prints_into_no_table(
+def test_a_learner_that_ends_or_hangs_the_process_fails(
     cli, tmp_path: Path, name: str, said: str
 ) -> None:
     (tmp_path / "ends.py").write_text(ENDS)
     outcome = cli("check", "-p", "ends.py", name, "--time-limit", 3, "--json")
     assert outcome.code == 1
     checks = {one["check"]: one for one in json.loads(outcome.out)["checked"][0]["checks"]}
-    assert list(checks) == list(NAMES)
+    assert list(checks) == list(CHECKS)
     assert (checks["shapes"]["status"], checks["shapes"]["message"]) == ("failed", said)
     assert checks["memory"]["status"] == "skipped"
 
 
-def test_what_cannot_be_checked_at_all_is_no_pass(cli, tmp_path: Path) -> None:
+def test_nothing_to_check_is_no_success(cli, tmp_path: Path) -> None:
     (tmp_path / "ends.py").write_text(ENDS)
     outcome = cli("check", "-p", "ends.py", "refuses")
     assert outcome.code == 4

@@ -1,4 +1,4 @@
-"""`metabench check-data SUITE`: what it prints, and its exit codes."""
+"""`metabench check-data SUITE`: its output and its exit codes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Images in class folders, ten classes of six, divided by hand."""
+    """Write images in class folders: ten classes of six, in two splits."""
     rng = np.random.default_rng(0)
     for k in range(10):
         split = "base" if k < 5 else "novel"
@@ -35,7 +35,7 @@ def test_a_good_suite_has_no_leaks(cli, folder: Path) -> None:
     assert summary.endswith(": no leaks")
 
 
-def test_a_leak_is_shown_with_what_to_do(cli, folder: Path) -> None:
+def test_a_leak_is_shown_with_advice(cli, folder: Path) -> None:
     (folder / "novel/class-7/0.png").write_bytes((folder / "base/class-1/3.png").read_bytes())
     outcome = cli("check-data", SUITE)
     assert outcome.code == 1

@@ -27,7 +27,7 @@ def one_line_error(outcome) -> str:
         (("centroid", "centriod"), "unknown algorithm 'centriod': did you mean 'centroid'?"),
         (("centroid", "projected[dimension=1|2]"), "names 2 algorithms: name one"),
         (("centroid", "c*"), "algorithms: name one"),
-        (("centroid", "projected", "--rounds", "1"), "rounds=1: ask for at least 2"),
+        (("centroid", "projected", "--rounds", "1"), "rounds=1: an interval needs at least 2"),
         (("centroid", "projected", "--budget", "huge"), "unknown budget 'huge'"),
         (("centroid", "projected", "--threads", "-1"), "threads=-1: ask for at least 0"),
     ],

@@ -1,4 +1,4 @@
-"""`metabench export-manifest`: a suite's episodes as a file that anyone can read."""
+"""`metabench export-manifest`: a suite's episodes in a file that anyone can read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def export(cli):
 def test_functions_have_no_images_to_export(cli) -> None:
     outcome = cli("export-manifest", "sinusoid-5s")
     assert outcome.code == 2
-    assert "sinusoid-5s is made of functions" in outcome.err
+    assert "sinusoid-5s is a suite of functions" in outcome.err
 
 
 def test_the_file_lists_the_first_episodes_image_by_image(export, tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_a_file_is_never_overwritten(export, tmp_path: Path) -> None:
     outcome = export("-o", "some.json")
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err == (
-        "metabench: error: some.json exists already: move it away or choose another with -o\n"
+        "metabench: error: some.json already exists: move it away or choose another file with -o\n"
     )
     assert (tmp_path / "some.json").read_text() == "mine"
     assert [p.name for p in tmp_path.iterdir()] == ["some.json"]

@@ -1,4 +1,4 @@
-"""`metabench gate`: what it says, what it leaves alone, and its exit codes."""
+"""`metabench gate`: its output, its exit codes, and a baseline that it does not change."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a plugin and a baseline of its two algorithms."""
+    """Make a folder with a plugin and a baseline of its two algorithms."""
     folder = tmp_path_factory.mktemp("gate")
     (folder / "my.py").write_text(PLUGIN)
     made = run_in(
@@ -84,7 +84,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(made: Path, tmp_path: Path) -> Path:
-    """A copy, to change the plugin or the baseline in."""
+    """Copy the folder, so that the plugin or the baseline can be changed."""
     shutil.copytree(made, tmp_path / "here")
     return tmp_path / "here"
 
@@ -154,7 +154,7 @@ def test_episodes_are_bought_until_they_tell(folder: Path) -> None:
     assert found["equal"] is False
     outcome = gate(folder, "-a", "centroid", "--margin", "0.1pp")
     assert outcome.code == 3
-    assert "inconclusive: digits-5w1s centroid: the episodes do not tell" in outcome.out
+    assert "inconclusive: digits-5w1s centroid: too few episodes to decide" in outcome.out
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ class Centroid(metabench.Learner):
         return metabench.class_means(support)
 
     def predict(self, centroids, query_x):
-        time.sleep(SECONDS)  # what else keeps the machine busy adds little to a rest
+        time.sleep(SECONDS)  # other load on the machine hardly prolongs a sleep
         return -torch.cdist(query_x.flatten(1), centroids)
 
 
@@ -39,14 +39,14 @@ def git(folder: Path, *args: str) -> None:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository with a baseline of its commit, and since then slower code."""
+    """Make a repository with a baseline of its commit and slower uncommitted code."""
     folder = tmp_path_factory.mktemp("speed")
     (folder / "my.py").write_text(PLUGIN)
     (folder / "helper.py").write_text("SECONDS = 0.002\n")
     (folder / "deep").mkdir()
     git(folder, "init", "-q")
     git(folder, "add", "my.py", "helper.py")
-    git(folder, "commit", "-qm", "quick")
+    git(folder, "commit", "-qm", "fast")
     made = run_in(folder, "run", "-p", "my.py", "-a", "centroid", "-s", "digits-5w1s")
     assert made.code == 0
     (folder / "helper.py").write_text("SECONDS = 0.02\n")
@@ -68,7 +68,7 @@ def test_slower_code_fails_against_the_commit_of_the_baseline(made: Path) -> Non
 
 
 @pytest.mark.slow
-def test_quicker_code_passes_against_a_folder(made: Path, tmp_path: Path) -> None:
+def test_faster_code_passes_against_a_folder(made: Path, tmp_path: Path) -> None:
     for name in ("my.py", "helper.py"):
         (tmp_path / name).write_text((made / name).read_text())
     (tmp_path / "helper.py").write_text("SECONDS = 0.08\n")
@@ -95,16 +95,16 @@ def test_an_installed_plugin_is_not_timed_against_itself(tmp_path: Path) -> None
     assert outcome.code == 1
     assert "speed: 1 error\n" in outcome.out
     assert "pixel-1nn in " in outcome.out
-    assert "old is the present one" in outcome.out
+    assert "old is the current version" in outcome.out
 
 
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (("--speed-margin", "1pp"), "--speed-margin 1pp: write a share of the time, 10%"),
+        (("--speed-margin", "1pp"), "--speed-margin 1pp: give a share of the time, such as 10%"),
         (("--speed-margin", "10%", "--base", "nope"), "--base nope: no such folder, and git says"),
-        (("--speed-margin", "10%", "--rounds", 1), "rounds=1: ask for at least 2"),
-        (("--base", "HEAD"), "--base: only times are compared with it"),
+        (("--speed-margin", "10%", "--rounds", 1), "rounds=1: an interval needs at least 2"),
+        (("--base", "HEAD"), "--base needs --speed-margin"),
     ],
 )
 def test_mistakes_are_one_line_and_cost_no_time(made: Path, args, said: str) -> None:

@@ -58,7 +58,7 @@ def test_version(cli):
 
 
 @pytest.mark.parametrize("args", [["--help"], ["list"], ["plugins", "--json"]])
-def test_what_should_be_quick_imports_nothing_heavy(args):
+def test_light_verbs_import_nothing_heavy(args):
     heavy = "torch", "pandas", "sklearn", "matplotlib", "scipy", "torchvision"
     after = f"assert not set({heavy}) & set(sys.modules), set(sys.modules)"
     done = spawn(*args, after=after)
@@ -92,7 +92,7 @@ def test_a_wrong_word_is_one_line_with_the_nearest_match(args, error, cli):
         (
             ValueError("two\nlines"),
             1,
-            "metabench: internal error: ValueError: two lines, run again with --debug\n",
+            "metabench: internal error: ValueError: two lines; run again with --debug\n",
         ),
     ],
 )

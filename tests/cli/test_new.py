@@ -9,7 +9,7 @@ from metabench.plugins.registry import load_plugins
 from metabench.plugins.sources import Doors
 
 
-def test_it_writes_a_plugin_and_a_test_and_says_how_to_run_them(cli, tmp_path):
+def test_it_writes_a_plugin_and_a_test_and_prints_how_to_run_them(cli, tmp_path):
     code, out, err = cli("new", "my-algo")
     assert (code, err) == (0, "")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["my_algo.py", "test_my_algo.py"]
@@ -17,7 +17,7 @@ def test_it_writes_a_plugin_and_a_test_and_says_how_to_run_them(cli, tmp_path):
     assert "python -m pytest test_my_algo.py" in out
 
 
-def test_the_plugin_loads_as_it_is_written(cli, tmp_path):
+def test_the_plugin_loads_as_written(cli, tmp_path):
     cli("new", "my-algo2", "-q")
     plugins = load_plugins(Doors(plugins=(str(tmp_path / "my_algo2.py"),), restrict=()))
     assert plugins.warnings == []
@@ -25,7 +25,7 @@ def test_the_plugin_loads_as_it_is_written(cli, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_test_passes_as_it_is_written(cli, tmp_path):
+def test_the_test_passes_as_written(cli, tmp_path):
     cli("new", "my-algo")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "test_my_algo.py"],
@@ -57,7 +57,7 @@ def test_the_test_fails_when_the_learner_guesses(cli, tmp_path):
     assert "chance is 0.2" in done.stdout
 
 
-def test_another_folder_is_named_in_what_it_says(cli, tmp_path):
+def test_another_folder_is_in_the_output(cli, tmp_path):
     (tmp_path / "plugs").mkdir()
     out = cli("new", "my-algo", "--dir", "plugs").out
     assert "-p plugs/my_algo.py" in out
@@ -76,18 +76,18 @@ def test_it_overwrites_nothing(taken, cli, tmp_path):
 @pytest.mark.parametrize(
     ("name", "advice"),
     [
-        ("My Algo", "'my-algo' would do"),
-        ("my_algo", "'my-algo' would do"),
-        ("MyAlgo", "'my-algo' would do"),
-        ("MAML2", "'maml2' would do"),
-        ("2fast", "'fast' would do"),
+        ("My Algo", "such as 'my-algo'"),
+        ("my_algo", "such as 'my-algo'"),
+        ("MyAlgo", "such as 'my-algo'"),
+        ("MAML2", "such as 'maml2'"),
+        ("2fast", "such as 'fast'"),
         ("--", "lower-case words joined by hyphens"),
-        ("lambda", "'lambda' is a word of Python's"),
-        ("none", "'None' is a word of Python's"),
-        ("true", "'True' is a word of Python's"),
-        ("test-x", "test_x.py would be pytest's, which --plugins-dir skips"),
-        ("conftest", "conftest.py would be pytest's, which --plugins-dir skips"),
-        ("maml", "builtin provides it already"),
+        ("lambda", "'lambda' is a keyword of Python"),
+        ("none", "'None' is a keyword of Python"),
+        ("true", "'True' is a keyword of Python"),
+        ("test-x", "test_x.py would be a file for pytest, which --plugins-dir skips"),
+        ("conftest", "conftest.py would be a file for pytest, which --plugins-dir skips"),
+        ("maml", "plugin builtin already provides it"),
         ("random", "'random' is an installed module"),
         ("torch", "'torch' is an installed module"),
     ],

@@ -1,4 +1,4 @@
-"""What is told while cells run: bars on a terminal, a line a cell in a pipe."""
+"""The progress of a run: bars on a terminal, a line for each cell in a pipe."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_pipe_gets_lines_and_a_terminal_bars(terminal, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("result", "told"),
+    ("result", "text"),
     [
         (make_result(suite=make_suite(episodes=2), correct=[15, 0]), "50.00% (20.0 s)"),
         (
@@ -81,8 +81,8 @@ def test_a_pipe_gets_lines_and_a_terminal_bars(terminal, monkeypatch) -> None:
         (make_result(status="interrupted", reason="interrupted"), "interrupted (20.0 s)"),
     ],
 )
-def test_a_finished_cell_in_one_line(cell: Cell, result, told: str) -> None:
-    assert outcome(cell, result) == DONE + told
+def test_a_finished_cell_in_one_line(cell: Cell, result, text: str) -> None:
+    assert outcome(cell, result) == DONE + text
 
 
 def test_lines_are_counted(cell: Cell, capsys) -> None:

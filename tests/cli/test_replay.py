@@ -44,7 +44,7 @@ def test_the_same_code_gives_the_same_bits(made: Path, file: str) -> None:
     assert outcome.code == 0, outcome.err
     verdict, differs = outcome.out.splitlines()
     assert verdict.startswith("equal: ")
-    assert differs == "  differs: nothing that is recorded"
+    assert differs == "  differs: nothing recorded"
     assert (made / file).read_bytes() == before
     assert {p.name for p in made.iterdir()} == {"my.py", "base"}
 
@@ -89,7 +89,7 @@ def test_a_cell_that_fails_now_is_different(folder: Path) -> None:
         (
             ("-p", "my.py", FILE.replace("centroid", "raises")),
             4,
-            "the result has no scores (error); metabench run --retry-failed",
+            "the result has no scores (error); try metabench run --retry-failed",
         ),
     ],
 )

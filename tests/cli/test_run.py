@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cli.running import PLUGIN, Outcome, digests, results, run_in
 
 from metabench import UsageError
-from metabench.supervisor import prepared_run
 from metabench.supervisor.run_settings import RunSettings
 
 RUN = ("run", "-p", "my.py", "-s", "digits-5w1s", "--threads", "1")
@@ -30,7 +29,7 @@ def first(tmp_path_factory) -> tuple[Path, Outcome]:
 
 
 @pytest.fixture
-def again(first, tmp_path: Path, cli):
+def rerun(first, tmp_path: Path, cli):
     """Run in a copy of that folder; RUN stands before what is given."""
     shutil.copytree(first[0], tmp_path, dirs_exist_ok=True)
     return lambda *args: cli(*RUN, *args)
@@ -95,48 +94,48 @@ class TestFirstRun:
 
     def test_why_shows_the_traceback_and_what_was_printed(self, first) -> None:
         folder, _ = first
-        told = run_in(folder, "why", f"results-smoke/{RAISES}")
-        assert told.code == 0
-        assert "status: error\n" in told.out
-        assert "reason: ZeroDivisionError: no centroid today\n" in told.out
-        assert 'my.py", line' in told.out
-        assert told.out.endswith("ZeroDivisionError: no centroid today\n")
-        (log,) = (line for line in told.out.splitlines() if line.startswith("log: "))
+        shown = run_in(folder, "why", f"results-smoke/{RAISES}")
+        assert shown.code == 0
+        assert "status: error\n" in shown.out
+        assert "reason: ZeroDivisionError: no centroid today\n" in shown.out
+        assert 'my.py", line' in shown.out
+        assert shown.out.endswith("ZeroDivisionError: no centroid today\n")
+        (log,) = (line for line in shown.out.splitlines() if line.startswith("log: "))
         assert "about to fail" in Path(log.removeprefix("log: ")).read_text()
 
 
-class TestAgain:
-    def test_finished_cells_are_kept(self, again, tmp_path: Path) -> None:
+class TestRerun:
+    def test_finished_cells_are_kept(self, rerun, tmp_path: Path) -> None:
         before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.json")}
-        outcome = again("-a", "centroid", "-a", "projected")
+        outcome = rerun("-a", "centroid", "-a", "projected")
         assert outcome.code == 0
         assert outcome.err.startswith("metabench: 0 cells run, 2 kept; results in results-smoke/")
         assert "74.75" in outcome.out
         assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.json")} == before
 
-    def test_quiet_leaves_only_the_table(self, again) -> None:
-        outcome = again("-a", "centroid", "-q")
+    def test_quiet_leaves_only_the_table(self, rerun) -> None:
+        outcome = rerun("-a", "centroid", "-q")
         assert (outcome.code, outcome.err) == (0, "")
         assert "74.75" in outcome.out
 
-    def test_a_failure_stays_and_is_told_again(self, again) -> None:
-        outcome = again("-a", "centroid", "-a", "raises", "-q")
+    def test_a_failure_stays_and_is_reported_again(self, rerun) -> None:
+        outcome = rerun("-a", "centroid", "-a", "raises", "-q")
         assert outcome.code == 1
         assert outcome.err == (
             "metabench: failed: ZeroDivisionError: no centroid today; "
             f"see metabench why results-smoke/{RAISES}\n"
         )
 
-    def test_the_plan_tells_what_each_flag_would_do(self, again, tmp_path: Path) -> None:
+    def test_the_plan_shows_the_effect_of_each_flag(self, rerun, tmp_path: Path) -> None:
         names = ("centroid", "raises")
-        assert plan(again, names) == [("done", "keep"), ("failed", "keep")]
-        assert plan(again, names, "--retry-failed") == [("done", "keep"), ("failed", "run")]
-        assert plan(again, names, "--force") == [("forced", "run"), ("forced", "run")]
-        assert plan(again, ("centroid",), "--seeds", "2") == [("done", "keep"), ("new", "run")]
+        assert plan(rerun, names) == [("done", "keep"), ("failed", "keep")]
+        assert plan(rerun, names, "--retry-failed") == [("done", "keep"), ("failed", "run")]
+        assert plan(rerun, names, "--force") == [("forced", "run"), ("forced", "run")]
+        assert plan(rerun, ("centroid",), "--seeds", "2") == [("done", "keep"), ("new", "run")]
         edit(tmp_path / "my.py", "no centroid today", "none tomorrow either")
-        assert plan(again, names) == [("done", "keep"), ("stale", "run")]  # one class was edited
-        assert plan(again, names, "--keep-stale") == [("done", "keep"), ("stale", "keep")]
-        assert plan(again, names, "--keep-stale", "--retry-failed") == [
+        assert plan(rerun, names) == [("done", "keep"), ("stale", "run")]  # one class was edited
+        assert plan(rerun, names, "--keep-stale") == [("done", "keep"), ("stale", "keep")]
+        assert plan(rerun, names, "--keep-stale", "--retry-failed") == [
             ("done", "keep"),
             ("stale", "run"),
         ]
@@ -144,33 +143,33 @@ class TestAgain:
         assert status.out.startswith("results-smoke: 2 ok, 1 stale\n")
         assert status.out.count("; my:Raises\n") == 1
 
-    def test_an_attempt_that_fails_leaves_an_older_score(self, again, tmp_path: Path) -> None:
+    def test_an_attempt_that_fails_leaves_an_older_score(self, rerun, tmp_path: Path) -> None:
         stored = tmp_path / "results-smoke" / CENTROID
         before = stored.read_bytes()
-        outcome = again("-a", "centroid", "--force", "--time-limit", "0.2")
+        outcome = rerun("-a", "centroid", "--force", "--time-limit", "0.2")
         assert outcome.code == 1
         assert "74.75" in outcome.out
         assert "centroid seed 0: over the time limit" in outcome.err
-        assert "; its older score is kept; see results-smoke/" in outcome.err
+        assert "; the older score is kept; see results-smoke/" in outcome.err
         log = outcome.err.partition("is kept; see ")[2].split()[0]
         assert (tmp_path / log).exists()
         assert stored.read_bytes() == before
 
-    def test_what_is_kept_though_stale_is_shown_as_such(self, again, tmp_path: Path) -> None:
-        assert "stale" not in again("-a", "centroid").out
+    def test_what_is_kept_though_stale_is_shown_as_such(self, rerun, tmp_path: Path) -> None:
+        assert "stale" not in rerun("-a", "centroid").out
         edit(tmp_path / "my.py", "return -torch.cdist", "return torch.cdist")
-        kept = again("-a", "centroid", "--keep-stale")
+        kept = rerun("-a", "centroid", "--keep-stale")
         assert "74.75" in kept.out
-        assert "- stale: made by other code" in kept.out
+        assert "- stale: made by code that differs" in kept.out
 
-    def test_only_what_is_stale_or_damaged_runs_again(self, again, tmp_path: Path) -> None:
+    def test_only_what_is_stale_or_damaged_runs_again(self, rerun, tmp_path: Path) -> None:
         stored = tmp_path / "results-smoke"
         before = digests(stored)
         edit(tmp_path / "my.py", "return -torch.cdist", "return torch.cdist")
         whole = (stored / PROJECTED).read_bytes()
         (stored / PROJECTED).write_bytes(whole[:100])
 
-        outcome = again("-a", "centroid", "-a", "projected", "-j", "2")
+        outcome = rerun("-a", "centroid", "-a", "projected", "-j", "2")
         assert outcome.code == 0
         assert "metabench: 2 cells run, 0 kept" in outcome.err
         assert results(stored)[CENTROID].per_episode().mean() < 0.2  # the farthest centroid
@@ -180,18 +179,18 @@ class TestAgain:
             f"metabench: warning: results-smoke/{PROJECTED} is damaged: kept as {aside}, "
             "its cell runs again"
         ]
-        # Trained anew in another process, beside another cell: the same outputs all the same.
+        # Trained again in another process, at the same time as another cell: the same outputs.
         after = digests(stored)
         assert after[PROJECTED] == before[PROJECTED]
         assert after[CENTROID] != before[CENTROID]
-        # The third cell was not run again, and may have been contended by anything.
+        # The third cell did not run again, and may have been contended by anything.
         environments = [r.environment for r in results(stored).values()]
         assert [e.contended for e in environments if e][:2] == [True, True]
 
 
-def plan(again, names: tuple[str, ...], *flags: str) -> list[tuple[str, str]]:
+def plan(rerun, names: tuple[str, ...], *flags: str) -> list[tuple[str, str]]:
     """State and plan of each cell, as `--dry-run` prints them."""
-    outcome = again(*(f"-a{name}" for name in names), *flags, "--dry-run")
+    outcome = rerun(*(f"-a{name}" for name in names), *flags, "--dry-run")
     assert (outcome.code, outcome.err) == (0, "")
     rows = outcome.out.splitlines()[2:]
     return [(row.split()[-2], row.split()[-1]) for row in rows]
@@ -210,7 +209,10 @@ def test_a_learner_that_ignores_signals_is_stopped_in_time(cli, tmp_path, monkey
         "def metabench_algorithms():\n"
         "    return [metabench.Algorithm('stubborn', build=Stubborn)]\n"
     )
-    monkeypatch.setattr(prepared_run, "RunSettings", functools.partial(RunSettings, grace=0.3))
+    settings_of = RunSettings.of
+    monkeypatch.setattr(
+        RunSettings, "of", lambda *args, **flags: replace(settings_of(*args, **flags), grace=0.3)
+    )
     args = ("-p", "stubborn.py", "-a", "stubborn", "-s", "digits-5w1s", "--time-limit", "4")
     outcome = cli("run", *args)
     assert outcome.code == 1
@@ -220,14 +222,14 @@ def test_a_learner_that_ignores_signals_is_stopped_in_time(cli, tmp_path, monkey
     assert 4 <= result.wall_s < 12
 
 
-def test_what_is_done_is_told_if_asked_for(cli, tmp_path: Path) -> None:
+def test_verbose_output_says_what_is_done(cli, tmp_path: Path) -> None:
     (tmp_path / "my.py").write_text(PLUGIN)
-    told = cli(*RUN, "-a", "centroid", "-v").err
-    assert f"metabench: info: plugin 'my.py' is active ({tmp_path / 'my.py'})\n" in told
-    assert "metabench: info: suite digits-5w1s: 1797 examples, episodes " in told
+    shown = cli(*RUN, "-a", "centroid", "-v").err
+    assert f"metabench: info: plugin 'my.py' is active ({tmp_path / 'my.py'})\n" in shown
+    assert "metabench: info: suite digits-5w1s: 1797 examples, episodes " in shown
     cell = "metabench: info: digits-5w1s centroid seed 0 "
-    assert f"{cell}begins; its process prints to results-smoke/logs/" in told
-    assert f"{cell}is stored in results-smoke/{CENTROID} after " in told
+    assert f"{cell}begins; its process prints to results-smoke/logs/" in shown
+    assert f"{cell}is stored in results-smoke/{CENTROID} after " in shown
     assert "info: " not in cli(*RUN, "-a", "centroid", "--force").err
 
 
@@ -278,9 +280,9 @@ def test_an_algorithm_that_never_applies_has_no_table(cli, tmp_path: Path) -> No
     assert result.status == "not_applicable"
 
 
-def test_a_plugin_that_cannot_be_imported_is_a_warning(again, tmp_path: Path) -> None:
+def test_a_plugin_that_cannot_be_imported_is_a_warning(rerun, tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("import no_such_module_anywhere\n")
-    outcome = again("-p", "broken.py", "-a", "centroid", "--dry-run")
+    outcome = rerun("-p", "broken.py", "-a", "centroid", "--dry-run")
     assert outcome.code == 0
     assert "centroid" in outcome.out
     assert outcome.err.splitlines()[0] == (
@@ -289,15 +291,15 @@ def test_a_plugin_that_cannot_be_imported_is_a_warning(again, tmp_path: Path) ->
     )
 
 
-def test_a_plugin_is_told_about_each_finished_cell(cli, tmp_path: Path) -> None:
+def test_a_plugin_is_notified_of_each_finished_cell(cli, tmp_path: Path) -> None:
     (tmp_path / "my.py").write_text(
         PLUGIN + "\n\n@metabench.hookimpl\n"
         "def metabench_cell_finished(cell, result):\n"
         "    import pathlib\n"
-        "    pathlib.Path('told.json').write_text(f'[\"{cell}\", \"{result.status}\"]')\n"
+        "    pathlib.Path('finished.json').write_text(f'[\"{cell}\", \"{result.status}\"]')\n"
         "    raise RuntimeError('and then it fails')\n"
     )
     outcome = cli(*RUN, "-a", "curves-only")
-    told = json.loads((tmp_path / "told.json").read_text())
-    assert told == ["digits-5w1s curves-only seed 0", "not_applicable"]
+    shown = json.loads((tmp_path / "finished.json").read_text())
+    assert shown == ["digits-5w1s curves-only seed 0", "not_applicable"]
     assert "plugin 'my.py' failed in metabench_cell_finished: RuntimeError" in outcome.err

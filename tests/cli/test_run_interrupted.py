@@ -79,7 +79,7 @@ def test_an_interrupted_run_keeps_what_is_finished_and_can_be_resumed(tmp_path, 
     assert first.startswith("[1/2] digits-5w1s centroid seed 0: 74.75%")
     assert second.startswith("[2/2] digits-5w1s sleeps seed 0: interrupted (")
     assert rest == [
-        "metabench: finished cells are kept in results-smoke/, the same command goes on from there",
+        "metabench: finished cells are kept in results-smoke/; run the same command to resume",
         "metabench: interrupted",
     ]
     wait_for(lambda: all(map(gone, pids)), seconds=5)

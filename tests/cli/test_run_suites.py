@@ -112,7 +112,7 @@ def test_a_suite_without_base_data_cannot_lend_any(first, tmp_path: Path, cli) -
 
 @pytest.mark.usefixtures("same_threads")
 def test_a_folder_of_images_is_a_suite(tmp_path: Path, cli) -> None:
-    for c in range(3):  # three shades are told apart without a mistake
+    for c in range(3):  # three shades are classified without a mistake
         (tmp_path / "shades" / str(c)).mkdir(parents=True)
         for i in range(4):
             image = np.full((8, 8), 100 * c + i, dtype=np.uint8)
@@ -121,5 +121,5 @@ def test_a_folder_of_images_is_a_suite(tmp_path: Path, cli) -> None:
     suite = "folder:shades[way=3,query=2,split=novel,size=0,episodes=5]"
     outcome = cli("run", "-p", "my.py", "-s", suite, "-a", "centroid", "--in-process")
     assert outcome.code == 0, outcome.err
-    told = r"folder-shades-3w1s-\w{6} centroid seed 0: 100.00% on 5 episodes \(not stored\)\n"
-    assert re.fullmatch(told, outcome.out)
+    line = r"folder-shades-3w1s-\w{6} centroid seed 0: 100.00% on 5 episodes \(not stored\)\n"
+    assert re.fullmatch(line, outcome.out)

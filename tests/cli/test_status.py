@@ -1,4 +1,4 @@
-"""`metabench status`: what lies in a results folder, and in which state."""
+"""`metabench status`: the results in a folder, and their states."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def made_by_the_code_as_it_is(result: Result) -> Result:
 
 @pytest.fixture
 def stored(tmp_path: Path) -> Path:
-    """Results that are up to date, made by other code, failed, and by an unknown plugin."""
+    """Store results that are up to date, stale, failed, and made by an unknown plugin."""
     results = [
         made_by_the_code_as_it_is(make_result("chance")),
         make_result("chance", seed=1),
@@ -98,7 +98,7 @@ def test_json_has_the_same_facts(cli) -> None:
         "status": "ok",
         "stale": True,
         "reason": "",
-        "changed": ["no list of the definitions that it was made by is kept"],
+        "changed": ["unknown definitions, because no list of them was kept"],
     }
     assert not by_file[CHANCE]["stale"]
     assert by_file[ABSENT]["reason"] == "no base data"
@@ -131,13 +131,15 @@ def test_trial_results_are_pointed_at(cli, tmp_path: Path) -> None:
     outcome = cli("status")
     assert outcome.code == 4
     assert outcome.err == (
-        "metabench: error: no results in 'results', but there are in 'results-smoke': "
+        "metabench: error: no results in 'results', but there are some in 'results-smoke': "
         "add --results results-smoke\n"
     )
     assert Store(tmp_path / "results-smoke").paths() != []
 
 
-def test_a_result_of_regression_is_held_against_what_runs_there(cli, tmp_path: Path) -> None:
+def test_staleness_of_a_regression_result_depends_on_the_code_for_regression(
+    cli, tmp_path: Path
+) -> None:
     """`pretrained` declares other parameters and budgets for regression."""
     suite = make_suite("sinusoid-5s", way=1, metric="mse")
     fresh = made_by_the_code_as_it_is(make_result("pretrained", suite=suite))

@@ -1,4 +1,4 @@
-"""`metabench why FILE`: what a result file knows."""
+"""`metabench why FILE`: the contents of a result file."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_failure_comes_with_traceback_and_log(cli, tmp_path, monkeypatch, wher
     outcome = cli("why", f"results/{path}" if where == "above" else path.name)
     assert outcome.code == 0
     assert outcome.out.endswith(
-        f"reason: ValueError: broken\nlog: {tmp_path / 'results' / log} (not there)\n"
+        f"reason: ValueError: broken\nlog: {tmp_path / 'results' / log} (missing)\n"
         "Traceback ...\nValueError: broken\n"
     )
     assert "score" not in outcome.out
@@ -109,7 +109,7 @@ def test_long_values_are_cut_but_json_has_them(cli, tmp_path: Path) -> None:
     assert decode(cli("why", file, "--json").out.encode()) == timed
 
 
-def test_the_evidence_behind_a_flag_is_told_in_full(cli, tmp_path: Path) -> None:
+def test_the_evidence_for_a_flag_is_shown_in_full(cli, tmp_path: Path) -> None:
     found = [Evidence(probe=probe, queries=75, deviation=0.1, flipped=0.0) for probe in "abcdef"]
     measured = Properties(
         inductive=False, isolated=True, independent=True, episodes=6, evidence=found

@@ -63,7 +63,7 @@ def run(user: pytest.Pytester, *args: str) -> pytest.RunResult:
     return user.runpytest_subprocess("-p", "no:cacheprovider", *args)
 
 
-def test_a_baseline_is_made_then_held_against(user: pytest.Pytester) -> None:
+def test_a_baseline_is_made_and_then_tested_against(user: pytest.Pytester) -> None:
     missing = run(user)
     missing.assert_outcomes(failed=1)
     missing.stdout.fnmatch_lines(
@@ -76,7 +76,7 @@ def test_a_baseline_is_made_then_held_against(user: pytest.Pytester) -> None:
     assert [p.name for p in folder.iterdir()] == ["digits-5w1s"]  # no log, no lock
     assert len(results(folder)[name].blocks) == 2
     run(user).assert_outcomes(passed=1)
-    # What is as it was is left alone, so that version control shows what is not.
+    # Unchanged files are left alone, so that version control shows only changes.
     before = (folder / name).stat().st_mtime_ns
     run(user, "--update-baselines").assert_outcomes(passed=1)
     assert (folder / name).stat().st_mtime_ns == before

@@ -1,4 +1,4 @@
-"""What the gate takes from a folder of stored results."""
+"""The selection and grouping of a baseline's results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from metabench.errors import NothingToRun
 from metabench.gating.baseline import grouped, select
 
 
-def test_copies_of_a_result_are_no_further_seeds() -> None:
+def test_copies_of_a_result_are_not_further_seeds() -> None:
     older = make_result(seed=0, accuracy=0.5, created="2025-01-01T00:00:00Z")
     results = [make_result(seed=1), make_result(seed=0), older]
     stored = [(Path(f"{number}.json"), result) for number, result in enumerate(results)]
@@ -32,7 +32,7 @@ def test_suites_budgets_and_devices_are_cases_of_their_own() -> None:
     assert [len(case) for case in grouped(stored)] == [1] * 5
 
 
-def test_names_that_the_baseline_lacks_are_told(tmp_path: Path) -> None:
+def test_names_that_the_baseline_lacks_are_reported(tmp_path: Path) -> None:
     store_results(tmp_path, [make_result("good"), make_result("bad")])
     scored, without = select(tmp_path, ["digits-5w1s"], ["good"])
     assert [result.job.algorithm for _, result in scored] == ["good"]

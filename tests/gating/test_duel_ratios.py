@@ -13,7 +13,7 @@ from metabench.results.schema import Timing
 
 
 def side(adapt: float, predict: float = 1.0, many: float = 1.0, training: float | None = None):
-    """What one learner took in a round of two turns."""
+    """Return the measurements of one learner in a round of two turns."""
     turns = [
         Measured(
             Timing(

@@ -1,4 +1,4 @@
-"""Two learners in turns: what each is trained on. Whole duels are in tests/cli/test_duel.py."""
+"""The training data of both learners of a duel; tests/cli/test_duel.py has whole duels."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def test_each_side_is_trained_on_what_its_cell_says(tmp_path: Path) -> None:
         return SimpleNamespace(training=None)
 
     with PreparedRun(request) as prepared:
-        cell, library = prepared.cells[0], prepared.library
+        cell, library = prepared.cells[0], prepared.suites
         assert cell.train_on is not None
-        conditions = RunSettings(doors=Doors(), results=tmp_path, threads=1)
+        conditions = RunSettings(sources=Doors(), results=tmp_path, threads=1)
         duel_rounds._train(cell, library, conditions, SimpleNamespace(train=train))
         own, named = (library.material(suite) for suite in (cell.suite, cell.train_on))
         assert named is not None

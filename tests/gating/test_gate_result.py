@@ -1,4 +1,4 @@
-"""What the gate says of a case: seeds and episodes paired, errors the right way round."""
+"""The verdict of the gate on a case: pairing of seeds and episodes, and the sign of errors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def errors(scale: float, seed: int = 0) -> Result:
 
 
 def right(loss: int = 0, seed: int = 0, code: str = "code", flips: int = 40) -> Result:
-    """75 queries: `loss` right answers fewer in each episode, and some luck."""
+    """Return a result on 75 queries, with `loss` fewer right answers per episode, and noise."""
     rng = np.random.default_rng(1)
     base = rng.integers(50, 70, 400)
     luck = np.random.default_rng(seed + 10).integers(-1, 2, 400) * (rng.random(400) < flips / 400)
@@ -67,13 +67,13 @@ def test_seeds_are_paired_with_their_own() -> None:
     assert (found.seeds, found.difference) == (3, 0)
 
 
-def test_equal_outputs_with_other_scores_are_no_pass() -> None:
+def test_equal_outputs_with_other_scores_are_an_error() -> None:
     old, now = right(), right()
     assert old.scores is not None
     altered = msgspec.structs.replace(old.scores, correct=[n + 5 for n in old.scores.correct or ()])
     found = judged([msgspec.structs.replace(old, scores=altered)], [now])
     assert (found.verdict, found.equal) == ("error", False)
-    assert found.reason.startswith("the outputs are equal, the scores are not")
+    assert found.reason.startswith("outputs are equal but scores differ")
 
 
 def test_a_proven_loss_within_reach_of_the_margin_is_told_as_such() -> None:
@@ -87,7 +87,7 @@ def test_a_proven_loss_within_reach_of_the_margin_is_told_as_such() -> None:
     assert found.verdict == "fail"
     assert found.ci is not None
     assert found.ci[0] < -found.margin < found.ci[1] < 0
-    assert found.reason == "proven to be worse, and not to be within the margin"
+    assert found.reason == "shown to be worse, and not shown to be within the margin"
 
 
 def test_a_loss_in_every_episode_fails_and_names_what_differs() -> None:

@@ -1,4 +1,4 @@
-"""Where the tests of plugins look for these."""
+"""The paths of plugins that tests name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stored cell run again by its Python function."""
+"""The Python function that runs a stored cell again."""
 
 from __future__ import annotations
 

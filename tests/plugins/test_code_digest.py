@@ -17,8 +17,9 @@ import pytest
 
 import metabench
 from metabench import Algorithm, Backbone, TrainingEpisodes, UsageError
+from metabench.plugins import code_digest, modules
 from metabench.plugins.code_digest import Code, cell_code, changes
-from metabench.plugins.registry import Provided, code_digest, load_plugins, modules
+from metabench.plugins.registry import Provided, load_plugins
 from metabench.plugins.sources import Doors
 
 LEARNER = '''
@@ -106,7 +107,7 @@ def code_of(
     backbones: tuple[Backbone, ...] = (),
     params: dict[str, object] | None = None,
 ) -> Code:
-    """The code of a catalogue entry, read anew."""
+    """The code of a catalogue entry, read again."""
     algorithm = Algorithm("mine", build=entry) if isinstance(entry, str) else entry
     plugins = load_plugins(Doors(restrict=()))
     plugins.algorithms["mine"] = Provided(replace(algorithm, name="mine"), "test", origin)
@@ -343,7 +344,14 @@ def single(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """
     write(tmp_path, {"plugin.py": plugin, "plug_nearby.py": "WIDTH = 1\n", "weights.bin": "w"})
     yield tmp_path / "plugin.py"
-    sys.modules.pop("plug_nearby", None)
+    forget_plugin_files()
+
+
+def forget_plugin_files() -> None:
+    """Let other files of the same names be loaded in this process."""
+    for name in [*sys.modules]:
+        if name == "plug_nearby" or name.startswith(modules.FILE_PREFIX):
+            del sys.modules[name]
 
 
 def single_code(file: Path, name: str) -> Code:
@@ -371,7 +379,7 @@ def test_a_single_file_the_helpers_beside_it_and_the_files_it_declares(single: P
 def test_a_single_file_has_the_same_digest_in_every_folder(single: Path, tmp_path: Path) -> None:
     before = single_code(single, "alone")
     moved = shutil.copytree(tmp_path, tmp_path / "elsewhere") / "plugin.py"
-    sys.modules.pop("plug_nearby")
+    forget_plugin_files()
     after = single_code(moved, "alone")
     assert before.definitions.items() ^ after.definitions.items() == set()
     assert after == before
@@ -389,7 +397,9 @@ def test_a_file_that_a_parameter_names_counts_by_content(site: Path, tmp_path: P
     assert code_of(spec).files == {}  # nothing is named: nothing is read
     weights[1].write_text("other")
     assert code_of(spec, params={"weights": str(weights[1])}).digest != found[0].digest
-    with pytest.raises(UsageError, match=r"mine declares that it reads .*c\.bin: No such file"):
+    with pytest.raises(
+        UsageError, match=r"cannot read .*c\.bin, which mine declares: No such file"
+    ):
         code_of(spec, params={"weights": str(tmp_path / "c.bin")})
 
 

@@ -1,4 +1,4 @@
-"""What importing a plugin may find beside it, and must leave as it was."""
+"""The import of plugin files: their helpers, and settings that an import must not change."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ print({after})
 
 
 def loaded(folder: Path, *files: str, after: str = "''") -> list[str]:
-    """What a new process, in a folder, prints of the plugins it loads."""
+    """Load plugins in a new process with a working folder; return the lines that it prints."""
     command = [sys.executable, "-c", LOAD.format(after=after), *files]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
@@ -36,7 +36,7 @@ def loaded(folder: Path, *files: str, after: str = "''") -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two plugins, `one/a.py` and `two/b.py`, each with a helper `plug_scale.py` of its own."""
+    """Two plugins, `one/a.py` and `two/b.py`, each with its own helper `plug_scale.py`."""
     for name, file in (("one", "a.py"), ("two", "b.py")):
         (tmp_path / name).mkdir()
         (tmp_path / name / file).write_text(PLUGIN.format(name=name))
@@ -44,23 +44,71 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_helper_is_the_one_beside_its_plugin_wherever_it_is_run(folder: Path) -> None:
+def test_a_helper_is_taken_from_the_folder_of_its_plugin(folder: Path) -> None:
     (folder / "plug_scale.py").write_text("SCALE = 'here'\n")
     algorithms, warnings, _ = loaded(folder, "one/a.py")
     assert (algorithms, warnings) == ("['one-one']", "[]")
 
 
-def test_two_helpers_of_one_name_are_not_mixed_up(folder: Path) -> None:
+def test_two_plugins_whose_helpers_share_a_name_are_refused(folder: Path) -> None:
     algorithms, warnings, helper = loaded(
         folder, "one/a.py", "two/b.py", after="sys.modules['plug_scale'].SCALE"
     )
     assert algorithms == "['one-one']"
-    assert "plugin 'b.py' failed: ImportError: it imports 'plug_scale' from beside it" in warnings
-    assert f"{folder}/one/plug_scale.py: rename one of them" in warnings
+    assert "plugin 'b.py' failed: ImportError: its helper 'plug_scale' has the same" in warnings
+    assert f"same name as {folder}/one/plug_scale.py: rename the helper" in warnings
     assert helper == "one"
 
 
-def test_a_helper_that_is_not_imported_is_in_nobodys_way(folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("line", "package"),
+    [
+        ("def later():\n    from plug_models.net import Net", True),
+        ("class Later:\n    def build(self):\n        import plug_models.net", False),
+        ("import plug_user", False),
+    ],
+)
+def test_they_are_refused_for_imports_in_functions_and_in_helpers(
+    folder: Path, line: str, package: bool
+) -> None:
+    for name in ("one", "two"):
+        (folder / name / "plug_models").mkdir()
+        (folder / name / "plug_models" / "net.py").touch()
+        if package:
+            (folder / name / "plug_models" / "__init__.py").touch()
+    (folder / "two" / "plug_user.py").write_text("def later():\n    import plug_models.net")
+    (folder / "two" / "b.py").write_text(line)
+    _, warnings, found = loaded(
+        folder, "one/a.py", "two/b.py", after="__import__('plug_models.net').net.__file__"
+    )
+    assert "plugin 'b.py' failed: ImportError: its helper 'plug_models' has the same" in warnings
+    assert found == f"{folder}/one/plug_models/net.py"
+
+
+@pytest.mark.parametrize(
+    ("name", "algorithm", "refused"), [("tabulate", "one-one", False), ("pluggy", "", True)]
+)
+def test_a_helper_named_like_an_installed_package_is_taken_or_refused(
+    folder: Path, name: str, algorithm: str, refused: bool
+) -> None:
+    """A loaded package, such as pluggy, cannot be replaced."""
+    (folder / "one" / f"{name}.py").write_text("SCALE = 'one'")
+    plugin = folder / "one" / "a.py"
+    plugin.write_text(plugin.read_text().replace("plug_scale", name))
+    algorithms, warnings, _ = loaded(folder, "one/a.py")
+    assert algorithms == str([algorithm] if algorithm else [])
+    assert ("site-packages/pluggy: rename the helper" in warnings) is refused
+
+
+def test_a_process_that_a_plugin_starts_finds_the_same_helper(folder: Path) -> None:
+    (folder / "plug_where.py").write_text("where = lambda: 'here'\n")
+    (folder / "one" / "plug_where.py").write_text("def where():\n    return 'one'\n")
+    start = "__import__('multiprocessing').get_context('spawn').Pool(1)"
+    *_, found = loaded(folder, "one/a.py", after=f"{start}.apply(__import__('plug_where').where)")
+    assert found == "one"
+
+
+def test_a_file_that_is_not_imported_is_no_helper(folder: Path) -> None:
     plugin = folder / "two" / "b.py"
     plugin.write_text(
         PLUGIN.format(name="two").replace("from plug_scale import SCALE", "SCALE = 'x'")
@@ -69,9 +117,9 @@ def test_a_helper_that_is_not_imported_is_in_nobodys_way(folder: Path) -> None:
     assert (algorithms, warnings) == ("['one-one', 'two-x']", "[]")
 
 
-def test_what_comes_with_python_is_not_replaced_by_what_lies_beside(folder: Path) -> None:
+def test_the_standard_library_and_packages_are_not_replaced_by_unused_files(folder: Path) -> None:
     (folder / "one" / "copy.py").write_text("raise RuntimeError('not the copy that is meant')")
-    (folder / "one" / "torch").mkdir()  # for data, say
+    (folder / "one" / "torch").mkdir()  # a folder of data
     plugin = folder / "one" / "a.py"
     plugin.write_text(f"import copy, torch\n{plugin.read_text()}")
     algorithms, warnings, _ = loaded(folder, "one/a.py")
@@ -85,8 +133,8 @@ def test_a_helper_may_be_imported_later(folder: Path) -> None:
     assert found == "one"
 
 
-def test_a_copy_of_metabench_beside_a_plugin_is_not_taken_for_it(folder: Path) -> None:
-    """As where a plugin lies in a checkout and another metabench is installed."""
+def test_a_copy_of_metabench_in_the_folder_of_a_plugin_is_not_imported(folder: Path) -> None:
+    """A plugin can be in a checkout while another metabench is installed."""
     (folder / "one" / "metabench").mkdir()
     (folder / "one" / "metabench" / "__init__.py").write_text("raise RuntimeError('the copy')")
     algorithms, warnings, _ = loaded(folder, "one/a.py")
@@ -117,12 +165,12 @@ def test_a_copy_of_metabench_beside_a_plugin_is_not_taken_for_it(folder: Path) -
         ),
     ],
 )
-def test_what_an_import_changes_for_others_is_put_back_and_told(
+def test_settings_that_an_import_changes_are_restored_with_a_warning(
     folder: Path, line: str, what: str, after: str, shown: str | None
 ) -> None:
     plugin = folder / "one" / "a.py"
     plugin.write_text(f"{line}\n{plugin.read_text()}")
     algorithms, warnings, found = loaded(folder, "one/a.py", after=after)
     assert algorithms == "['one-one']"
-    assert warnings == f"[\"plugin 'a.py' changes {what} when it is imported (put back)\"]"
+    assert warnings == f"[\"plugin 'a.py' changes {what} when it is imported; it was restored\"]"
     assert found == (shown or str(folder))

@@ -33,7 +33,7 @@ GOOD = """
 
 @pytest.fixture(autouse=True)
 def _imports_are_undone(monkeypatch):
-    """Plugin files stay in sys.modules and their folders in sys.path; not beyond a test."""
+    """Remove plugin files from sys.modules and their folders from sys.path after a test."""
     before = set(sys.modules)
     monkeypatch.setattr(sys, "path", [*sys.path])
     yield
@@ -44,7 +44,7 @@ def _imports_are_undone(monkeypatch):
 
 @pytest.fixture
 def write(tmp_path):
-    """Write a file into a folder of this test's own and return its path."""
+    """Write a file into a folder of the test and return its path."""
 
     def write(name: str, text: str) -> Path:
         file = tmp_path / name
@@ -57,7 +57,7 @@ def write(tmp_path):
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """Install a distribution with entry points, without the ones that really are."""
+    """Install a distribution with entry points, and hide those of the environment."""
     site = tmp_path / "site"
     site.mkdir()
     monkeypatch.syspath_prepend(site)
@@ -94,7 +94,7 @@ def row(plugins: Plugins, name: str):
 # Files, folders and modules
 
 
-def test_a_file_provides_its_algorithm_and_is_remembered_with_it(write):
+def test_a_file_provides_its_algorithm_and_is_recorded_with_it(write):
     file = write("good.py", GOOD.format(name="good"))
     plugins = load(file)
     found = plugins.algorithm("good")
@@ -134,7 +134,7 @@ def test_the_same_file_is_loaded_once_however_it_is_given(write, tmp_path, monke
     assert list(plugins.algorithms) == ["good"]
 
 
-def test_two_files_of_one_name_are_not_mixed_up(write):
+def test_of_two_files_with_one_name_the_second_fails(write):
     first = write("a/same.py", GOOD.format(name="first"))
     second = write("b/same.py", GOOD.format(name="second"))
     plugins = load(first, second)
@@ -155,7 +155,7 @@ def test_a_learner_from_a_file_can_be_pickled_and_its_source_read(write):
     assert "def adapt" in inspect.getsource(build)
 
 
-def test_a_file_can_import_a_helper_that_lies_beside_it(write):
+def test_a_file_can_import_a_helper_from_its_folder(write):
     write("plug_helper.py", "NAME = 'from-helper'")
     text = """
         import metabench, plug_helper
@@ -172,13 +172,11 @@ def test_a_file_can_import_a_helper_that_lies_beside_it(write):
     [
         ("nowhere/my.py", r"-p .*nowhere/my.py: no such file"),
         ("no_such_module", r"-p no_such_module: no such module$"),
-        ("plug_here", r"no such module; for the file write -p plug_here.py"),
-        ("./folder", r"is a folder; write --plugins-dir"),
+        ("plug_here", r"no such module; for the file, use -p plug_here.py"),
+        ("./folder", r"this is a folder; use --plugins-dir"),
     ],
 )
-def test_what_was_asked_for_and_is_missing_is_a_usage_error(
-    plugin, complaint, write, tmp_path, monkeypatch
-):
+def test_a_missing_plugin_is_a_usage_error(plugin, complaint, write, tmp_path, monkeypatch):
     write("plug_here.py", "")
     write("folder/x.py", "")
     monkeypatch.chdir(tmp_path)
@@ -191,13 +189,13 @@ def test_a_missing_plugin_folder_is_a_usage_error(tmp_path):
         load(dirs=(tmp_path / "nowhere",))
 
 
-# Doors
+# Sources
 
 
-def test_doors_are_typed_again_as_seen_from_the_working_folder(tmp_path, monkeypatch):
+def test_sources_are_shown_as_options_with_relative_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    doors = Doors(("my plugins",), ("sub/one.py", "a_module", "no:builtin"))
-    assert doors.options == (
+    sources = Doors(("my plugins",), ("sub/one.py", "a_module", "no:builtin"))
+    assert sources.options == (
         "--plugins-dir 'my plugins'",
         "-p sub/one.py",
         "-p a_module",
@@ -205,15 +203,15 @@ def test_doors_are_typed_again_as_seen_from_the_working_folder(tmp_path, monkeyp
     )
 
 
-def test_doors_survive_json_and_a_change_of_folder(tmp_path, monkeypatch):
+def test_sources_survive_json_and_a_change_of_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    doors = Doors(("plugins",), ("my.py", "module", "no:other"), ("builtin",))
+    sources = Doors(("plugins",), ("my.py", "module", "no:other"), ("builtin",))
     monkeypatch.chdir("/")
-    assert Doors(**json.loads(json.dumps(dataclasses.asdict(doors)))) == doors
-    assert doors.plugins_dirs == (str(tmp_path / "plugins"),)
-    assert doors.plugins == (str(tmp_path / "my.py"), "module", "no:other")
-    assert (doors.files, doors.modules) == ((str(tmp_path / "my.py"),), ("module",))
-    assert doors.blocked == ("other",)
+    assert Doors(**json.loads(json.dumps(dataclasses.asdict(sources)))) == sources
+    assert sources.plugins_dirs == (str(tmp_path / "plugins"),)
+    assert sources.plugins == (str(tmp_path / "my.py"), "module", "no:other")
+    assert (sources.files, sources.modules) == ((str(tmp_path / "my.py"),), ("module",))
+    assert sources.blocked == ("other",)
 
 
 @pytest.mark.parametrize(
@@ -338,9 +336,12 @@ def test_a_keyboard_interrupt_is_no_failing_plugin(write):
     [
         ("yield metabench.Algorithm('half', build='x:y'); 1 / 0", "ZeroDivisionError: division"),
         ("yield metabench.Algorithm('Bad Name', build='x:y')", "UsageError: algorithm name"),
-        ("pass", "TypeError: it gave nothing; return a list or yield"),
-        ("return metabench.Algorithm('x', build='x:y')", "TypeError: it gave a single Algorithm"),
-        ("yield 3", "TypeError: it gave 3, not a metabench.Algorithm"),
+        ("pass", "TypeError: it returned nothing; return a list or yield"),
+        (
+            "return metabench.Algorithm('x', build='x:y')",
+            "TypeError: it returned a single Algorithm",
+        ),
+        ("yield 3", "TypeError: it provided 3, not a metabench.Algorithm"),
         ("import sys; sys.exit()", "SystemExit"),
     ],
 )
@@ -363,7 +364,7 @@ def test_a_failing_hook_provides_nothing_and_the_others_stay(body, error, write)
         ("metabench_report(results, folder)", "PluginValidationError: .*folder.* can not be found"),
     ],
 )
-def test_a_hook_that_does_not_fit_puts_its_plugin_out(hook, error, write):
+def test_a_plugin_with_an_invalid_hook_is_removed(hook, error, write):
     text = GOOD.format(name="bad") + f"\n    @metabench.hookimpl\n    def {hook}: ..."
     plugins = load(write("bad.py", text), write("good.py", GOOD.format(name="good")))
     assert list(plugins.algorithms) == ["good"]
@@ -383,7 +384,7 @@ def test_wrappers_are_refused(write):
     assert row(plugins, "bad.py").error.startswith("metabench_algorithms is a wrapper")
 
 
-def test_an_optional_hook_of_another_version_is_let_in(write):
+def test_an_optional_hook_of_another_version_is_accepted(write):
     text = GOOD.format(name="good") + (
         "\n    @metabench.hookimpl(optionalhook=True)\n    def metabench_of_the_future(): ..."
     )
@@ -463,7 +464,7 @@ def test_observers_get_the_arguments_they_ask_for(arguments, write, tmp_path):
     assert log.read_text() == str([given[name] for name in arguments.split(", ") if name])
 
 
-def test_what_an_observer_raises_is_logged_and_nothing_more(write, tmp_path, caplog):
+def test_an_exception_of_an_observer_is_only_logged(write, tmp_path, caplog):
     log = tmp_path / "log.txt"
     bad = write("bad.py", OBSERVER.format(arguments="cell", body="raise ValueError('boom')"))
     good = write(

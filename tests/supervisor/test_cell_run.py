@@ -150,7 +150,7 @@ def test_a_memory_limit_below_what_torch_takes_is_refused(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_what_does_not_fit_is_halved_and_said_so(tmp_path: Path) -> None:
+def test_a_batch_that_does_not_fit_is_halved_and_recorded(tmp_path: Path) -> None:
     name = "needs-room-for-many-tasks"
     results = run(tmp_path, name, "honest")
     tight, honest = results[name], results["honest"]
@@ -276,9 +276,7 @@ def test_a_results_folder_with_something_in_the_way_is_one_line(tmp_path: Path) 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is so for every test")
-def test_a_system_that_wakes_nobody_when_a_process_ends_is_looked_at(
-    tmp_path: Path, monkeypatch
-) -> None:
+def test_the_end_of_a_process_is_noticed_without_pidfd(tmp_path: Path, monkeypatch) -> None:
     def unknown(pid: int) -> int:
         raise OSError
 
@@ -290,34 +288,34 @@ def test_a_system_that_wakes_nobody_when_a_process_ends_is_looked_at(
     }
 
 
-def test_cells_beside_another_run_are_contended(tmp_path: Path, monkeypatch) -> None:
+def test_cells_are_contended_while_another_run_is_active(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where no other test runs anything
-    library = SuiteCache(None)
-    assert library.alone()
+    suites = SuiteCache(None)
+    assert suites.alone()
     code = "from metabench.supervisor.suite_cache import SuiteCache; SuiteCache(None); input()"
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, env=environment)
     try:
-        wait_for(lambda: not library.alone())
+        wait_for(lambda: not suites.alone())
         assert was_contended(run(tmp_path / "results", "honest", jobs=1)["honest"])
     finally:
         other.communicate(b"\n")
-    library.close()
+    suites.close()
 
 
-def test_a_run_that_begins_and_ends_beside_a_cell_is_noticed(tmp_path: Path, monkeypatch) -> None:
+def test_a_run_that_begins_and_ends_during_a_cell_is_noticed(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    library = SuiteCache(None)
-    with library.company() as met:
-        assert not met.is_set()
-    assert not met.is_set()
+    suites = SuiteCache(None)
+    with suites.other_runs() as seen:
+        assert not seen.is_set()
+    assert not seen.is_set()
     code = "import time; from metabench.supervisor.suite_cache import SuiteCache\n"
-    code += "library = SuiteCache(None); time.sleep(1.5); library.close()"
-    with library.company() as met:
+    code += "suites = SuiteCache(None); time.sleep(1.5); suites.close()"
+    with suites.other_runs() as seen:
         subprocess.run([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(tmp_path)})
-        assert library.alone()
-    assert met.is_set()
-    library.close()
+        assert suites.alone()
+    assert seen.is_set()
+    suites.close()
 
 
 def was_contended(result: Result) -> bool:
@@ -332,12 +330,12 @@ def wait_for(what: Callable[[], bool], seconds: float = 30.0) -> None:
         time.sleep(0.02)
 
 
-def test_what_cannot_answer_one_query_keeps_its_score_and_says_why(tmp_path: Path) -> None:
+def test_a_learner_that_cannot_answer_one_query_keeps_its_score(tmp_path: Path) -> None:
     found = run(tmp_path, "needs-two-queries", "honest")
     odd, honest = found["needs-two-queries"], found["honest"]
     assert (odd.status, honest.status) == ("ok", "ok")
     assert odd.properties is not None
-    assert odd.properties.inductive is False  # without company it cannot answer
+    assert odd.properties.inductive is False  # it cannot answer one query alone
     assert odd.properties.problem == "one query alone: RuntimeError: a single query"
     assert honest.properties is not None
     assert honest.properties.inductive is True

@@ -1,7 +1,7 @@
-"""What the harness concludes about learners that cheat or meddle, and that others are unharmed.
+"""Results of learners that cheat or interfere, and of honest learners in the same run.
 
-Those that crash, hang, print or hoard are in `test_supervisor.py`, those that only a check can
-find in `conformance/test_battery.py`.
+Learners that crash, hang, print or hoard are in `test_cell_run.py`, those that only a check can
+find in `tests/checks/test_check_runner.py`.
 """
 
 from __future__ import annotations
@@ -145,5 +145,5 @@ def test_what_is_written_into_the_results_is_no_result(ran: Path, tables: list[T
 
 @pytest.mark.parametrize("name", ["steps-never-learn", "first-order"])
 def test_what_only_a_check_can_see_has_its_score(found: dict[str, Result], name: str) -> None:
-    """Nothing is wrong with their answers; `metabench check` finds them (test_battery.py)."""
+    """Nothing is wrong with their answers; `metabench check` finds them (test_check_runner.py)."""
     assert found[name].status == "ok"

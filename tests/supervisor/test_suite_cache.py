@@ -27,32 +27,32 @@ def shades(base: str, novel: str) -> Suite:
     return Suite.from_arrays(x * 60, y, name="shades", way=2, query=3, splits=splits)
 
 
-def test_material_lies_in_a_folder_until_the_library_is_closed() -> None:
-    library = SuiteCache(None)
-    found = library.material(SUITES[0])
+def test_material_lies_in_a_folder_until_the_cache_is_closed() -> None:
+    suites = SuiteCache(None)
+    found = suites.material(SUITES[0])
     assert found is not None
     material, folder = found
     assert np.array_equal(Material.load(folder).images, material.images)
-    assert library.material(SUITES[0]) == found
-    library.close()
+    assert suites.material(SUITES[0]) == found
+    suites.close()
     assert not Path(folder).exists()
 
 
 def test_suites_of_one_dataset_share_its_material() -> None:
-    library = SuiteCache(None)
-    first, second = (library.material(suite) for suite in SUITES[:2])
+    suites = SuiteCache(None)
+    first, second = (suites.material(suite) for suite in SUITES[:2])
     assert first == second
-    library.close()
+    suites.close()
 
 
 def test_equal_pixels_split_in_other_ways_are_kept_apart() -> None:
     """Else one suite's novel classes would be another's base classes, unnoticed."""
-    library = SuiteCache(None)
-    suites = shades("ab", "cd"), shades("cd", "ab")
-    assert suites[0].name == suites[1].name
-    for suite in suites:
-        opened = library.open(suite)
-        found = library.material(suite)
+    suites = SuiteCache(None)
+    both = shades("ab", "cd"), shades("cd", "ab")
+    assert both[0].name == both[1].name
+    for suite in both:
+        opened = suites.open(suite)
+        found = suites.material(suite)
         assert opened.suite is suite
         assert found is not None
         seen = {image.tobytes() for image in Material.load(found[1]).images}
@@ -62,7 +62,7 @@ def test_equal_pixels_split_in_other_ways_are_kept_apart() -> None:
         }
         assert seen
         assert not seen & hidden
-    library.close()
+    suites.close()
 
 
 def test_training_on_test_images_is_refused(tmp_path: Path) -> None:
@@ -81,10 +81,10 @@ def test_a_full_disk_is_one_line(monkeypatch) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Material, "save", full)
-    library = SuiteCache(None)
+    suites = SuiteCache(None)
     with pytest.raises(DataError, match=r"cannot write .*: No space left on device; .*TMPDIR"):
-        library.material(SUITES[0])
-    library.close()
+        suites.material(SUITES[0])
+    suites.close()
 
 
 def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path, monkeypatch) -> None:
