@@ -61,8 +61,8 @@ def _own_line(error: BaseException, subject: Subject) -> str:
         return ""
     frames = [(Path(f.filename), f.lineno) for f in traceback.extract_tb(error.__traceback__)]
     own = [frame for frame in frames if frame[0] == home]
-    beside = [frame for frame in frames if frame[0].parent == home.parent]
-    for file, line in reversed(own or beside):
+    nearby = [frame for frame in frames if frame[0].parent == home.parent]
+    for file, line in reversed(own or nearby):
         return f"{file}, line {line}"
     return ""
 

@@ -286,26 +286,26 @@ def _bound_in(
     elsewhere: set[str] = set()
     imports: list[ast.Import | ast.ImportFrom] = []
     todo: list[ast.AST] = list(body)
-    while todo:
+    while todo:  # by type: matching patterns took a third of the time of a digest
         node = todo.pop()
-        match node:
-            case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
-                found.add(name)
-            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
-                found.add(name)
-                continue  # names in its body are bound there
-            case ast.ClassDef(name=name):
-                found.add(name)
-                continue
-            case ast.Lambda() | ast.Constant() | ast.Name():
-                continue
-            case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)):
-                found.add(name)
-            case ast.MatchStar(name=str(name)) | ast.MatchMapping(rest=str(name)):
-                found.add(name)
-            case ast.Global(names=names):
-                elsewhere.update(names)
-            case ast.Import() | ast.ImportFrom():
-                imports.append(node)
+        if isinstance(node, ast.Name):
+            if not isinstance(node.ctx, ast.Load):
+                found.add(node.id)
+            continue
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+            continue  # names in it are bound there
+        if isinstance(node, ast.Lambda | ast.Constant):
+            continue
+        if isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar):
+            if node.name is not None:
+                found.add(node.name)
+        elif isinstance(node, ast.MatchMapping):
+            if node.rest is not None:
+                found.add(node.rest)
+        elif isinstance(node, ast.Global):
+            elsewhere.update(node.names)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            imports.append(node)
         todo += ast.iter_child_nodes(node)
     return found - elsewhere, imports

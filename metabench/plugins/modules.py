@@ -89,7 +89,7 @@ class ModuleFinder:
 
     def file(self, file: Path, name: str = "") -> Module:
         """Return the module of a single file, which finds its helpers in its own folder."""
-        return _read(name or file.stem, file, file.parent)
+        return _read(name or file.stem, file, _helper_folder(file))
 
     def find(self, name: str, importer: Module | None = None) -> Module | None:
         """Return the module of a dotted name, as another module would import it.
@@ -119,8 +119,7 @@ class ModuleFinder:
         if spec.submodule_search_locations is None:
             file = Path(spec.origin or "")
             found = file.suffix == ".py" and not rest
-            folder = None if _is_installed(file.parent) else file.parent
-            return _read(name, file, folder) if found else None
+            return _read(name, file, _helper_folder(file)) if found else None
         portions = [Path(portion) for portion in spec.submodule_search_locations]
         return _walk(name, portions, rest)
 
@@ -162,12 +161,12 @@ def _beside(name: str, folder: Path) -> Module | None:
 def _loaded_file(name: str) -> Module | None:
     """Return the module of a plugin file that was imported under a name made from its path."""
     file = getattr(sys.modules.get(name), "__file__", None)
-    return None if file is None else _read(Path(file).stem, Path(file), Path(file).parent)
+    return None if file is None else _read(Path(file).stem, Path(file), _helper_folder(Path(file)))
 
 
-def _is_installed(folder: Path) -> bool:
-    """Return whether the files in a folder are installed, by any number of distributions."""
-    return folder.name in ("site-packages", "dist-packages")
+def _helper_folder(file: Path) -> Path | None:
+    """Return the folder of a file's helpers; files next to an installed one are not its own."""
+    return None if file.parent.name in ("site-packages", "dist-packages") else file.parent
 
 
 def _module_file(path: Path) -> Path | None:

@@ -376,6 +376,28 @@ def test_a_single_file_the_helpers_beside_it_and_the_files_it_declares(single: P
     assert changes(before[0].definitions, changed.definitions) == ["file:weights.bin"]
 
 
+def test_files_next_to_an_installed_file_are_not_its_helpers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "site-packages"
+    write(
+        folder,
+        {
+            "plug_installed.py": "import plug_neighbour\nlearner = plug_neighbour.X\n",
+            "plug_neighbour.py": "X = 1\n",
+        },
+    )
+    monkeypatch.syspath_prepend(folder)
+    origin = folder / "plug_installed.py"
+    before = [digest_of("plug_installed:learner"), digest_of("absent:learner", origin)]
+    edit(folder / "plug_neighbour.py", "1", "2")
+    assert [digest_of("plug_installed:learner"), digest_of("absent:learner", origin)] == before
+    edit(origin, ".X", ".Y")
+    after = [digest_of("plug_installed:learner"), digest_of("absent:learner", origin)]
+    assert after[0] != before[0]
+    assert after[1] != before[1]
+
+
 def test_a_single_file_has_the_same_digest_in_every_folder(single: Path, tmp_path: Path) -> None:
     before = single_code(single, "alone")
     moved = shutil.copytree(tmp_path, tmp_path / "elsewhere") / "plugin.py"
