@@ -77,7 +77,7 @@ def wait_until_gone(token: str) -> None:
 
 
 def broken_off(store: Path) -> int:
-    """How often training was gone on with from a checkpoint."""
+    """Return how often training was resumed from a checkpoint."""
     trainings = [result.training for result in results(store).values()]
     return sum(training.resumed for training in trainings if training is not None)
 
