@@ -13,7 +13,6 @@ from typing import Protocol
 
 from metabench.cell.cell import Cell
 from metabench.cell.messages import Progress
-from metabench.errors import DataError
 from metabench.plugins.registry import Plugins
 from metabench.results.cell_locks import CellLocks
 from metabench.results.schema import Result, Status
@@ -150,17 +149,16 @@ class Runner:
 
     def _begin(self, planned: Planned, locks: CellLocks) -> None:
         """Submit a cell whose lock is taken, unless another run has finished it meanwhile."""
-        cell = planned.cell
-        result = self._done_meanwhile(planned)
+        cell, policy = planned.cell, Policy(blocks=self.settings.blocks)
+        (now,) = plan([cell], self.store, self.suites.open, policy)
         self.watcher.started(cell)
-        if result is not None:
+        done = now.state in ("done", "failed") and now.stored != planned.stored
+        if done and now.stored is not None:
             locks.release(cell.path)
-            self._results[cell] = result
-            self.watcher.finished(cell, result)
+            self._results[cell] = now.stored
+            self.watcher.finished(cell, now.stored)
             return
-        try:
-            self.store.load(cell.path)
-        except DataError:
+        if now.state == "damaged":
             self.store.set_aside(cell.path)
         if planned.state == "forced":
             self._discard_checkpoint(cell)
@@ -192,14 +190,6 @@ class Runner:
                 self._discard_checkpoint(cell)
         self.watcher.finished(cell, result)
         self.plugins.cell_finished(cell, result)
-
-    def _done_meanwhile(self, planned: Planned) -> Result | None:
-        """Return the result that another run has stored since this run was planned."""
-        policy = Policy(blocks=self.settings.blocks)
-        (now,) = plan([planned.cell], self.store, self.suites.open, policy)
-        if now.stored == planned.stored or now.state not in ("done", "failed"):
-            return None
-        return now.stored
 
     def _discard_checkpoint(self, cell: Cell) -> None:
         with contextlib.suppress(OSError):  # a checkpoint that stays does no harm
