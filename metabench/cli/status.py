@@ -23,7 +23,7 @@ def status(failed: bool, as_json: bool, common: Common) -> None:
     definitions that have changed. `run --dry-run` shows which cells remain to be run.
     """
     from metabench.cli.why import changed_code
-    from metabench.plugins.code_digest import with_code
+    from metabench.plugins.code_digest import current_codes
     from metabench.plugins.registry import load_plugins
     from metabench.results.schema import FAILED
     from metabench.results.store import Store
@@ -36,7 +36,7 @@ def status(failed: bool, as_json: bool, common: Common) -> None:
     plugins = load_plugins(common.doors)
     common.warn(plugins.warnings)
     rows: list[dict[str, Any]] = []
-    codes = with_code(plugins, (result for _, result in stored))
+    codes = current_codes(plugins, (result for _, result in stored))
     for (path, _), (result, code) in zip(stored, codes, strict=True):
         changed = changed_code(store, result, code)
         job, failure = result.job, result.failure

@@ -38,7 +38,7 @@ def why(file: Path, as_json: bool, common: Common) -> None:
     """Show everything in a result FILE: job, outcome, environment, traceback."""
     import msgspec
 
-    from metabench.plugins.code_digest import with_code
+    from metabench.plugins.code_digest import current_codes
     from metabench.plugins.registry import load_plugins
     from metabench.results.store import Store
 
@@ -64,7 +64,7 @@ def why(file: Path, as_json: bool, common: Common) -> None:
     root = file.absolute().parent.parent.parent  # the results folder
     plugins = load_plugins(common.doors)
     common.warn(plugins.warnings)
-    ((_, code),) = with_code(plugins, [result])
+    ((_, code),) = current_codes(plugins, [result])
     for name in changed_code(Store(root), result, code):
         click.echo(f"code changed since: {name}")
     if result.failure is not None:

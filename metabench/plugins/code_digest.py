@@ -7,6 +7,7 @@ process or uses its answers. See "Code identity" in docs/architecture.md.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import inspect
@@ -26,7 +27,7 @@ from metabench.plugins.modules import OURS, Module
 
 if TYPE_CHECKING:
     from metabench.plugins.registry import Plugins
-    from metabench.results.schema import Result
+    from metabench.results.schema import Result, SuiteFacts
 
 # The entry points of a cell: the learner process, the commands that the supervisor sends to it,
 # and the scoring of its answers. Everything that these use counts.
@@ -98,14 +99,14 @@ def cell_code(
             "training": asdict(algorithm.training),
         },
     )
-    given = {_named_by(value): value for value in params.values() if isinstance(value, str)}
+    given = {_named_by(value) for value in params.values() if isinstance(value, str)}
     # A learner may also name a backbone in its own code.
-    own = {_named_by(text): "" for text in parts.strings()}
+    named = given | {_named_by(text) for text in parts.strings(params)}
     for backbone, found in plugins.backbones.items():
-        if backbone in given or (found.origin and backbone in own):
+        if backbone in named:
             parts.add_entry(found.spec, found.origin, found.spec.params)
             parts.declare(backbone, dict(found.spec.params))
-    for target in (*ROOTS, *suite_code):
+    for target in dict.fromkeys((*ROOTS, *suite_code)):  # two suites may share a protocol
         parts.add_target(target, None)
     return parts.code()
 
@@ -114,29 +115,40 @@ def stale(plugins: Plugins, results: Iterable[Result]) -> list[bool]:
     """Return for each result whether its code has changed; False if that code is not found."""
     return [
         code is not None and code.digest != result.job.code
-        for result, code in with_code(plugins, results)
+        for result, code in current_codes(plugins, results)
     ]
 
 
-def with_code(plugins: Plugins, results: Iterable[Result]) -> Iterator[tuple[Result, Code | None]]:
+def current_codes(
+    plugins: Plugins, results: Iterable[Result]
+) -> Iterator[tuple[Result, Code | None]]:
     """Yield each result with the current code of its cell; None where it cannot be found."""
     codes: dict[tuple[object, ...], Code | None] = {}  # seeds share one
     for result in results:
         job, kind = result.job, result.suite.kind
-        suites = (result.suite.name, result.suite.train_on)
-        suite_code = tuple(
-            target
-            for name in suites
-            if name in plugins.suites
-            for target in plugins.suites[name].spec.code
-        )
+        suite_code = _suite_code(plugins, result.suite)
         key = (job.algorithm, tuple(sorted(job.params.items())), kind, suite_code)
         if key not in codes:
-            try:
-                codes[key] = cell_code(plugins, job.algorithm, job.params, kind, suite_code)
-            except UsageError:
-                codes[key] = None
+            codes[key] = None
+            with contextlib.suppress(UsageError):
+                if suite_code is not None:
+                    codes[key] = cell_code(plugins, job.algorithm, job.params, kind, suite_code)
         yield result, codes[key]
+
+
+def _suite_code(plugins: Plugins, suite: SuiteFacts) -> tuple[str, ...] | None:
+    """Return `Cell.suite_code` for a result's suites, without opening them; None if unknown."""
+    from metabench.suites.from_address import code_at
+
+    found: list[str] = []
+    for name, address in ((suite.name, suite.address), (suite.train_on, "")):
+        if address:
+            found += code_at(address)
+        elif name in plugins.suites:
+            found += plugins.suites[name].spec.code
+        elif name is not None:  # made in Python, or of a plugin that is not loaded
+            return None
+    return tuple(found)
 
 
 def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
@@ -199,10 +211,17 @@ class _Parts:
         """Count the target of "module:attr", or the whole plugin file if it is not found."""
         self._targets.append((target, origin))
 
-    def strings(self) -> set[str]:
-        """Return the string constants in the code that was added so far."""
-        reached = self._reader.reach(self._roots(self._reader))
-        return {text for definition in reached.values() for text in definition.strings}
+    def strings(self, params: Mapping[str, Value]) -> set[str]:
+        """Return the string constants in the code that was added so far.
+
+        Args:
+            params: arguments that are given, so that their defaults are not used.
+        """
+        found: set[str] = set()
+        for definition in self._reader.reach(self._roots(self._reader)).values():
+            found.update(definition.strings)
+            found.update(text for name, text in definition.defaults if name not in params)
+        return found
 
     def code(self) -> Code:
         """Return the code of all parts added so far."""
@@ -231,9 +250,8 @@ class _Parts:
 
     @property
     def _reader(self) -> CodeReader:
-        packages = frozenset(
-            target.partition(".")[0].partition(":")[0] for target, _ in self._targets
-        )
+        tops = (target.partition(".")[0].partition(":")[0] for target, _ in self._targets)
+        packages = frozenset(tops) - {*OURS}  # always read: learners of metabench share a reader
         if packages not in self._readers:
             self._readers[packages] = CodeReader(sorted(packages), OUTSIDE)
         return self._readers[packages]

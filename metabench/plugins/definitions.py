@@ -58,14 +58,16 @@ class Definition:
         text: the normal form; a reference is written as its index in `references`.
         references: definitions that it uses, in order of appearance.
         packages: top-level names of the packages that it uses and that are not read.
-        strings: its string constants.
+        strings: its string constants, apart from those in `defaults`.
+        defaults: the arguments whose default is a string constant, with it.
         loaded: modules that it imports when it runs.
     """
 
     text: str = ""
     references: list[Reference] = field(default_factory=list)
     packages: set[str] = field(default_factory=set)
-    strings: set[str] = field(default_factory=set)
+    strings: list[str] = field(default_factory=list)
+    defaults: list[tuple[str, str]] = field(default_factory=list)
     loaded: list[str] = field(default_factory=list)
 
     @cached_property
@@ -148,19 +150,33 @@ class _Writer:
 
     def _scoped(self, args: ast.arguments, body: Sequence[ast.AST], code: object) -> None:
         """Write the arguments and the body of a function, which is a scope of its own."""
-        self.write([*args.defaults, *args.kw_defaults])  # these belong to the scope around
+        self._write_defaults(args)  # in the scope around
         scope: dict[str, Import | None] = dict.fromkeys(_arguments(args))
         names, imports = _bound_in(body)
         scope.update(dict.fromkeys(names))
         for node in imports:
             self.found.loaded += loads(node, self._module)
-            scope.update(pair for pair in imported(node, self._module) if pair[0])
+            scope.update(imported(node, self._module))
         within, self._in_class = self._in_class, False
         self._scopes.append(scope)
         self.words.append(f"args:{','.join(_arguments(args))}")
         self.write(code)
         self._scopes.pop()
         self._in_class = within
+
+    def _write_defaults(self, args: ast.arguments) -> None:
+        positional = [*args.posonlyargs, *args.args]
+        first = len(positional) - len(args.defaults)
+        self.words.append("[")
+        for arg, default in zip(
+            [*positional[first:], *args.kwonlyargs],
+            [*args.defaults, *args.kw_defaults],
+            strict=True,
+        ):
+            self.write(default)
+            if isinstance(default, ast.Constant) and isinstance(default.value, str):
+                self.found.defaults.append((arg.arg, self.found.strings.pop()))
+        self.words.append("]")
 
     def _class(self, node: ast.ClassDef) -> None:
         self.words += ["ClassDef", self._defined(node.name)]
@@ -243,7 +259,7 @@ class _Writer:
     def _constant(self, node: ast.Constant) -> None:
         value = node.value
         if isinstance(value, str):
-            self.found.strings.add(value)
+            self.found.strings.append(value)
             if _TARGET.fullmatch(value):  # "module:attr", as catalogues name what they load
                 module, _, name = value.partition(":")
                 meaning = self._resolver.of_import(self._module, Import(module, name), [])

@@ -18,7 +18,6 @@ from metabench.plugins.modules import FILE_PREFIX, OURS, Module, ModuleFinder, l
 _PYTHON = Path(os.__file__).parent
 # These come first: a plugin's file `copy.py` must not replace Python's own module.
 _STANDARD_LIBRARY = (str(_PYTHON), str(_PYTHON / "lib-dynload"))
-_INSTALLED = ("site-packages", "dist-packages")
 
 
 def import_file(file: Path) -> ModuleType:
@@ -83,7 +82,7 @@ def _helpers(file: Path) -> list[Module]:
     finder = ModuleFinder()
     plugin = finder.file(file)
     found = {plugin.key: plugin}
-    look = [plugin] if file.parent.name not in _INSTALLED else []
+    look = [plugin]
     while look:
         module = look.pop()
         for name in _imports(module):

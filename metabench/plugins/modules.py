@@ -28,11 +28,6 @@ class Import(NamedTuple):
     module: str
     attr: str = ""
 
-    @property
-    def loads(self) -> list[str]:
-        """The modules that this imports, if they exist."""
-        return [self.module, f"{self.module}.{self.attr}"] if self.attr else [self.module]
-
 
 @dataclass
 class Bindings:
@@ -87,9 +82,9 @@ class ModuleFinder:
         self._packages = {*OURS, *packages}
         self._found: dict[tuple[str, Path | None], Module | None] = {}
 
-    def file(self, file: Path, name: str = "") -> Module:
+    def file(self, file: Path) -> Module:
         """Return the module of a single file, which finds its helpers in its own folder."""
-        return _read(name or file.stem, file, _helper_folder(file))
+        return _read(file.stem, file, _helper_folder(file))
 
     def find(self, name: str, importer: Module | None = None) -> Module | None:
         """Return the module of a dotted name, as another module would import it.
@@ -124,7 +119,7 @@ class ModuleFinder:
         return _walk(name, portions, rest)
 
 
-def absolute(module: Module, name: str, level: int) -> str:
+def _absolute(module: Module, name: str, level: int) -> str:
     """Return the dotted name after `from` in an import of a module, with its dots resolved."""
     if not level:
         return name
@@ -238,17 +233,18 @@ def imported(node: ast.Import | ast.ImportFrom, module: Module) -> Iterator[tupl
         for alias in node.names:
             whole = alias.name if alias.asname else alias.name.partition(".")[0]
             yield alias.asname or whole, Import(whole)
-            if whole != alias.name:  # `import a.b` loads a.b too
-                yield "", Import(alias.name)
     else:
-        source = absolute(module, node.module or "", node.level)
+        source = _absolute(module, node.module or "", node.level)
         for alias in node.names:
             yield alias.asname or alias.name, Import(source, alias.name)
 
 
 def loads(node: ast.Import | ast.ImportFrom, module: Module) -> list[str]:
     """List the modules that an import statement loads, if they exist."""
-    return [name for _, source in imported(node, module) for name in source.loads]
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    source = _absolute(module, node.module or "", node.level)
+    return [source, *(f"{source}.{alias.name}" for alias in node.names)]
 
 
 def _bound(statement: ast.stmt) -> Mapping[str, None]:

@@ -21,6 +21,15 @@ _FOLDER: dict[str, Value] = {
 }
 
 
+_DRAWN, _LISTED = "metabench.suites.protocol:BySplit", "metabench.suites.listing:Listed"
+_PROTOCOLS = {"folder": _DRAWN, "manifest": _LISTED, "lake": _LISTED}
+
+
+def code_at(text: str) -> tuple[str, ...]:
+    """Return `Suite.code` of the suite at an address, without reading it."""
+    return (_PROTOCOLS[text.partition(":")[0]],)
+
+
 def addressed_suite(text: str, data_root: str | None) -> Suite | None:
     """Return the suite that an address describes; None if it is a plain name.
 
@@ -29,7 +38,7 @@ def addressed_suite(text: str, data_root: str | None) -> Suite | None:
         DataError: the images or the manifest cannot be read.
     """
     kind, colon, rest = text.partition(":")
-    if not colon or kind not in ("folder", "manifest", "lake"):
+    if not colon or kind not in _PROTOCOLS:
         return None
     path, given = address.parse(rest)
     if given and kind != "folder":

@@ -1,4 +1,4 @@
-"""What datasets' files declare about themselves is true, and read without importing them."""
+"""Declarations of datasets are true, and are read without importing their files."""
 
 from __future__ import annotations
 

@@ -13,14 +13,21 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
+import numpy as np
 import pytest
+from PIL import Image
+from results_factory import make_result
 
 import metabench
 from metabench import Algorithm, Backbone, TrainingEpisodes, UsageError
 from metabench.plugins import code_digest, modules
-from metabench.plugins.code_digest import Code, cell_code, changes
+from metabench.plugins.code_digest import Code, cell_code, changes, current_codes
 from metabench.plugins.registry import Provided, load_plugins
 from metabench.plugins.sources import Doors
+from metabench.suites.suite import Suite
+from metabench.supervisor.cell_result import suite_facts
+from metabench.supervisor.request import Request, request_cells
 
 LEARNER = '''
 """A learner."""
@@ -491,6 +498,51 @@ def test_a_backbone_counts_whoever_names_it(site: Path) -> None:
     edit(site / "plug_pkg" / "body.py", "1", "2")
     for spec, before in zip((given, asking), found, strict=True):
         assert digest_of(spec, site / "plug_pkg" / "asks.py", (body,)) != before
+
+
+def test_a_built_in_backbone_counts_where_a_learner_names_it(site: Path) -> None:
+    text = """
+        class Learner:
+            def __init__(self, task, body="cnn"):
+                self.body = task.backbone(body), task.backbone("mlp[hidden=3]")
+    """
+    write(site / "plug_pkg", {"asks.py": text})
+    spec = Algorithm("mine", build="plug_pkg.asks:Learner")
+    given = replace(spec, params={"body": "conv4"})
+    counted = ("catalogue:cnn", "catalogue:conv4", "catalogue:mlp")
+    for entry, expected in ((spec, (True, False, True)), (given, (False, True, True))):
+        definitions = code_of(entry).definitions
+        assert tuple(name in definitions for name in counted) == expected
+
+
+def digits_folder(folder: Path) -> str:
+    """The address of a suite over images of single grey values."""
+    for c in range(12):
+        for i in range(4):
+            file = folder / f"class-{c}" / f"{i}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((8, 8), 10 * c + i, dtype=np.uint8)).save(file)
+    return f"folder:{folder}[way=2,query=1,episodes=3]"
+
+
+@pytest.mark.parametrize("suite", ["digits-5w1s", "trained elsewhere", "folder", "from arrays"])
+def test_a_results_code_is_that_of_its_cell(tmp_path: Path, suite: str) -> None:
+    named = {"folder": digits_folder(tmp_path), "trained elsewhere": "glyphs-5w1s"}.get(
+        suite, suite
+    )
+    asked: str | Suite = named
+    if suite == "from arrays":
+        x, y = np.arange(48 * 64, dtype=np.uint8).reshape(48, 8, 8), np.arange(48) // 4
+        asked = Suite.from_arrays(x, y, way=2, query=1, episodes=3, data_root=tmp_path)
+    elsewhere = "glyphs-5w5s" if suite == "trained elsewhere" else ""
+    plugins = load_plugins(Doors(restrict=("builtin",)))
+    request = Request([asked], ["chance"], train_on=elsewhere, data_root=str(tmp_path))
+    (cell,) = request_cells(request, plugins)
+    facts = suite_facts(cell, cell.suite.open(tmp_path), None)
+    result = msgspec.structs.replace(make_result("chance"), suite=facts)
+    ((_, code),) = current_codes(plugins, [result])
+    # Of a suite that was made in Python, nobody knows the code later.
+    assert code == (None if suite == "from arrays" else cell.code)
 
 
 def test_a_learner_typed_at_a_prompt_has_a_digest() -> None:
