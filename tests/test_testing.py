@@ -51,6 +51,7 @@ def run(user: pytest.Pytester, *args: str) -> pytest.RunResult:
     return user.runpytest_subprocess("-p", "no:cacheprovider", "-rs", "-v", *args)
 
 
+@pytest.mark.slow
 def test_every_check_is_a_test(user: pytest.Pytester) -> None:
     found = run(user)
     counts = found.parseoutcomes()

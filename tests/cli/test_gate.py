@@ -108,6 +108,7 @@ def gated(folder: Path, *args: object) -> dict[str, dict[str, object]]:
     return {one["algorithm"]: one for one in found["gated"]}
 
 
+@pytest.mark.slow
 def test_unchanged_code_passes_at_once(folder: Path) -> None:
     outcome = gate(folder)
     assert outcome.code == 0, outcome.err

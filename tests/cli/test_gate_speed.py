@@ -78,6 +78,7 @@ def test_faster_code_passes_against_a_folder(made: Path, tmp_path: Path) -> None
     assert float(predict.split()[5]) < 0.5, predict
 
 
+@pytest.mark.slow
 def test_the_same_code_needs_no_timing(made: Path, tmp_path: Path) -> None:
     for name in ("my.py", "helper.py"):
         (tmp_path / name).write_text((made / name).read_text())

@@ -37,6 +37,7 @@ def edit(folder: Path, old: str, new: str) -> None:
     (folder / "my.py").write_text(code.replace(old, new))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", [FILE, "base/digits-5w1s/projected/dimension=4-s0-smoke-cpu.json"])
 def test_the_same_code_gives_the_same_bits(made: Path, file: str) -> None:
     before = (made / file).read_bytes()

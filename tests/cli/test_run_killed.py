@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from cli.running import PLUGIN, digests, results
 
-KILLS = 30
+KILLS = 12
 # Two algorithms, two suites, three seeds: twelve cells.
 RUN = (
     *("run", "-p", "my.py", "-p", "patient.py", "-a", "centroid", "-a", "patient"),

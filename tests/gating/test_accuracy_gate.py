@@ -63,6 +63,7 @@ def run(user: pytest.Pytester, *args: str) -> pytest.RunResult:
     return user.runpytest_subprocess("-p", "no:cacheprovider", *args)
 
 
+@pytest.mark.slow
 def test_a_baseline_is_made_and_then_tested_against(user: pytest.Pytester) -> None:
     missing = run(user)
     missing.assert_outcomes(failed=1)
@@ -115,6 +116,7 @@ def test_it_works_under_xdist_with_tests_that_share_a_folder(user: pytest.Pytest
     run(user, "-n", "2", "test_many.py").assert_outcomes(passed=6)
 
 
+@pytest.mark.slow
 def test_the_folder_can_be_chosen(user: pytest.Pytester) -> None:
     user.makeini("[pytest]\naccuracy_baselines = data/accuracy")
     run(user, "--update-baselines").assert_outcomes(passed=1)

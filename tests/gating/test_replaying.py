@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from msgspec.structs import replace
 
 import metabench
@@ -11,9 +12,10 @@ from metabench.gating.replaying import replay
 from metabench.supervisor.request import Request
 
 
+@pytest.mark.slow
 def test_updates_are_computed_in_the_parts_that_the_result_names(tmp_path: Path) -> None:
     (stored,) = metabench.run(
-        "digits-5w1s", "maml[tasks_per_step=4]", budget="tasks=8", results=tmp_path
+        "digits-5w1s", "maml[tasks_per_step=4]", budget="smoke", results=tmp_path
     )
     assert stored.training is not None
     assert stored.training.tasks_at_once == 4

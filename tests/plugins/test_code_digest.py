@@ -649,6 +649,7 @@ def test_the_packages_that_code_uses_are_named() -> None:
     assert not builtin_code()("chance").packages & {"metabench", "json", "metabench_plugins"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["maml", "pretrained"])
 def test_every_definition_that_a_learner_process_runs_is_counted(name: str) -> None:
     """Traced from the start of a session to its last answer."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from msgspec.structs import replace
 
 import metabench
@@ -12,9 +13,10 @@ from metabench.plugins.sources import Doors
 from metabench.supervisor.cell_from_result import cell_of, with_seed_of
 
 
+@pytest.mark.slow
 def test_every_seed_is_computed_in_the_parts_that_its_own_result_names(tmp_path: Path) -> None:
     results = metabench.run(
-        "digits-5w1s", "maml[tasks_per_step=4]", seeds=2, budget="tasks=8", results=tmp_path
+        "digits-5w1s", "maml[tasks_per_step=4]", seeds=2, budget="smoke", results=tmp_path
     )
     first, second = (
         replace(result, training=replace(result.training, tasks_at_once=parts))

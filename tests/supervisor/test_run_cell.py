@@ -61,6 +61,7 @@ def assert_same(one: Result, other: Result) -> None:
         assert getattr(one, part) == getattr(other, part)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", [lambda: Threads(1), processes], ids=["thread", "process"])
 def test_a_job_gives_the_result_of_a_local_run(request_: Request, pool) -> None:
     with PreparedRun(request_) as prepared:

@@ -120,6 +120,7 @@ class Trains(Hungry):
         return 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("phase", "extra"), [("meta-training", GIB), ("predict", 0)])
 def test_the_peak_of_meta_training_is_that_of_an_update_alone(phase: str, extra: int) -> None:
     # Validation predicts too, with many tasks at once.

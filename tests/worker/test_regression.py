@@ -259,6 +259,7 @@ def test_a_way_that_an_algorithm_suggests_gives_way_to_one_function(material: Ma
     assert training_shape(cell_for(suggests), material).way == 1
 
 
+@pytest.mark.slow
 def test_cells_of_functions_run_in_processes_of_their_own(tmp_path: Any) -> None:
     (tmp_path / "diverges.py").write_text(
         "import torch, metabench\n"
