@@ -74,6 +74,8 @@ def test_options_that_are_named_exist(document: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_commands_run(document: Path, folder: Path) -> None:
+    # CI runs `make leaderboard`, with every suite, by itself.
+    (folder / "bench.toml").write_text('suites = ["digits-5w1s"]\n')
     for command in commands(document):
         words = shlex.split(command)
         if words[0] == "make":
