@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import gc
 import hashlib
 import inspect
 import json
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from metabench.address import Value
 from metabench.errors import UsageError
+from metabench.garbage import no_gc
 from metabench.learner import Algorithm, Backbone, Kind
 from metabench.plugins.code_reader import CodeReader, digests
 from metabench.plugins.definitions import Reference
@@ -65,19 +65,7 @@ class Code:
     packages: frozenset[str]
 
 
-@contextlib.contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """Keep the collector from tracing syntax trees over and over: two fifths of the time here."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-@_without_garbage_collection()
+@no_gc()  # tracing the syntax trees over and over took two fifths of the time
 def cell_code(
     plugins: Plugins,
     name: str,

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from metabench.data.dataset import Examples, Indices
 from metabench.errors import UsageError
+from metabench.garbage import no_gc
 from metabench.learner import BatchedLearner, Learner, Support
-from metabench.worker.clock import no_gc
 
 Arrays = npt.NDArray[Any]
 

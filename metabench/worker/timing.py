@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
+from metabench.garbage import no_gc
 from metabench.learner import BatchedLearner, Support
-from metabench.worker.clock import no_gc, now, synchronize
+from metabench.worker.clock import now, synchronize
 
 _WINDOW = 5  # samples behind each of the two medians that end the warm-up
 _AGREE = 0.05  # their relative difference then
