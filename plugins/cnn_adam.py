@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from metabench import Learner, Support, TaskSpec
-from metabench.nets.heads import linear_head
+from metabench.nets.heads import head_on
 from metabench.nets.per_task import NetworkState, per_task, support_statistics
-from metabench.nets.shapes import out_features
 
 
 class CnnAdam(Learner):
@@ -25,8 +24,7 @@ class CnnAdam(Learner):
     ) -> None:
         super().__init__(task)
         body = task.backbone(backbone)
-        head = linear_head(out_features(body, task.input_shape), task.way, task.generator())
-        self.model = nn.Sequential(body, head.to(task.device)).eval()
+        self.model = nn.Sequential(body, head_on(body, task, task.way)).eval()
         self.lr = lr
         self.steps = steps
 

@@ -4,7 +4,7 @@ Li, Zhou, Chen and Li 2017, "Meta-SGD: Learning to Learn Quickly for Few-Shot Le
 (arXiv:1707.09835).
 
 Adaptation is theta' = theta - alpha * grad L(theta), elementwise, where theta and the vector alpha
-of the same size are learned together (equation 2).
+of the same size are learned together (equation 2, algorithm 1).
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class MetaSgd(Maml):
     def learned_rates(self) -> nn.ParameterList:
         """Return alpha as initialised: one tensor for each parameter, of its shape."""
         first = self.inner_lr
-        return nn.ParameterList(torch.full_like(p, first) for p in self.start().values())
+        return nn.ParameterList(torch.full_like(p, first) for p in self.theta().values())
 
     def step_sizes(self) -> Mapping[str, Tensor]:
         """Return alpha by the names of the parameters."""
-        return dict(zip(self.start(), self.rates, strict=True))
+        return dict(zip(self.theta(), self.rates, strict=True))

@@ -1,42 +1,31 @@
 """A network pretrained on all base data at once, with a head trained for each task.
 
 Chen et al. 2019, "A Closer Look at Few-shot Classification", ICLR (arXiv:1904.04232): the
-method called Baseline there (section 3.1), with Adam. For regression it is the network trained on
-all tasks together that Finn, Abbeel and Levine 2017 compare MAML with (arXiv:1703.03400,
-section 5.1).
+method called Baseline there (section 3.1), with Adam. For regression it is like the network
+trained on all tasks together that Finn, Abbeel and Levine 2017 compare MAML with (arXiv:1703.03400,
+section 5.1), but only the head is fine-tuned, by Adam; theirs fine-tunes the whole network.
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metabench import BaseData, BatchedLearner, Support, TaskSpec
-from metabench.nets.heads import linear_head
+from metabench import BaseData, Support, TaskSpec
+from metabench.nets.embedding_learner import EmbeddingLearner
+from metabench.nets.heads import head_on
 from metabench.nets.inner_loop import task_losses
-from metabench.nets.norms import normalises_by_task
-from metabench.nets.per_task import NetworkState, embed, support_statistics
-from metabench.nets.shapes import out_features
+from metabench.nets.per_task import NetworkState
 
 
-class Heads(NamedTuple):
-    """Linear heads of T tasks, and the statistics of their support sets."""
-
-    weight: Tensor  # [T, D, way]
-    bias: Tensor  # [T, 1, way]
-    statistics: NetworkState
-
-
-class Pretrained(BatchedLearner):
+class Pretrained(EmbeddingLearner):
     """A training stage on base data, then a fine-tuning stage of linear heads on fixed features.
 
-    The training stage learns a feature extractor f_theta and a classifier of the base classes. The
-    fine-tuning stage fixes theta and trains a new classifier on each support set, from zero. A
-    regression task asks for the same quantity as the base data, so its head starts from the
-    pretrained one.
+    The training stage learns a feature extractor f_theta and a classifier C(.|W_b) of the base
+    classes. The fine-tuning stage fixes theta and trains a new classifier C(.|W_n) on each support
+    set, from zero. A regression task asks for the same quantity as the base data, so its head
+    starts from the pretrained one.
     """
 
     def __init__(
@@ -49,9 +38,8 @@ class Pretrained(BatchedLearner):
         finetune_steps: int = 100,
         finetune_lr: float = 1e-2,
     ) -> None:
-        super().__init__(task)
-        self.backbone = task.backbone(backbone).eval()
-        self.head = self._new_head(1).eval() if task.kind == "regression" else None
+        super().__init__(task, backbone)
+        self.head = head_on(self.backbone, task, 1).eval() if task.kind == "regression" else None
         self.epochs = epochs
         self.batch_size = batch_size
         self.lr = lr
@@ -61,18 +49,19 @@ class Pretrained(BatchedLearner):
     def fit(self, base: BaseData) -> None:
         """Train f_theta on most of the base data; the curve shows accuracy or error on the rest.
 
-        A tenth of each class's images is held out, and a hundredth of each function's many points.
+        A tenth of each class's images is held out; for regression, one point in a hundred.
         """
         train, held_out = base.split(10 if self.head is None else 100)
-        head = self.head or self._new_head(base.classes)
+        head = self.head or head_on(self.backbone, self.task, base.classes)
+        loss_of = F.cross_entropy if self.head is None else F.mse_loss
         model = nn.Sequential(self.backbone, head)
         optimizer = torch.optim.Adam(model.parameters(), self.lr)
         model.train()
-        # There are millions of points: the curve cannot wait for an epoch of them.
+        # With millions of points, an epoch is too long between two points of the curve.
         epoch = len(train.y) if self.head is None else 1000 * self.batch_size
         seen = 0
         for x, y in train.batches(self.batch_size, self.epochs):
-            loss = self._loss(head(self.embed(x)), y)
+            loss = loss_of(head(self.embed(x)), y)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -85,52 +74,30 @@ class Pretrained(BatchedLearner):
         model.eval()
 
     @torch.enable_grad()
-    def adapt(self, support: Support) -> Heads:
-        """Train a linear head on the fixed features of each support set: the fine-tuning stage."""
+    def adapt(self, support: Support) -> tuple[Tensor, Tensor, NetworkState]:
+        """Fine-tune linear heads, weight [T, D, way] and bias [T, 1, way], on fixed features."""
         with torch.no_grad():
-            statistics = support_statistics(self.backbone, {}, support.x)
-        features = self.features(support.x, statistics)
-        weight, bias = self._first_heads(features)
-        optimizer = torch.optim.Adam([weight, bias], self.finetune_lr)
-        for _ in range(self.finetune_steps):
-            # Summed over tasks, each task has the gradient that it would have alone.
-            loss = task_losses(features @ weight + bias, support.y).sum()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        return Heads(weight.detach(), bias.detach(), statistics)
-
-    @torch.no_grad()
-    def predict(self, state: Heads, query_x: Tensor) -> Tensor:
-        return self.features(query_x, state.statistics) @ state.weight + state.bias
-
-    @torch.no_grad()
-    def features(self, x: Tensor, statistics: NetworkState) -> Tensor:
-        """Return the fixed features [T, N, D] of examples [T, N, *shape]."""
-        if normalises_by_task(self.backbone):
-            return embed(self.backbone, x, self.task.input_shape, statistics)
-        return self.embed(x)
-
-    def embed(self, x: Tensor) -> Tensor:
-        """Return the features [..., D] of examples [..., *shape]; once trained, of each alone."""
-        return embed(self.backbone, x, self.task.input_shape)
-
-    def _new_head(self, outputs: int) -> nn.Linear:
-        width = out_features(self.backbone, self.task.input_shape)
-        return linear_head(width, outputs, self.task.generator()).to(self.task.device)
-
-    def _first_heads(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the weight [T, D, way] and bias [T, 1, way] that every task starts from."""
+            (features, y), statistics = self.embed_support(support)
         tasks, _, width = features.shape
         weight = features.new_zeros(tasks, width, self.task.way)
         bias = features.new_zeros(tasks, 1, self.task.way)
         if self.head is not None:
             weight += self.head.weight.detach().T
             bias += self.head.bias.detach()
-        return weight.requires_grad_(), bias.requires_grad_()
+        classifier = [weight.requires_grad_(), bias.requires_grad_()]
+        optimizer = torch.optim.Adam(classifier, self.finetune_lr)
+        for _ in range(self.finetune_steps):
+            # Summing over tasks leaves each task's gradient as it would be alone.
+            loss = task_losses(features @ weight + bias, y).sum()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return weight.detach(), bias.detach(), statistics
 
-    def _loss(self, outputs: Tensor, y: Tensor) -> Tensor:
-        return F.mse_loss(outputs, y) if self.head is not None else F.cross_entropy(outputs, y)
+    @torch.no_grad()
+    def predict(self, state: tuple[Tensor, Tensor, NetworkState], query_x: Tensor) -> Tensor:
+        weight, bias, statistics = state
+        return self.embed_queries(query_x, statistics) @ weight + bias
 
     @torch.no_grad()
     def _held_out(self, model: nn.Module, data: BaseData) -> dict[str, float]:

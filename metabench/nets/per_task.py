@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
+from metabench.learner import Episodes
 from metabench.nets.grouped.network import Grouped, grouped
 from metabench.nets.norms import SupportNorm, has_running_statistics, normalises_by_task
 from metabench.nets.vmap import NetworkState, call, over_tasks
@@ -115,6 +116,15 @@ def embed(
     if len(leading) == 2 and normalises_by_task(module):
         return per_task(module, statistics or {}, x).flatten(2)
     return _one_batch(module, x.reshape(-1, *input_shape)).reshape(*leading, -1)
+
+
+@torch.no_grad()
+def move_running_statistics(network: nn.Module, episodes: Episodes) -> None:
+    """Move running statistics, if there are any, by one batch of all examples of the episodes."""
+    if has_running_statistics(network):
+        examples = torch.cat([episodes.support.x, episodes.query.x], dim=1)
+        _one_batch(network.train(), examples.flatten(0, 1))
+        network.eval()
 
 
 def _one_batch(module: nn.Module, x: Tensor) -> Tensor:

@@ -207,7 +207,7 @@ def test_parameters_that_require_no_gradient_stay_as_they_are(learner_type: type
         for name, value in learner.network.state_dict().items()
         if not torch.equal(value, before[name])
     }
-    assert moved == set(learner.start()) == set(state)
+    assert moved == set(learner.theta()) == set(state)
     assert "0.1.weight" not in moved
     assert "0.3.weight" in moved
     assert torch.isfinite(learner.predict(state, episodes.query.x)).all()

@@ -64,7 +64,7 @@ def test_a_new_head_is_trained_on_frozen_features(build: Any, episodes: Any) -> 
     support, query = Support(support.x.double(), support.y), query.double()
     logits = learner.predict(learner.adapt(support), query)
     for t in range(3):
-        features = learner.features(support.x, {})[t]
+        features = learner.embed(support.x)[t].detach()
         head = nn.Linear(64, 3).double()
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)
@@ -73,13 +73,13 @@ def test_a_new_head_is_trained_on_frozen_features(build: Any, episodes: Any) -> 
             optimizer.zero_grad()
             F.cross_entropy(head(features), support.y[t]).backward()
             optimizer.step()
-        assert torch.allclose(head(learner.features(query, {})[t]), logits[t], atol=1e-6)
+        assert torch.allclose(head(learner.embed(query)[t]), logits[t], atol=1e-6)
 
 
 def test_any_backbone_will_do(trained: Any, episodes: Any) -> None:
     learner = trained("pretrained", backbone="conv4[channels=8,pool=false]")
     support, query = episodes(2, 5, 1, 4, 8)
-    assert learner.features(query, {}).shape == (2, 4, 8)
+    assert learner.embed(query).shape == (2, 4, 8)
     assert learner.predict(learner.adapt(support), query).shape == (2, 4, 5)
 
 
@@ -95,12 +95,12 @@ def test_for_regression_heads_start_from_the_pretrained_one() -> None:
     for t in range(3):
         head = copy.deepcopy(learner.head)
         optimizer = torch.optim.Adam(head.parameters(), 0.05)  # type: ignore[union-attr]
-        features = learner.features(support.x, {})[t]
+        features = learner.embed(support.x)[t].detach()
         for _ in range(7):
             optimizer.zero_grad()
             F.mse_loss(head(features), support.y[t]).backward()  # type: ignore[misc]
             optimizer.step()
-        expected = head(learner.features(query, {})[t])  # type: ignore[misc]
+        expected = head(learner.embed(query)[t])  # type: ignore[misc]
         assert torch.allclose(values[t], expected, atol=1e-5)
 
 

@@ -19,7 +19,12 @@ from metabench.nets.norms import (
     has_running_statistics,
     normalises_by_task,
 )
-from metabench.nets.per_task import embed, per_task, support_statistics
+from metabench.nets.per_task import (
+    embed,
+    move_running_statistics,
+    per_task,
+    support_statistics,
+)
 
 every_norm = pytest.mark.parametrize("bn", list(NORMS))
 
@@ -224,3 +229,18 @@ def test_which_networks_have_running_statistics() -> None:
     assert has_running_statistics(nn.Sequential(nn.BatchNorm1d(3)))
     assert not has_running_statistics(nn.Sequential(nn.BatchNorm1d(3, track_running_stats=False)))
     assert not has_running_statistics(plain.small_network("support"))
+
+
+@every_norm
+def test_running_statistics_move_by_all_examples_as_in_training(bn: str) -> None:
+    moved, episodes = plain.small_network(bn), plain.small_episodes(bn)
+    called = copy.deepcopy(moved)
+    move_running_statistics(moved, episodes)
+    if bn == "running":
+        called.train()(torch.cat([episodes.support.x, episodes.query.x], dim=1).flatten(0, 1))
+        assert not torch.equal(
+            called[0][1].running_mean, plain.small_network(bn)[0][1].running_mean
+        )  # type: ignore[index]
+    for name, value in called.state_dict().items():
+        assert torch.allclose(moved.state_dict()[name], value, rtol=1e-10, atol=1e-12), name
+    assert not any(part.training for part in moved.modules())
