@@ -123,7 +123,7 @@ class TaskSpec:
         kind: "classification" or "regression".
         device: a torch device string; everything a learner is given is on it.
         seed: the seed of everything random in a learner.
-        backbones: the catalogue that `backbone` builds from.
+        backbones: the catalogue that `backbone` builds from, `Backbone` entries by name.
         tasks_at_once: number of tasks of an outer update that a learner working in parts
             computes together; 0: as many as it chooses.
     """
@@ -134,7 +134,8 @@ class TaskSpec:
     kind: Kind = "classification"
     device: str = "cpu"
     seed: int = 0
-    backbones: Mapping[str, Backbone] = field(default_factory=dict, repr=False)
+    # Any, not Backbone: messages hold a task without them and must resolve the annotation.
+    backbones: Mapping[str, Any] = field(default_factory=dict, repr=False)
     tasks_at_once: int = 0
 
     def backbone(self, text: str) -> nn.Module:
@@ -151,7 +152,7 @@ class TaskSpec:
         name, given = address.parse(text)
         if name not in self.backbones:
             raise unknown("backbone", name, self.backbones)
-        spec = self.backbones[name]
+        spec: Backbone = self.backbones[name]
         params = address.resolve(name, given, spec.params)
         with torch.random.fork_rng(devices=[]):
             # torch.manual_seed would reseed accelerators too, which fork_rng does not restore here.
@@ -302,7 +303,7 @@ class Algorithm:
         _check_files(what, self.files)
         for parameter in self.params:
             if parameter in RESERVED:
-                raise UsageError(f"{what}: parameter '{parameter}' is the harness's, rename it")
+                raise UsageError(f"{what}: parameter '{parameter}' is set by metabench: rename it")
         for defaults in (self.training, self.regression.training):
             if not isinstance(defaults, TrainingEpisodes | None):
                 raise UsageError(

@@ -200,7 +200,7 @@ def test_wrong_names_in_what_differs_are_usage_errors():
         ({"params": {"k": (64, 64)}}, r"'k' has the default \(64, 64\) \(tuple\), write a bool"),
         ({"params": {"k": np.float64(0.1)}}, r"default .*\(float64\), write a bool, int, float"),
         ({"params": ["k"]}, r"params=\['k'\], write a dict"),
-        ({"params": {"train_way": 5}}, "parameter 'train_way' is the harness's, rename it"),
+        ({"params": {"train_way": 5}}, "parameter 'train_way' is set by metabench: rename it"),
         ({"regression": Defaults(params={"lr": None}), "params": {"lr": 0.1}}, "for regression"),
         ({"tags": "transductive"}, r"tags='transductive', write tags=\{'transductive'\}"),
         ({"tasks": "regression"}, r"tasks='regression', write tasks=\{'regression'\}"),

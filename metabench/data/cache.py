@@ -178,7 +178,7 @@ def _read(folder: Path, key: str) -> Dataset:
     """Open an entry, or raise one of `_UNREADABLE`."""
     facts = json.loads((folder / _FACTS).read_bytes())
     if facts["key"] != key:
-        raise ValueError("it was made from something else")
+        raise ValueError("it was made from another source")
     images = np.load(folder / _IMAGES, mmap_mode="r")
     if images.dtype != np.uint8 or list(images.shape) != facts["shape"]:
         raise ValueError(f"{_IMAGES} and {_FACTS} do not belong together")

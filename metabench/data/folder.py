@@ -112,7 +112,7 @@ def _classes(path: Path) -> list[_Class]:
                 )
             classes[found.name] = found
     if not any(found.files for found in classes.values()) or depths.keys() == {0}:
-        raise DataError(f"no images in folders of {path}: put each class's into one of its own")
+        raise DataError(f"no images in folders of {path}: give each class a folder of its own")
     for found in classes.values():
         if not found.files:
             raise DataError(f"class {found.name} of {path} has no images: add some or remove it")

@@ -117,7 +117,7 @@ def _is_grey(image: Image.Image) -> bool:
 def _pixels(image: Image.Image, mode: Literal["L", "RGB"], size: int | None) -> Pixels:
     """Return the [C, H, W] pixels of an open image."""
     if image.mode == "F" or (image.mode == "I" and image.format not in _OF_16_BITS):
-        raise ValueError("its pixels have 32 bits, and no range that one could know")
+        raise ValueError("its pixels have 32 bits, and their range is unknown")
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):
         image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))

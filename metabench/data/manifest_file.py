@@ -204,13 +204,13 @@ def _shape(episode: ListedEpisode, where: str) -> tuple[int, int, int]:
     if not counts or sorted(counts) != list(range(len(counts))):
         raise DataError(f"{where}: support labels are {sorted(counts)}, must be 0, 1, ... way-1")
     if len(set(counts.values())) > 1:
-        raise DataError(f"{where}: labels have {_each(counts)} support images, must be as many")
+        raise DataError(f"{where}: labels have {_each(counts)} support images; make them equal")
     if counts.keys() != queries.keys():
         raise DataError(
             f"{where}: query labels are {sorted(queries)} but support labels {sorted(counts)}"
         )
     if len(set(queries.values())) > 1:
-        raise DataError(f"{where}: labels have {_each(queries)} queries, must be as many")
+        raise DataError(f"{where}: labels have {_each(queries)} queries; make them equal")
     support, query = (
         [_normal(path) for path, _ in rows] for rows in (episode.support, episode.query)
     )

@@ -193,5 +193,5 @@ def _contents(source: Path) -> Iterator[tuple[str, bytes]]:
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]
         raise DataError(
-            f"{source} is damaged ({reason}): remove it, it is downloaded anew"
+            f"{source} is damaged ({reason}): remove it, and it will be downloaded again"
         ) from error

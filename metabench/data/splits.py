@@ -52,7 +52,7 @@ class Split:
             found[split_of[member]].append(i)
         missing = sorted(split_of.keys() - used)
         if missing:
-            raise DataError(f"no class is called {missing[0]}, which the split {self.name} lists")
+            raise DataError(f"the split {self.name} lists {missing[0]}, but no class has that name")
         return {split: np.array(ids, dtype=np.int64) for split, ids in found.items()}
 
 

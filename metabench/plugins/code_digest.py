@@ -7,17 +7,17 @@ process or uses its answers. See "Code identity" in docs/architecture.md.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import inspect
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from metabench import address
 from metabench.address import Value
 from metabench.errors import UsageError
 from metabench.garbage import no_gc
@@ -28,7 +28,6 @@ from metabench.plugins.modules import OURS, Module
 
 if TYPE_CHECKING:
     from metabench.plugins.registry import Plugins
-    from metabench.results.schema import Result, SuiteFacts
 
 # The entry points of a cell: the learner process, the commands that the supervisor sends to it,
 # and the scoring of its answers. Everything that these use counts.
@@ -87,9 +86,10 @@ def cell_code(
             exist.
     """
     provided = plugins.algorithm(name)
-    asked = params.get("backbone")
-    if isinstance(asked, str):
-        plugins.backbone(_named_by(asked))
+    asked = str(params.get("backbone", ""))
+    asked_name = _named_by(asked)
+    if asked_name:
+        plugins.backbone(asked_name)
     parts = _Parts(plugins.code_readers)
     algorithm = provided.spec.on(kind)
     parts.add_entry(algorithm, provided.origin, params)
@@ -106,67 +106,12 @@ def cell_code(
     named = given | {_named_by(text) for text in parts.strings(params)}
     for backbone, found in plugins.backbones.items():
         if backbone in named:
-            parts.add_entry(found.spec, found.origin, found.spec.params)
+            chosen = address.parse(asked)[1] if backbone == asked_name else {}
+            parts.add_entry(found.spec, found.origin, {**found.spec.params, **chosen})
             parts.declare(backbone, dict(found.spec.params))
     for target in dict.fromkeys((*ROOTS, *suite_code)):  # two suites may share a protocol
         parts.add_target(target, None)
     return parts.code()
-
-
-def stale(plugins: Plugins, results: Iterable[Result]) -> list[bool]:
-    """Return for each result whether its code has changed; False if that code is not found."""
-    return [
-        code is not None and code.digest != result.job.code
-        for result, code in current_codes(plugins, results)
-    ]
-
-
-def current_codes(
-    plugins: Plugins, results: Iterable[Result]
-) -> Iterator[tuple[Result, Code | None]]:
-    """Yield each result with the current code of its cell; None where it cannot be found."""
-    codes: dict[tuple[object, ...], Code | None] = {}  # seeds share one
-    for result in results:
-        job, kind = result.job, result.suite.kind
-        suite_code = _suite_code(plugins, result.suite)
-        key = (job.algorithm, tuple(sorted(job.params.items())), kind, suite_code)
-        if key not in codes:
-            codes[key] = None
-            with contextlib.suppress(UsageError):
-                if suite_code is not None:
-                    codes[key] = cell_code(plugins, job.algorithm, job.params, kind, suite_code)
-        yield result, codes[key]
-
-
-def _suite_code(plugins: Plugins, suite: SuiteFacts) -> tuple[str, ...] | None:
-    """Return `Cell.suite_code` for a result's suites, without opening them; None if unknown."""
-    from metabench.suites.from_address import code_at
-
-    found: list[str] = []
-    for name, address in ((suite.name, suite.address), (suite.train_on, "")):
-        if address:
-            found += code_at(address)
-        elif name in plugins.suites:
-            found += plugins.suites[name].spec.code
-        elif name is not None:  # made in Python, or of a plugin that is not loaded
-            return None
-    return tuple(found)
-
-
-def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Name the differences between the `definitions` of two versions of a cell's code.
-
-    Returns:
-        Names; a definition that only one version has is "name (new)" or "name (gone)".
-        Definitions that were moved or renamed are left out.
-    """
-    kept = {*before.values()} & {*now.values()}
-    names = sorted({*before, *now})
-    return [
-        *(name for name in names if name in before and name in now and before[name] != now[name]),
-        *(f"{name} (new)" for name in names if name not in before and now[name] not in kept),
-        *(f"{name} (gone)" for name in names if name not in now and before[name] not in kept),
-    ]
 
 
 class _Parts:
@@ -177,6 +122,7 @@ class _Parts:
         self._targets: list[tuple[str, Path | None]] = []
         self._declared: list[tuple[str, str]] = []
         self._files: dict[str, str] = {}
+        self._file_parts: list[str] = []  # by place, not by name: a file may be renamed
 
     def declare(self, name: str, value: object) -> None:
         """Count the values of a catalogue entry, or the arguments of its functions."""
@@ -188,10 +134,13 @@ class _Parts:
     ) -> None:
         """Count the code that a catalogue entry builds with, and the files that it declares."""
         self.add_built(entry.build, origin)
-        for name in entry.files:
+        for k, name in enumerate(entry.files):
             given = str(params.get(name, name))
             if given:
-                self._files[name] = _file_digest(entry, name, given, origin)
+                digest = _file_digest(entry, name, given, origin)
+                of_backbone = isinstance(entry, Backbone)
+                self._files[f"{entry.name}:{name}" if of_backbone else name] = digest
+                self._file_parts.append(f"{entry.name} {k} {digest}")
 
     def add_built(self, build: str | Callable[..., Any], origin: Path | None) -> None:
         """Count a function or class, or the target of "module:attr"."""
@@ -232,7 +181,7 @@ class _Parts:
         reached = reader.reach(roots)
         each = digests(reached)
         whole = [digest for _, digest in self._declared]
-        whole += [*sorted(self._files.values()), "", *(each[root] for root in roots)]
+        whole += [*sorted(self._file_parts), "", *(each[root] for root in roots)]
         whole += ["", *sorted(each.values())]
         packages = {name for found in reached.values() for name in found.packages}
         return Code(

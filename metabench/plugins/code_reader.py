@@ -116,7 +116,7 @@ class CodeReader:
     def _starred(
         self, module: Module, name: str, rest: Sequence[str], depth: int
     ) -> Meaning | None:
-        for star in module.bindings.stars:
+        for star in reversed(module.bindings.stars):  # the last one wins
             target = self._finder.find(star, module)
             if target is not None and depth <= _DEEPEST:
                 meaning = self._attribute(self._known(target), name, rest, depth + 1)
@@ -127,14 +127,23 @@ class CodeReader:
     def _definition(self, reference: Reference) -> Definition:
         if reference not in self._read:
             module = self._modules[reference.module]
-            self._read[reference] = (
-                self._whole(module)
-                if reference.name == "*"
-                else normal_form(
-                    reference.name, self._statements(module, reference.name), module, self
-                )
-            )
+            if reference.name == "*":
+                self._read[reference] = self._whole(module)
+            else:
+                statements = self._statements(module, reference.name)
+                found = normal_form(reference.name, statements, module, self)
+                self._read[reference] = self._with_import(found, reference.name, module)
         return self._read[reference]
+
+    def _with_import(self, found: Definition, name: str, module: Module) -> Definition:
+        """Add the import that a definition may use by its own name, as in `f = wrap(f)`."""
+        if name in module.bindings.imports:
+            meaning = self.of_import(module, module.bindings.imports[name], [])
+            if isinstance(meaning.found, Reference):
+                found.references.append(meaning.found)
+            else:
+                found.text += f" {meaning.found}"
+        return found
 
     def _whole(self, module: Module) -> Definition:
         """Return a whole module; its names count, because its user may look up any of them."""

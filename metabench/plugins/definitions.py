@@ -313,6 +313,9 @@ def _bound_in(
             continue  # names in it are bound there
         if isinstance(node, ast.Lambda | ast.Constant):
             continue
+        if isinstance(node, ast.comprehension):
+            todo += [node.iter, *node.ifs]  # its targets are bound in the comprehension alone
+            continue
         if isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar):
             if node.name is not None:
                 found.add(node.name)

@@ -116,7 +116,16 @@ class ModuleFinder:
             found = file.suffix == ".py" and not rest
             return _read(name, file, _helper_folder(file)) if found else None
         portions = [Path(portion) for portion in spec.submodule_search_locations]
-        return _walk(name, portions, rest)
+        return _walk(name, _extended(top, portions), rest)
+
+
+def _extended(top: str, portions: list[Path]) -> list[Path]:
+    """Return the folders of a package, with those that `pkgutil.extend_path` adds to it."""
+    init = portions[0] / "__init__.py"
+    if not init.is_file() or b"__path__" not in init.read_bytes():
+        return portions
+    others = (Path(entry) / top for entry in sys.path)
+    return [*portions, *(other for other in others if other.is_dir() and other not in portions)]
 
 
 def _absolute(module: Module, name: str, level: int) -> str:
@@ -149,8 +158,24 @@ def _beside(name: str, folder: Path) -> Module | None:
     """Find a helper in the folder of a plugin's single file."""
     if name.partition(".")[0] in (*OURS, *sys.stdlib_module_names):
         return None
-    file = _module_file(folder.joinpath(*name.split(".")))
-    return None if file is None else _read(name, file, folder)
+    path = folder.joinpath(*name.split("."))
+    file = _module_file(path)
+    if file is not None:
+        return _read(name, file, folder)
+    own = path.is_dir() and _is_imported_from(folder, name.partition(".")[0])
+    return Module(name, None, folder, Bindings()) if own else None
+
+
+def _is_imported_from(folder: Path, top: str) -> bool:
+    """Return whether Python imports a name from a folder, which has at least a folder of it."""
+    if _module_file(folder / top) is not None:
+        return True
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return False
+    # A module or package with a file, anywhere, comes before folders without `__init__.py`.
+    return spec is None or spec.origin is None
 
 
 def _loaded_file(name: str) -> Module | None:

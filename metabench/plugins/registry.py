@@ -19,7 +19,7 @@ from metabench.errors import UsageError, unknown
 from metabench.learner import Algorithm, Backbone
 from metabench.plugins import builtin_catalogue, hookspecs
 from metabench.plugins.process_state import import_settings, put_back
-from metabench.plugins.sources import RESTRICT, Candidate, Doors, candidates, origin_of
+from metabench.plugins.sources import RESTRICT, Candidate, PluginSources, candidates, origin_of
 
 if TYPE_CHECKING:
     from metabench.cell.cell import Cell
@@ -74,7 +74,7 @@ class Plugins:
         code_readers: caches of the plugins' code, keyed by the packages that each reader reads.
     """
 
-    def __init__(self, sources: Doors) -> None:
+    def __init__(self, sources: PluginSources) -> None:
         self.rows: list[PluginRow] = []
         self.warnings: list[str] = []
         self.code_readers: dict[frozenset[str], CodeReader] = {}
@@ -137,7 +137,7 @@ class Plugins:
         """Call the hooks that write reports to `out`; log exceptions as warnings."""
         self._notify("metabench_report", {"results": results, "out": out})
 
-    def _admit(self, candidate: Candidate, sources: Doors) -> None:
+    def _admit(self, candidate: Candidate, sources: PluginSources) -> None:
         """Import and register a candidate, unless it is already loaded or left out."""
         if candidate.origin and any(row.origin == candidate.origin for row in self.rows):
             return
@@ -244,13 +244,13 @@ class Plugins:
             self.warnings.append(f"plugin '{row.name}' failed: {error}")
 
 
-def load_plugins(sources: Doors | None = None) -> Plugins:
+def load_plugins(sources: PluginSources | None = None) -> Plugins:
     """Load the plugins of all sources; None: the sources that the environment names.
 
     Raises:
         UsageError: a folder, module or file that was named does not exist.
     """
-    return Plugins(sources if sources is not None else Doors.from_env())
+    return Plugins(sources if sources is not None else PluginSources.from_env())
 
 
 def _exhaust(hook: Callable[[], Any], spec_type: type[T]) -> list[T]:

@@ -27,10 +27,10 @@ _BLOCK = "no:"
 
 
 @dataclass(frozen=True)
-class Doors:
+class PluginSources:
     """The sources of plugins; processes with equal sources load the same plugins.
 
-    `dataclasses.asdict(sources)` can be stored as JSON, and `Doors(**fields)` reads it back.
+    `dataclasses.asdict(sources)` can be stored as JSON; `PluginSources(**fields)` reads it back.
 
     Attributes:
         plugins_dirs: folders whose `*.py` are plugins; made absolute.
@@ -56,7 +56,7 @@ class Doors:
         plugins_dirs: Iterable[str] = (),
         plugins: Iterable[str] = (),
         environ: Mapping[str, str] = os.environ,
-    ) -> Doors:
+    ) -> PluginSources:
         """Return the sources that options and `METABENCH_PLUGINS` name.
 
         Args:
@@ -113,7 +113,7 @@ class Candidate:
     entry_point: bool = False
 
 
-def candidates(sources: Doors) -> Iterator[Candidate]:
+def candidates(sources: PluginSources) -> Iterator[Candidate]:
     """Yield the plugins of each source, in order.
 
     Raises:

@@ -5,19 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from metabench.data.builtin_datasets import DATASETS
 from metabench.data.declared import ProtocolName, read_spec
 from metabench.suites.protocol import BySplit, Chunks, EpisodeProtocol, WithinGroup
 from metabench.suites.suite import Suite
-
-# The files in `metabench/data/`, one line each.
-DATASETS = (
-    "digits",
-    "glyphs",
-    "omniglot",
-    "mnist",
-    "sinusoid",
-    "sinusoid_freq",
-)
 
 _PROTOCOLS: Mapping[ProtocolName, EpisodeProtocol] = {
     "by-split": BySplit(),

@@ -43,7 +43,7 @@ def addressed_suite(text: str, data_root: str | None) -> Suite | None:
     path, given = address.parse(rest)
     if given and kind != "folder":
         what = "a manifest file" if kind == "manifest" else "a folder of runs"
-        raise UsageError(f"'{text}': {what} says everything, it takes no parameters")
+        raise UsageError(f"'{text}': {what} takes no parameters")
     if kind == "lake":
         return replace(Suite.from_lake_runs(path, data_root=data_root), address=text)
     if kind == "manifest":

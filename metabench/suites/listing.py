@@ -10,9 +10,9 @@ import numpy as np
 
 from metabench.data.dataset import Dataset
 from metabench.data.manifest_file import Listing
-from metabench.suites import draw
+from metabench.suites.episode_draw import Pool
 from metabench.suites.manifest import Manifest
-from metabench.suites.pool import Pool
+from metabench.suites.random_words import episode_words, permute, stream_key
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +35,8 @@ class Listed:
         """Return the listed episodes: support sets by label, queries in random order."""
         li = self.listing
         content = hashlib.sha256(np.ascontiguousarray(li.query).tobytes()).hexdigest()
-        key = draw.stream_key(dataset.content, self.name, content)
-        order = draw.permute(draw.episode_words(key, 0, *li.query.shape))
+        key = stream_key(dataset.content, self.name, content)
+        order = permute(episode_words(key, 0, *li.query.shape))
         by_label = np.argsort(li.support_y, axis=1, kind="stable")
         return Manifest(
             content=dataset.content,

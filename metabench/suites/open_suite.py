@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from metabench.data.dataset import Dataset, Indices, Targets, truth
 from metabench.errors import DataError, UsageError
+from metabench.suites.episode_draw import Pool
 from metabench.suites.listing import Listed
 from metabench.suites.manifest import Manifest
-from metabench.suites.pool import Pool
 from metabench.suites.training_data import Material, stream
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from metabench.data.dataset import Dataset, Indices
-    from metabench.suites.pool import Pool
+    from metabench.suites.episode_draw import Pool
 
 
 class EpisodeProtocol(Protocol):
@@ -34,7 +34,7 @@ class BySplit:
         import numpy as np
 
         from metabench.data.dataset import SPLITS
-        from metabench.suites.pool import Pool
+        from metabench.suites.episode_draw import Pool
 
         splits = {split: dataset.split(split) for split in SPLITS}
         return {
@@ -128,17 +128,17 @@ class Chunks:
         """Return the images of class c, shuffled and divided into chunks."""
         import numpy as np
 
-        from metabench.suites import draw
+        from metabench.suites.random_words import episode_words, permute, stream_key
 
         images = dataset.images_of[c]
-        key = draw.stream_key(dataset.content, self.name, f"cut/{c}")
-        order = draw.permute(draw.episode_words(key, 0, 1, len(images)))[0]
+        key = stream_key(dataset.content, self.name, f"cut/{c}")
+        order = permute(episode_words(key, 0, 1, len(images)))[0]
         return np.array_split(images[order], self.chunks)
 
     def _pool(self, dataset: Dataset, cut: list[list[Indices]], chunks: range) -> Pool:
         import numpy as np
 
-        from metabench.suites.pool import Pool
+        from metabench.suites.episode_draw import Pool
 
         ways = len(dataset.classes)
         parts = [cut[c][chunk] for chunk in chunks for c in range(ways)]

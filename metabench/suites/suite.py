@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,11 +81,17 @@ class Suite:
     @property
     def code(self) -> tuple[str, ...]:
         """The functions and classes that make its dataset and episodes, as "module:attr"."""
-        made_by: list[Any] = [type(self.protocol)]
-        if callable(self.dataset):
-            made_by.append(self.dataset)
-        found = [f"{made.__module__}:{made.__qualname__}" for made in made_by]
-        return (*found, self.dataset) if isinstance(self.dataset, str) else tuple(found)
+        protocol = type(self.protocol)
+        found = f"{protocol.__module__}:{protocol.__qualname__}"
+        made: Any = self.dataset
+        if isinstance(made, str):
+            return found, made
+        if not callable(made):
+            return (found,)
+        while isinstance(made, partial):  # its arguments show in the digests of data and episodes
+            made = made.func
+        made = made if hasattr(made, "__qualname__") else type(made)
+        return found, f"{made.__module__}:{made.__qualname__}"
 
     def open(self, data_root: str | Path | None = None) -> OpenSuite:
         """Load the dataset and check that it has enough classes and images.

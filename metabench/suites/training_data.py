@@ -10,8 +10,8 @@ import numpy as np
 
 from metabench.data.dataset import Dataset, Examples, Indices, Targets
 from metabench.errors import DataError
-from metabench.suites import draw
-from metabench.suites.pool import Drawn, Pool
+from metabench.suites.episode_draw import Drawn, Pool
+from metabench.suites.random_words import stream_key
 
 _BASE, _VALIDATION = "base", "validation"
 
@@ -140,4 +140,4 @@ def stream(
 ) -> int:
     """Return the key of one stream of episodes."""
     shape = f"{way}w{shot}s{query}q"
-    return draw.stream_key(content, protocol, split, shape, "" if seed is None else str(seed))
+    return stream_key(content, protocol, split, shape, "" if seed is None else str(seed))

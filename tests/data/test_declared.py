@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from metabench.data import declared
+from metabench.data.builtin_datasets import DATASETS
 from metabench.data.dataset import SPLITS
-from metabench.suites.builtin_suites import DATASETS
 
 
 @pytest.mark.parametrize("name", ["digits", "glyphs", "sinusoid", "sinusoid_freq"])

@@ -32,7 +32,7 @@ def test_a_class_that_is_in_no_split_is_an_error() -> None:
 
 
 def test_a_group_that_has_no_class_is_an_error() -> None:
-    with pytest.raises(DataError, match="no class is called D, which the split mine lists"):
+    with pytest.raises(DataError, match="the split mine lists D, but no class has that name"):
         split(base=["A", "D"], novel=["B", "C"]).classes(NAMES)
 
 

@@ -22,9 +22,10 @@ from results_factory import make_result
 import metabench
 from metabench import Algorithm, Backbone, TrainingEpisodes, UsageError
 from metabench.plugins import code_digest, modules
-from metabench.plugins.code_digest import Code, cell_code, changes, current_codes
+from metabench.plugins.code_digest import Code, cell_code
 from metabench.plugins.registry import Provided, load_plugins
-from metabench.plugins.sources import Doors
+from metabench.plugins.sources import PluginSources
+from metabench.plugins.staleness import changes, current_codes
 from metabench.suites.suite import Suite
 from metabench.supervisor.cell_result import suite_facts
 from metabench.supervisor.request import Request, request_cells
@@ -116,11 +117,14 @@ def code_of(
 ) -> Code:
     """The code of a catalogue entry, read again."""
     algorithm = Algorithm("mine", build=entry) if isinstance(entry, str) else entry
-    plugins = load_plugins(Doors(restrict=()))
+    plugins = load_plugins(PluginSources(restrict=()))
     plugins.algorithms["mine"] = Provided(replace(algorithm, name="mine"), "test", origin)
     for backbone in backbones:
         plugins.backbones[backbone.name] = Provided(backbone, "test", origin)
-    return cell_code(plugins, "mine", {**algorithm.params, **(params or {})})
+    with pytest.MonkeyPatch.context() as patch:
+        # What every cell uses of metabench is left out: it is read for seconds, by other tests.
+        patch.setattr(code_digest, "ROOTS", ())
+        return cell_code(plugins, "mine", {**algorithm.params, **(params or {})})
 
 
 def digest_of(*args: object, **given: object) -> str:
@@ -128,7 +132,7 @@ def digest_of(*args: object, **given: object) -> str:
 
 
 def builtin_code() -> Callable[..., Code]:
-    plugins = load_plugins(Doors(restrict=("builtin",)))
+    plugins = load_plugins(PluginSources(restrict=("builtin",)))
 
     def code(name: str, suite: str = "digits-5w1s") -> Code:
         spec = plugins.algorithms[name].spec
@@ -289,6 +293,27 @@ DYNAMIC = {
         def learner():
             return chosen()
     """,
+    "the last of two stars": """
+        from .tools import *
+        from .picks import *
+
+        def learner():
+            return chosen()
+    """,
+    "an import that is wrapped": """
+        from .picks import chosen
+
+        chosen = [chosen]
+
+        def learner():
+            return chosen
+    """,
+    "a name that a comprehension uses too": """
+        from .picks import chosen
+
+        def learner(some):
+            return [chosen for chosen in some], chosen
+    """,
     "an import in a function": """
         def learner():
             from .picks import chosen
@@ -308,6 +333,7 @@ DYNAMIC = {
 def test_definitions_that_are_not_named_plainly_are_found(site: Path, form: str) -> None:
     package = site / "plug_pkg"
     write(package, {"learner.py": DYNAMIC[form], "picks.py": "def chosen():\n    return 1\n"})
+    (package / "tools.py").write_text("def chosen():\n    return 3\n")
     before = digest_of("plug_pkg.learner:learner")
     file = package / ("picks.py" if "picks" in DYNAMIC[form] else "learner.py")
     edit(file, "1", "2")
@@ -362,7 +388,7 @@ def forget_plugin_files() -> None:
 
 
 def single_code(file: Path, name: str) -> Code:
-    plugins = load_plugins(Doors(plugins=(str(file),), restrict=()))
+    plugins = load_plugins(PluginSources(plugins=(str(file),), restrict=()))
     assert not plugins.warnings
     return cell_code(plugins, name, plugins.algorithms[name].spec.params)
 
@@ -381,6 +407,33 @@ def test_a_single_file_the_helpers_beside_it_and_the_files_it_declares(single: P
     assert changed.digest != before[0].digest
     assert changed.files.keys() == {"weights.bin"}
     assert changes(before[0].definitions, changed.definitions) == ["file:weights.bin"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["from plug_helpers import rates as r", "import plug_helpers.rates as r"],
+)
+def test_helpers_in_a_folder_without_init_count(single: Path, line: str) -> None:
+    folder = single.parent / "plug_helpers"
+    write(folder, {"rates.py": "RATE = 1\n"})
+    edit(single, "import metabench, plug_nearby\n", f"import metabench, plug_nearby\n{line}\n")
+    edit(single, "return plug_nearby.WIDTH", "return plug_nearby.WIDTH, r.RATE")
+    before = single_code(single, "alone")
+    edit(folder / "rates.py", "1", "2")
+    assert single_code(single, "alone").digest != before.digest
+
+
+def test_portions_that_pkgutil_adds_to_a_package_count(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extends = "__path__ = __import__('pkgutil').extend_path(__path__, __name__)\n"
+    (site / "plug_pkg" / "__init__.py").write_text(extends)
+    write(site / "plug_pkg", {"learner.py": "from .added import learner\n"})
+    write(tmp_path / "second", {"plug_pkg/added.py": "def learner():\n    return 1\n"})
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "second")])
+    before = digest_of("plug_pkg.learner:learner")
+    edit(tmp_path / "second" / "plug_pkg" / "added.py", "1", "2")
+    assert digest_of("plug_pkg.learner:learner") != before
 
 
 def test_files_next_to_an_installed_file_are_not_its_helpers(
@@ -439,6 +492,33 @@ def test_the_files_of_a_backbone_count(site: Path, tmp_path: Path) -> None:
     before = code_of(spec, tmp_path / "plugin.py", (backbone,))
     (tmp_path / "w.bin").write_text("2")
     assert code_of(spec, tmp_path / "plugin.py", (backbone,)).digest != before.digest
+
+
+def test_files_of_an_algorithm_and_its_backbone_count_each_in_its_place(
+    site: Path, tmp_path: Path
+) -> None:
+    files = [tmp_path / name for name in ("a.bin", "b.bin", "c.bin")]
+    for k, file in enumerate(files):
+        file.write_text(str(k))
+    backbone = Backbone("body", build=BUILD, params={"weights": "none.bin"}, files=["weights"])
+    spec = Algorithm(
+        "mine", build=BUILD, params={"weights": "", "backbone": ""}, files=["weights", "b.bin"]
+    )
+
+    def found() -> Code:
+        params = {"weights": str(files[0]), "backbone": f"body[weights={files[2]}]"}
+        return code_of(spec, tmp_path / "plugin.py", (backbone,), params=params)
+
+    before = found()
+    assert before.files.keys() == {"weights", "b.bin", "body:weights"}
+    files[0].write_text("1")
+    files[1].write_text("0")
+    assert found().digest != before.digest  # the same contents, swapped
+    files[0].write_text("0")
+    files[1].write_text("1")
+    assert found() == before
+    files[2].write_text("3")
+    assert changes(before.definitions, found().definitions) == ["file:body:weights"]
 
 
 @pytest.mark.parametrize("files", ["weights", [3]])
@@ -535,7 +615,7 @@ def test_a_results_code_is_that_of_its_cell(tmp_path: Path, suite: str) -> None:
         x, y = np.arange(48 * 64, dtype=np.uint8).reshape(48, 8, 8), np.arange(48) // 4
         asked = Suite.from_arrays(x, y, way=2, query=1, episodes=3, data_root=tmp_path)
     elsewhere = "glyphs-5w5s" if suite == "trained elsewhere" else ""
-    plugins = load_plugins(Doors(restrict=("builtin",)))
+    plugins = load_plugins(PluginSources(restrict=("builtin",)))
     request = Request([asked], ["chance"], train_on=elsewhere, data_root=str(tmp_path))
     (cell,) = request_cells(request, plugins)
     facts = suite_facts(cell, cell.suite.open(tmp_path), None)
@@ -548,7 +628,7 @@ def test_a_results_code_is_that_of_its_cell(tmp_path: Path, suite: str) -> None:
 def test_a_learner_typed_at_a_prompt_has_a_digest() -> None:
     code = """
         from metabench.plugins.code_digest import cell_code
-        from metabench.plugins.sources import Doors
+        from metabench.plugins.sources import PluginSources
         from metabench.plugins.registry import Provided, load_plugins
         from metabench import Algorithm
 
@@ -556,7 +636,7 @@ def test_a_learner_typed_at_a_prompt_has_a_digest() -> None:
         class Other: ...
 
         def digest(build):
-            plugins = load_plugins(Doors(restrict=()))
+            plugins = load_plugins(PluginSources(restrict=()))
             plugins.algorithms["a"] = Provided(Algorithm("a", build=build), "test", None)
             return cell_code(plugins, "a", {}).digest
 
@@ -570,8 +650,8 @@ def test_other_processes_find_the_same_digests_without_torch() -> None:
         import json, sys
         from metabench.plugins.code_digest import cell_code
         from metabench.plugins.registry import load_plugins
-        from metabench.plugins.sources import Doors
-        plugins = load_plugins(Doors(restrict=("builtin",)))
+        from metabench.plugins.sources import PluginSources
+        plugins = load_plugins(PluginSources(restrict=("builtin",)))
         code = plugins.suites["digits-5w1s"].spec.code
         print(json.dumps({
             name: cell_code(plugins, name, found.spec.params, suite_code=code).digest
@@ -659,13 +739,14 @@ def test_every_definition_that_a_learner_process_runs_is_counted(name: str) -> N
         import metabench
         from metabench.worker import session
         from metabench.cell import commands
+        from metabench.cell.messages import ProcessSettings
         from metabench.cell import scoring
         from metabench.cell import probe
         from metabench.plugins.registry import load_plugins
-        from metabench.plugins.sources import Doors
+        from metabench.plugins.sources import PluginSources
         from metabench.supervisor.request import Request, request_cells
         from metabench.suites.training_data import Material
-        plugins = load_plugins(Doors(restrict=("builtin",)))
+        plugins = load_plugins(PluginSources(restrict=("builtin",)))
         (cell,) = request_cells(
             Request(["digits-5w1s"], ["{name}"], budget="tasks=8"), plugins
         )
@@ -677,7 +758,8 @@ def test_every_definition_that_a_learner_process_runs_is_counted(name: str) -> N
             if event == "call":
                 codes.add(frame.f_code)
 
-        start = commands.start(cell, opened, None, Doors(restrict=("builtin",)), 1)
+        sources = PluginSources(restrict=("builtin",))
+        start = commands.start(cell, opened, None, ProcessSettings(sources=sources, threads=1))
         import msgspec, tempfile
         folder = Path(tempfile.mkdtemp())
         opened.material.save(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -18,9 +19,9 @@ def metabench_algorithms():
 """
 LOAD = """
 import sys
-from metabench.plugins.sources import Doors
+from metabench.plugins.sources import PluginSources
 from metabench.plugins.registry import load_plugins
-plugins = load_plugins(Doors(plugins=tuple(sys.argv[1:]), restrict=()))
+plugins = load_plugins(PluginSources(plugins=tuple(sys.argv[1:]), restrict=()))
 print(sorted(plugins.algorithms))
 print(plugins.warnings)
 print({after})
@@ -119,9 +120,9 @@ def test_a_file_that_is_not_imported_is_no_helper(folder: Path) -> None:
 
 def test_the_standard_library_and_packages_are_not_replaced_by_unused_files(folder: Path) -> None:
     (folder / "one" / "copy.py").write_text("raise RuntimeError('not the copy that is meant')")
-    (folder / "one" / "torch").mkdir()  # a folder of data
+    (folder / "one" / "numpy").mkdir()  # a folder of data
     plugin = folder / "one" / "a.py"
-    plugin.write_text(f"import copy, torch\n{plugin.read_text()}")
+    plugin.write_text(f"import copy, numpy\n{plugin.read_text()}")
     algorithms, warnings, _ = loaded(folder, "one/a.py")
     assert (algorithms, warnings) == ("['one-one']", "[]")
 
@@ -141,36 +142,24 @@ def test_a_copy_of_metabench_in_the_folder_of_a_plugin_is_not_imported(folder: P
     assert (algorithms, warnings) == ("['one-one']", "[]")
 
 
-@pytest.mark.parametrize(
-    ("line", "what", "after", "shown"),
-    [
-        ("import os; os.chdir('/')", "the working folder", "__import__('os').getcwd()", None),
-        (
-            "import torch; torch.set_default_dtype(torch.float64)",
-            "torch's default dtype",
-            "__import__('torch').get_default_dtype()",
-            "torch.float32",
-        ),
-        (
-            "import torch; torch.set_grad_enabled(False)",
-            "torch's gradient mode",
-            "__import__('torch').is_grad_enabled()",
-            "True",
-        ),
-        (
-            "import torch; torch.set_default_device('meta')",
-            "torch's default device",
-            "__import__('torch').get_default_device()",
-            "cpu",
-        ),
-    ],
-)
-def test_settings_that_an_import_changes_are_restored_with_a_warning(
-    folder: Path, line: str, what: str, after: str, shown: str | None
-) -> None:
-    plugin = folder / "one" / "a.py"
-    plugin.write_text(f"{line}\n{plugin.read_text()}")
-    algorithms, warnings, found = loaded(folder, "one/a.py", after=after)
-    assert algorithms == "['one-one']"
-    assert warnings == f"[\"plugin 'a.py' changes {what} when it is imported; it was restored\"]"
-    assert found == (shown or str(folder))
+def test_settings_that_imports_change_are_restored_with_a_warning(folder: Path) -> None:
+    plugin = (folder / "one" / "a.py").read_text()
+    changes = {
+        "the working folder": "import os; os.chdir('/')",
+        "torch's default dtype": "import torch; torch.set_default_dtype(torch.float64)",
+        "torch's gradient mode": "import torch; torch.set_grad_enabled(False)",
+        "torch's default device": "import torch; torch.set_default_device('meta')",
+    }
+    files = [f"one/p{number}.py" for number in range(len(changes))]
+    for file, line in zip(files, changes.values(), strict=True):
+        renamed = plugin.replace("one-", Path(file).stem)
+        (folder / file).write_text(f"{line}\n{renamed}")
+    settings = "(os.getcwd(), torch.get_default_dtype(), torch.is_grad_enabled())"
+    after = f"import os, torch; print({settings}, torch.get_default_device())"
+    algorithms, warnings, found, _ = loaded(folder, *files, after=f"exec({after!r})")
+    assert algorithms == "['p0one', 'p1one', 'p2one', 'p3one']"
+    assert ast.literal_eval(warnings) == [
+        f"plugin 'p{number}.py' changes {what} when it is imported; it was restored"
+        for number, what in enumerate(changes)
+    ]
+    assert found == f"({str(folder)!r}, torch.float32, True) cpu"

@@ -16,7 +16,7 @@ import pytest
 
 from metabench.errors import UsageError
 from metabench.plugins.registry import Plugins, hookspecs, load_plugins
-from metabench.plugins.sources import Doors
+from metabench.plugins.sources import PluginSources
 
 GOOD = """
     import metabench
@@ -83,7 +83,7 @@ def install(tmp_path, monkeypatch):
 
 def load(*plugins: str | Path, dirs: tuple[Path, ...] = ()) -> Plugins:
     """Load without any entry point."""
-    return load_plugins(Doors(tuple(map(str, dirs)), tuple(map(str, plugins)), restrict=()))
+    return load_plugins(PluginSources(tuple(map(str, dirs)), tuple(map(str, plugins)), restrict=()))
 
 
 def row(plugins: Plugins, name: str):
@@ -194,7 +194,7 @@ def test_a_missing_plugin_folder_is_a_usage_error(tmp_path):
 
 def test_sources_are_shown_as_options_with_relative_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    sources = Doors(("my plugins",), ("sub/one.py", "a_module", "no:builtin"))
+    sources = PluginSources(("my plugins",), ("sub/one.py", "a_module", "no:builtin"))
     assert sources.options == (
         "--plugins-dir 'my plugins'",
         "-p sub/one.py",
@@ -205,9 +205,9 @@ def test_sources_are_shown_as_options_with_relative_paths(tmp_path, monkeypatch)
 
 def test_sources_survive_json_and_a_change_of_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    sources = Doors(("plugins",), ("my.py", "module", "no:other"), ("builtin",))
+    sources = PluginSources(("plugins",), ("my.py", "module", "no:other"), ("builtin",))
     monkeypatch.chdir("/")
-    assert Doors(**json.loads(json.dumps(dataclasses.asdict(sources)))) == sources
+    assert PluginSources(**json.loads(json.dumps(dataclasses.asdict(sources)))) == sources
     assert sources.plugins_dirs == (str(tmp_path / "plugins"),)
     assert sources.plugins == (str(tmp_path / "my.py"), "module", "no:other")
     assert (sources.files, sources.modules) == ((str(tmp_path / "my.py"),), ("module",))
@@ -224,7 +224,7 @@ def test_sources_survive_json_and_a_change_of_folder(tmp_path, monkeypatch):
     ],
 )
 def test_the_environment_restricts_entry_points(environ, restrict):
-    assert Doors.from_env(environ=environ).restrict == restrict
+    assert PluginSources.from_env(environ=environ).restrict == restrict
 
 
 # Entry points, blocking and restriction
@@ -233,7 +233,7 @@ def test_the_environment_restricts_entry_points(environ, restrict):
 def test_entry_points_are_loaded_in_the_order_of_their_names(install):
     install("zeta", "plug_zeta", GOOD.format(name="zeta"))
     file = install("alpha", "plug_alpha", GOOD.format(name="alpha"))
-    plugins = load_plugins(Doors())
+    plugins = load_plugins(PluginSources())
     assert list(plugins.algorithms) == ["alpha", "zeta"]
     assert dataclasses.asdict(row(plugins, "alpha")) == {
         "name": "alpha",
@@ -248,7 +248,7 @@ def test_entry_points_are_loaded_in_the_order_of_their_names(install):
 def test_a_broken_entry_point_is_a_row_and_the_others_stay(install):
     file = install("broken", "plug_broken", "raise ImportError('no such thing\\nmore')")
     install("good", "plug_good", GOOD.format(name="good"))
-    plugins = load_plugins(Doors())
+    plugins = load_plugins(PluginSources())
     assert list(plugins.algorithms) == ["good"]
     broken = row(plugins, "broken")
     assert (broken.status, broken.error) == ("failed", "ImportError: no such thing")
@@ -258,7 +258,7 @@ def test_a_broken_entry_point_is_a_row_and_the_others_stay(install):
 
 def test_an_installed_module_given_again_with_p_is_loaded_once(install):
     install("good", "plug_good", GOOD.format(name="good"))
-    plugins = load_plugins(Doors(plugins=("plug_good",)))
+    plugins = load_plugins(PluginSources(plugins=("plug_good",)))
     assert [row.name for row in plugins.rows] == ["good"]
     assert list(plugins.algorithms) == ["good"]
 
@@ -266,7 +266,7 @@ def test_an_installed_module_given_again_with_p_is_loaded_once(install):
 def test_a_blocked_plugin_is_not_even_imported(install, write):
     install("never", "plug_never", "raise RuntimeError")
     file = write("nor.py", "raise RuntimeError")
-    plugins = load_plugins(Doors(plugins=(str(file), "no:nor.py", "no:never")))
+    plugins = load_plugins(PluginSources(plugins=(str(file), "no:nor.py", "no:never")))
     assert "plug_never" not in sys.modules
     assert [(r.name, r.status, r.error) for r in plugins.rows] == [
         ("never", "blocked", "by -p no:never"),
@@ -285,7 +285,7 @@ def test_restriction_keeps_entry_points_out_but_no_file(install, write):
     install("in", "plug_in", GOOD.format(name="in"))
     install("out", "plug_out", "raise RuntimeError")
     file = write("file.py", GOOD.format(name="from-file"))
-    plugins = load_plugins(Doors(plugins=(str(file),), restrict=("in",)))
+    plugins = load_plugins(PluginSources(plugins=(str(file),), restrict=("in",)))
     assert list(plugins.algorithms) == ["in", "from-file"]
     assert "plug_out" not in sys.modules
     assert (row(plugins, "out").status, row(plugins, "out").error) == (
@@ -296,7 +296,7 @@ def test_restriction_keeps_entry_points_out_but_no_file(install, write):
 
 def test_restricting_to_a_name_that_is_not_installed_is_a_warning(install):
     install("good", "plug_good", GOOD.format(name="good"))
-    plugins = load_plugins(Doors(restrict=("goood",)))
+    plugins = load_plugins(PluginSources(restrict=("goood",)))
     assert plugins.warnings == [
         "METABENCH_PLUGINS=goood: unknown plugin 'goood': did you mean 'good'?"
     ]
@@ -506,9 +506,9 @@ def test_the_example_of_every_hook_is_a_plugin(hook, write):
 def test_the_built_in_catalogue_imports_no_torch():
     code = """
         import sys
-        from metabench.plugins.sources import Doors
+        from metabench.plugins.sources import PluginSources
         from metabench.plugins.registry import load_plugins
-        plugins = load_plugins(Doors(restrict=("builtin",)))
+        plugins = load_plugins(PluginSources(restrict=("builtin",)))
         assert plugins.algorithms and plugins.suites and plugins.backbones
         assert plugins.warnings == [], plugins.warnings
         heavy = {"torch", "pandas", "sklearn", "matplotlib", "scipy"} & set(sys.modules)

@@ -123,7 +123,7 @@ def test_a_manifest_whose_name_is_no_file_name_is_refused(manifest: Path) -> Non
         ("folder:{}[way=1]", "suite folder-letters-1w1s: way=1, must be at least 2"),
         ("folder:{}[way=2", "cannot read '"),
         ("folder:", "cannot read ''"),
-        ("manifest:{}[way=2]", "'manifest:{}[way=2]': a manifest file says everything"),
+        ("manifest:{}[way=2]", "'manifest:{}[way=2]': a manifest file takes no parameters"),
     ],
 )
 def test_a_wrong_address_is_a_usage_error(folder: Path, address: str, error: str) -> None:

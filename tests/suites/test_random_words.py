@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metabench.suites import draw
+from metabench.suites.random_words import choose, episode_words, permute, stream_key
 
 _MASK = (1 << 64) - 1
 
@@ -26,42 +26,46 @@ def choose_simply(words: list[int], population: int) -> list[int]:
 
 
 def test_words_are_those_of_the_published_generator() -> None:
-    key = draw.stream_key("a", "stream")
-    words = draw.episode_words(key, first=5, count=2, per_episode=6)
+    key = stream_key("a", "stream")
+    words = episode_words(key, first=5, count=2, per_episode=6)
     # An episode of six words owns two counts; NumPy counts up before it generates.
     expected = [(philox4x64(2 * k + 1, key) + philox4x64(2 * k + 2, key))[:6] for k in (5, 6)]
     assert words.tolist() == expected
 
 
 def test_an_episode_does_not_depend_on_those_before_it() -> None:
-    key = draw.stream_key("x")
-    everything = draw.episode_words(key, 0, 50, 13)
-    assert np.array_equal(draw.episode_words(key, 17, 4, 13), everything[17:21])
+    key = stream_key("x")
+    everything = episode_words(key, 0, 50, 13)
+    assert np.array_equal(episode_words(key, 17, 4, 13), everything[17:21])
 
 
 def test_streams_of_other_names_differ() -> None:
-    keys = {draw.stream_key("a", "bc"), draw.stream_key("ab", "c"), draw.stream_key("a", "b", "c")}
+    keys = {
+        stream_key("a", "bc"),
+        stream_key("ab", "c"),
+        stream_key("a", "b", "c"),
+    }
     assert len(keys) == 3
 
 
 @pytest.mark.parametrize(("population", "k"), [(5, 5), (20, 16), (4112, 60), (1, 1), (100, 2)])
 def test_choose_equals_drawing_from_a_hat(population: int, k: int) -> None:
-    words = draw.episode_words(draw.stream_key("hat"), 0, 40, k)
-    chosen = draw.choose(words, population)
+    words = episode_words(stream_key("hat"), 0, 40, k)
+    chosen = choose(words, population)
     assert chosen.tolist() == [choose_simply(row.tolist(), population) for row in words]
 
 
 def test_choose_takes_a_population_for_each_row() -> None:
-    words = draw.episode_words(draw.stream_key("rows"), 0, 3, 4)
-    chosen = draw.choose(words, np.array([4, 7, 900]))
+    words = episode_words(stream_key("rows"), 0, 3, 4)
+    chosen = choose(words, np.array([4, 7, 900]))
     assert chosen.tolist() == [
         choose_simply(row.tolist(), n) for row, n in zip(words, (4, 7, 900), strict=True)
     ]
 
 
 def test_choices_are_uniform() -> None:
-    words = draw.episode_words(draw.stream_key("uniform"), 0, 30_000, 3)
-    chosen = draw.choose(words, 6)
+    words = episode_words(stream_key("uniform"), 0, 30_000, 3)
+    chosen = choose(words, 6)
     for position in range(3):
         counts = np.bincount(chosen[:, position], minlength=6)
         chi2 = ((counts - 5000) ** 2 / 5000).sum()
@@ -69,10 +73,10 @@ def test_choices_are_uniform() -> None:
 
 
 def test_permutations_hold_everything_once() -> None:
-    order = draw.permute(draw.episode_words(draw.stream_key("p"), 0, 10, 75))
+    order = permute(episode_words(stream_key("p"), 0, 10, 75))
     assert np.array_equal(np.sort(order, axis=1), np.tile(np.arange(75), (10, 1)))
 
 
 def test_equal_words_keep_their_order() -> None:
     words = np.array([[3, 1, 3, 1]], dtype=np.uint64)
-    assert draw.permute(words).tolist() == [[1, 3, 0, 2]]
+    assert permute(words).tolist() == [[1, 3, 0, 2]]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from metabench.data.dataset import Indices
 from metabench.errors import DataError
-from metabench.suites import draw
+from metabench.suites.random_words import Words, below, choose, episode_words, permute, stream_key
 
 
 class Drawn(NamedTuple):
@@ -87,7 +87,7 @@ class Pool:
     def draw(self, key: int, first: int, count: int, way: int, shot: int, query: int) -> Drawn:
         """Draw episodes first..first+count-1 of the stream `key`; call `check` first."""
         per_class = shot + query
-        words = draw.episode_words(key, first, count, 1 + way + way * per_class + way * query)
+        words = episode_words(key, first, count, 1 + way + way * per_class + way * query)
         group_words, class_words, image_words, order_words = np.split(
             words, np.cumsum([1, way, way * per_class]), axis=1
         )
@@ -95,8 +95,8 @@ class Pool:
             entries = self._turns(key, first, count)
         else:
             group_start, group_size, members = self._groups
-            group = draw.below(group_words[:, 0], len(self.groups))
-            picks = draw.choose(class_words, group_size[group])
+            group = below(group_words[:, 0], len(self.groups))
+            picks = choose(class_words, group_size[group])
             entries = members[group_start[group][:, None] + picks]  # [E, way]
 
         image_words = image_words.reshape(count * way, per_class)
@@ -109,7 +109,7 @@ class Pool:
             queries = _pick(image_words[:, shot:], flat, *self._query)
 
         labels = np.arange(way)
-        order = draw.permute(order_words)
+        order = permute(order_words)
         query_y = np.broadcast_to(labels.repeat(query), order.shape)
         return Drawn(
             classes=self.classes[entries],
@@ -186,8 +186,8 @@ class Pool:
 @lru_cache(maxsize=8)  # an order is used by thousands of training steps
 def _order(key: int, number: int, entries: int) -> Indices:
     """Return the order of one pass over the entries."""
-    order_key = draw.stream_key(str(key), "order")
-    order: Indices = draw.permute(draw.episode_words(order_key, number, 1, entries))[0]
+    order_key = stream_key(str(key), "order")
+    order: Indices = permute(episode_words(order_key, number, 1, entries))[0]
     return order
 
 
@@ -202,8 +202,8 @@ def _ragged(part: Sequence[Indices]) -> tuple[Indices, Indices, Indices]:
 
 
 def _pick(
-    words: draw.Words, entries: Indices, start: Indices, size: Indices, members: Indices
+    words: Words, entries: Indices, start: Indices, size: Indices, members: Indices
 ) -> Indices:
     """Return distinct images of each entry, one per word: [R, k]."""
-    images: Indices = members[start[entries][:, None] + draw.choose(words, size[entries])]
+    images: Indices = members[start[entries][:, None] + choose(words, size[entries])]
     return images

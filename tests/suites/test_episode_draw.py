@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from metabench.errors import DataError
-from metabench.suites import draw
-from metabench.suites.pool import Drawn, Pool
+from metabench.suites.episode_draw import Drawn, Pool
+from metabench.suites.random_words import episode_words, stream_key
 
 
 def make_pool(sizes: list[int], groups: int = 1, parted: bool = False) -> Pool:
@@ -23,7 +23,7 @@ def make_pool(sizes: list[int], groups: int = 1, parted: bool = False) -> Pool:
 def draw_simply(pool: Pool, key: int, k: int, way: int, shot: int, query: int) -> dict[str, list]:
     """One episode, drawn with Python lists: the reference for `Pool.draw`."""
     per_class = shot + query
-    words = draw.episode_words(key, k, 1, 1 + way + way * per_class + way * query)[0].tolist()
+    words = episode_words(key, k, 1, 1 + way + way * per_class + way * query)[0].tolist()
 
     def below(n: int) -> int:
         return ((words.pop(0) >> 32) * n) >> 32
@@ -54,7 +54,7 @@ def test_draw_equals_the_plain_reference(
     way: int, shot: int, query: int, groups: int, parted: bool
 ) -> None:
     pool = make_pool([40, 41, 44, 40, 50, 43] * 3, groups, parted)
-    key = draw.stream_key("reference")
+    key = stream_key("reference")
     drawn = pool.draw(key, 3, 5, way, shot, query)
     for i in range(5):
         expected = draw_simply(pool, key, 3 + i, way, shot, query)
@@ -62,19 +62,19 @@ def test_draw_equals_the_plain_reference(
 
 
 def test_support_and_query_share_no_image() -> None:
-    drawn = make_pool([20] * 30).draw(draw.stream_key("s"), 0, 500, 20, 5, 15)
+    drawn = make_pool([20] * 30).draw(stream_key("s"), 0, 500, 20, 5, 15)
     for support, query in zip(drawn.support, drawn.query, strict=True):
         assert len(set(support) | set(query)) == 20 * 20
 
 
 def test_labels_belong_to_the_images() -> None:
-    drawn = make_pool([20] * 30).draw(draw.stream_key("s"), 0, 100, 5, 1, 15)
+    drawn = make_pool([20] * 30).draw(stream_key("s"), 0, 100, 5, 1, 15)
     for classes, query, query_y in zip(drawn.classes, drawn.query, drawn.query_y, strict=True):
         assert np.array_equal(classes[query_y], query // 20 + 100)
 
 
 def test_query_order_and_label_ids_tell_nothing() -> None:
-    drawn = make_pool([20] * 5).draw(draw.stream_key("o"), 0, 4000, 5, 1, 15)
+    drawn = make_pool([20] * 5).draw(stream_key("o"), 0, 4000, 5, 1, 15)
     first_labels = np.bincount(drawn.query_y[:, 0], minlength=5)
     first_classes = np.bincount(drawn.classes[:, 0] - 100, minlength=5)
     assert first_labels.min() > 700
@@ -102,7 +102,7 @@ def test_too_few_classes_says_how_many_are_missing() -> None:
 def test_arrays_round_trip(parted: bool) -> None:
     pool = make_pool([9, 12, 15], parted=parted)
     again = Pool.from_arrays(pool.to_arrays())
-    key = draw.stream_key("round")
+    key = stream_key("round")
     drawn: list[Drawn] = [p.draw(key, 0, 10, 2, 1, 3) for p in (pool, again)]
     assert all(np.array_equal(a, b) for a, b in zip(*drawn, strict=True))
     assert again.names == pool.names

@@ -1,0 +1,70 @@
+"""Stale results: those whose code has changed since, and the definitions that changed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from metabench.errors import UsageError
+from metabench.plugins.code_digest import Code, cell_code
+
+if TYPE_CHECKING:
+    from metabench.plugins.registry import Plugins
+    from metabench.results.schema import Result, SuiteFacts
+
+
+def stale(plugins: Plugins, results: Iterable[Result]) -> list[bool]:
+    """Return for each result whether its code has changed; False if that code is not found."""
+    return [
+        code is not None and code.digest != result.job.code
+        for result, code in current_codes(plugins, results)
+    ]
+
+
+def current_codes(
+    plugins: Plugins, results: Iterable[Result]
+) -> Iterator[tuple[Result, Code | None]]:
+    """Yield each result with the current code of its cell; None where it cannot be found."""
+    codes: dict[tuple[object, ...], Code | None] = {}  # seeds share one
+    for result in results:
+        job, kind = result.job, result.suite.kind
+        suite_code = _suite_code(plugins, result.suite)
+        key = (job.algorithm, tuple(sorted(job.params.items())), kind, suite_code)
+        if key not in codes:
+            codes[key] = None
+            with contextlib.suppress(UsageError):
+                if suite_code is not None:
+                    codes[key] = cell_code(plugins, job.algorithm, job.params, kind, suite_code)
+        yield result, codes[key]
+
+
+def _suite_code(plugins: Plugins, suite: SuiteFacts) -> tuple[str, ...] | None:
+    """Return `Cell.suite_code` for a result's suites, without opening them; None if unknown."""
+    from metabench.suites.from_address import code_at
+
+    found: list[str] = []
+    for name, address in ((suite.name, suite.address), (suite.train_on, "")):
+        if address:
+            found += code_at(address)
+        elif name in plugins.suites:
+            found += plugins.suites[name].spec.code
+        elif name is not None:  # made in Python, or of a plugin that is not loaded
+            return None
+    return tuple(found)
+
+
+def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Name the differences between the `definitions` of two versions of a cell's code.
+
+    Returns:
+        Names; a definition that only one version has is "name (new)" or "name (gone)".
+        Definitions that were moved or renamed are left out.
+    """
+    kept = {*before.values()} & {*now.values()}
+    names = sorted({*before, *now})
+    return [
+        *(name for name in names if name in before and name in now and before[name] != now[name]),
+        *(f"{name} (new)" for name in names if name not in before and now[name] not in kept),
+        *(f"{name} (gone)" for name in names if name not in now and before[name] not in kept),
+    ]
