@@ -15,7 +15,7 @@ from metabench.errors import DataError, UsageError
 from metabench.learner import Algorithm, Kind, TrainingEpisodes
 from metabench.results import schema
 from metabench.results.store import cell_path
-from metabench.suites.pool import Pool
+from metabench.suites.episode_draw import Pool
 from metabench.suites.suite import Suite
 from metabench.suites.training_data import Material
 
@@ -173,7 +173,7 @@ class Cell:
 
 def other_kind(cell: Cell) -> str:
     """Return the reason why an algorithm for another kind of suite does not run."""
-    return f"it does not do {cell.kind}"
+    return f"it does not support {cell.kind}"
 
 
 def training_shape(cell: Cell, material: Material) -> schema.Training:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import asdict
 
 from metabench.cell.cell import Cell, training_shape, validation_shape
-from metabench.cell.messages import Array, Batch, Checkpoint, Measure, Plan, Start, Task
+from metabench.cell.messages import (
+    Array,
+    Batch,
+    Measure,
+    ProcessSettings,
+    Start,
+    TrainingPlan,
+)
 from metabench.errors import DataError
-from metabench.plugins.sources import Doors
+from metabench.learner import TaskSpec
 from metabench.suites.open_suite import OpenSuite
 from metabench.suites.training_data import Material
 
@@ -23,9 +30,9 @@ _STAGED_BYTES = 2**26  # of the episodes that are timed, as floats
 _BLOCKS = 4  # blocks in throughput mode: repeating one would measure the cache
 
 
-def task(cell: Cell, opened: OpenSuite) -> Task:
-    """Return the task that the learner of a cell is built for."""
-    return Task(
+def task(cell: Cell, opened: OpenSuite) -> TaskSpec:
+    """Return the task that the learner of a cell is built for, without backbones."""
+    return TaskSpec(
         input_shape=opened.dataset.shape,
         way=cell.suite.way,
         shot=cell.suite.shot,
@@ -40,10 +47,7 @@ def start(
     cell: Cell,
     opened: OpenSuite,
     material: tuple[Material, Path] | None,
-    doors: Doors,
-    threads: int,
-    memory_limit: int | None = None,
-    checkpoint: Checkpoint | None = None,
+    settings: ProcessSettings,
 ) -> Start:
     """Return the command to build and meta-train the learner of a cell.
 
@@ -51,26 +55,20 @@ def start(
         cell: the cell.
         opened: its suite.
         material: the data to train on and the folder that holds it; None: no data.
-        doors: the plugin sources of the learner process.
-        threads: number of threads to compute with.
-        memory_limit: bytes that the process may use.
-        checkpoint: where training is kept.
+        settings: of the learner process.
     """
     return Start(
-        doors=asdict(doors),
+        **asdict(settings),
         algorithm=cell.configured.algorithm.name,
         params=dict(cell.configured.params),
         task=task(cell, opened),
         plan=None if material is None else plan(cell, material[0]),
         material=None if material is None else str(material[1]),
-        threads=threads,
-        memory_limit=memory_limit,
-        checkpoint=checkpoint,
         suite_code=cell.suite_code,
     )
 
 
-def plan(cell: Cell, material: Material) -> Plan:
+def plan(cell: Cell, material: Material) -> TrainingPlan:
     """Return the plan of a cell's meta-training, for learners of every kind."""
     suite, configured = cell.suite, cell.configured
     training, why_not = None, ""
@@ -78,7 +76,7 @@ def plan(cell: Cell, material: Material) -> Plan:
         training = training_shape(cell, material)
     except DataError as error:  # irrelevant to learners that use no training episodes
         why_not = str(error)
-    return Plan(
+    return TrainingPlan(
         training=training,
         why_not=why_not,
         updates=cell.budget.updates(configured.algorithm, configured.training.tasks_per_step),

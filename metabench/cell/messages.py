@@ -1,7 +1,7 @@
 """The messages between supervisor and learner process.
 
 They are msgpack, not pickles: nothing that a plugin's process sends can run code in the
-supervisor. The learner process gets images and support labels, never a test label, an image
+supervisor. The learner process gets images and support labels, never a query label, an image
 index or a path to test data.
 """
 
@@ -14,6 +14,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from metabench.address import Value
+from metabench.learner import TaskSpec
+from metabench.plugins.sources import PluginSources
 from metabench.results import schema
 
 
@@ -35,19 +38,7 @@ class Array(msgspec.Struct, frozen=True):
         return array.reshape(self.shape)
 
 
-class Task(msgspec.Struct, frozen=True):
-    """The task that the learner is built for: a `TaskSpec` without its catalogue."""
-
-    input_shape: tuple[int, ...]
-    way: int
-    shot: int
-    kind: str
-    device: str
-    seed: int
-    tasks_at_once: int = 0  # tasks of an outer update computed together; 0: as the learner chooses
-
-
-class Plan(msgspec.Struct, frozen=True):
+class TrainingPlan(msgspec.Struct, frozen=True):
     """The amount of meta-training, and its episodes."""
 
     training: schema.Training | None  # None: such episodes cannot be drawn
@@ -61,8 +52,8 @@ class Plan(msgspec.Struct, frozen=True):
     validation_shape: tuple[int, int, int] | None  # way, shot, query; None: no validation
 
 
-class Checkpoint(msgspec.Struct, frozen=True):
-    """The place where meta-training is kept, so that a killed cell can resume."""
+class CheckpointSettings(msgspec.Struct, frozen=True):
+    """Where and how often meta-training is saved, so that a killed cell can resume."""
 
     file: str
     identity: str  # of the cell; checkpoints of another one, or of other code, are ignored
@@ -71,18 +62,23 @@ class Checkpoint(msgspec.Struct, frozen=True):
     frozen: bool = False  # use the learner in it, whatever its identity, and train nothing
 
 
-class Start(msgspec.Struct, frozen=True, tag=True):
+class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings of a learner process."""
+
+    sources: PluginSources = msgspec.field(name="doors")  # so called in metabench 0.1.0
+    threads: int  # to compute with
+    memory_limit: int | None = None  # bytes
+
+
+class Start(ProcessSettings, frozen=True, kw_only=True, tag=True):
     """The command to build the learner and meta-train it."""
 
-    doors: dict[str, Any]
     algorithm: str
-    params: dict[str, bool | int | float | str]
-    task: Task
-    plan: Plan | None  # None: there is no base data
+    params: dict[str, Value]
+    task: TaskSpec  # without its catalogue of backbones, which the learner process adds
+    plan: TrainingPlan | None  # None: there is no base data
     material: str | None  # folder with base and validation examples
-    threads: int
-    checkpoint: Checkpoint | None = None
-    memory_limit: int | None = None  # bytes
+    checkpoint: CheckpointSettings | None = None
     suite_code: tuple[str, ...] = ()  # the code that makes data and episodes, each as "module:attr"
 
 
@@ -127,7 +123,7 @@ class Trained(msgspec.Struct, frozen=True, tag=True):
     settings: dict[str, str]  # those of torch that change numbers or speed
     device_name: str | None
     bare_memory: int | None  # bytes before the learner was built
-    waited: float | None  # largest share of the training time that a thread had no core
+    waited: float | None  # largest share of the training time that a thread waited for a core
     code: str = ""  # digest of the code it runs; "" from releases that do not report it
     files: dict[str, str] = {}  # SHA-256 of the files that the catalogue declares
 
@@ -148,7 +144,7 @@ class Outputs(msgspec.Struct, frozen=True, tag=True):
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
-    """The answer of a learner that raised, or that does not apply."""
+    """Sent when the learner raised an exception or does not apply to the suite."""
 
     status: schema.Status
     reason: str
@@ -160,7 +156,7 @@ FromLearner = Progress | Trained | Measured | Outputs | Failed
 
 
 class Channel:
-    """One end of the pipe between supervisor and learner process."""
+    """One end of the connection between supervisor and learner process."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -176,14 +172,14 @@ class Channel:
         """
         self._connection.send_bytes(self._encoder.encode(message))
 
-    def next_order(self) -> ToLearner:
+    def next_command(self) -> ToLearner:
         """Receive a command, in the learner process.
 
         Raises:
             EOFError: the supervisor is gone.
         """
-        order: ToLearner = self._to_learner.decode(self._connection.recv_bytes())
-        return order
+        command: ToLearner = self._to_learner.decode(self._connection.recv_bytes())
+        return command
 
     def next_report(self) -> FromLearner:
         """Receive an answer or a report of progress, in the supervisor.
@@ -194,10 +190,6 @@ class Channel:
         """
         report: FromLearner = self._from_learner.decode(self._connection.recv_bytes())
         return report
-
-    def poll(self, seconds: float) -> bool:
-        """Return whether something can be received within some seconds."""
-        return self._connection.poll(seconds)
 
     def close(self) -> None:
         """Close this end."""

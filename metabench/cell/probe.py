@@ -23,7 +23,7 @@ from metabench.suites.open_suite import OpenSuite
 
 Logits = npt.NDArray[np.float32]
 
-_COMPANY = ("alone", "permuted", "foreign")
+_OF_OTHER_QUERIES = ("alone", "permuted", "foreign")
 _FAR = 10  # times the difference between two answers to the same question
 _ALONE = 5  # queries of an episode that are answered one by one
 
@@ -45,14 +45,14 @@ def probe(learner: Answering, opened: OpenSuite, episodes: int, scored: int) -> 
     asked = _arrays(batch(opened, slice(0, episodes)))
     tasks = [_Task(*(array[k : k + 1] for array in asked)) for k in range(episodes)]
     # As many tasks at once as in scoring: it may take many for them to affect each other.
-    company = min(max(2, tasks_per_batch(opened)), scored)
-    together = learner.answer(batch(opened, slice(0, company))).logits.numpy()
+    count = min(max(2, tasks_per_batch(opened)), scored)
+    together = learner.answer(batch(opened, slice(0, count))).logits.numpy()
     first = [_ask(learner, task) for task in tasks]
     both = list(zip(tasks, first, strict=True))
     pairs: dict[str, list[_Pair]] = {
         "permuted": [_permuted(learner, task, own) for task, own in both],
         "foreign": [_foreign(learner, t, tasks[k - 1], own) for k, (t, own) in enumerate(both)],
-        "batched": [_pair(own, beside, own) for own, beside in zip(first, together, strict=False)],
+        "batched": [_pair(own, one, own) for own, one in zip(first, together, strict=False)],
         # In reverse order, so that each follows another task than the first time.
         "repeated": [_pair(own, _ask(learner, task), own) for task, own in reversed(both)],
     }
@@ -63,10 +63,10 @@ def probe(learner: Answering, opened: OpenSuite, episodes: int, scored: int) -> 
         problem = f"one query alone: {str(error) or type(error).__name__}"
     evidence = {name: _evidence(name, found) for name, found in pairs.items()}
     same = {name: not _differs(one) for name, one in evidence.items()}
-    inductive: bool | None = not problem and all(same[name] for name in _COMPANY)
+    inductive: bool | None = not problem and all(same[name] for name in _OF_OTHER_QUERIES)
     if not same["repeated"] and not problem:  # answers differ even to the same question
         noise = evidence["repeated"].deviation
-        far = any(evidence[name].deviation > _FAR * noise for name in _COMPANY)
+        far = any(evidence[name].deviation > _FAR * noise for name in _OF_OTHER_QUERIES)
         inductive = False if far else None
     return Properties(
         inductive=inductive,

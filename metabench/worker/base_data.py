@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import Tensor, from_numpy
 
-from metabench.cell.messages import Plan
+from metabench.cell.messages import TrainingPlan
 from metabench.data.dataset import Indices, truth
 from metabench.errors import UsageError
 from metabench.results.schema import CurvePoint
-from metabench.suites import draw
+from metabench.suites.random_words import episode_words, permute, stream_key
 from metabench.suites.training_data import Material
 from metabench.worker.answering import gather, tensor_on
 from metabench.worker.clock import now
@@ -30,7 +30,7 @@ def finite(values: dict[str, float]) -> dict[str, float | None]:
 class Meter:
     """The part of its budget that a learner with `fit` has used."""
 
-    plan: Plan
+    plan: TrainingPlan
     report: Report
     updates: int = 0
     images: int = 0
@@ -88,22 +88,22 @@ class Base:
 
     def split(self, every: int) -> tuple[Base, Base]:
         if every < 2:
-            raise UsageError(f"split({every}): one of two or more examples can be held out")
+            raise UsageError(f"split({every}): must be at least 2")
         held = _place_in_class(self._material.labels[self._subset]) % every == every - 1
         return self._part(self._subset[~held]), self._part(self._subset[held], held_out=True)
 
     def batches(self, size: int, epochs: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         meter, plan = self._meter, self._meter.plan
-        key = draw.stream_key(self._material.content, "batches", str(plan.training_seed))
+        key = stream_key(self._material.content, "batches", str(plan.training_seed))
         count = len(self._subset)
         if size < 1 or count == 0:
-            raise UsageError(f"batches({size}) of {count} examples: ask for at least 1 of 1")
+            raise UsageError(f"batches({size}) of {count} examples: both must be at least 1")
         # A budget of tasks limits images here; `plan` also expresses it in outer updates.
         preset = plan.updates if plan.tasks is None else None
         updates = epochs * math.ceil(count / size) if epochs else preset
         epoch = 0
         while True:
-            order = draw.permute(draw.episode_words(key, epoch, 1, count))[0]
+            order = permute(episode_words(key, epoch, 1, count))[0]
             for start in range(0, count, size):
                 if meter.fraction(updates) >= 1 and meter.updates:  # at least one batch
                     return

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from metabench.cell.messages import Checkpoint
+from metabench.cell.messages import CheckpointSettings
 from metabench.errors import DataError
 from metabench.files import write_atomically
 from metabench.learner import Learner
 from metabench.worker import learner_state
 from metabench.worker.clock import now
-from metabench.worker.state_values import arrays, plain
+from metabench.worker.state_values import to_arrays, to_tensors
 
 _FORMAT = 2
 
@@ -36,7 +36,7 @@ class CheckpointFile:
         code: the digest of the code that trains; checkpoints from different code are ignored.
     """
 
-    def __init__(self, checkpoint: Checkpoint, code: str) -> None:
+    def __init__(self, checkpoint: CheckpointSettings, code: str) -> None:
         self._file, self._of = Path(checkpoint.file), checkpoint
         self._identity = f"{checkpoint.identity} {code}"
         self._written = now()
@@ -58,7 +58,7 @@ class CheckpointFile:
         return now() - self._written >= self._of.every
 
     def save(self, content: Callable[[], dict[str, Any]]) -> None:
-        """Write a checkpoint of what `content` returns; if that fails, training goes on."""
+        """Write a checkpoint of what `content` returns; if that fails, training continues."""
         buffer = io.BytesIO()
         try:
             torch.save({"format": _FORMAT, "of": self._identity, **content()}, buffer)
@@ -83,7 +83,7 @@ class CheckpointFile:
         if content is None and self.frozen:
             raise DataError(f"checkpoint {self._file} {problem}, and nothing is to be trained")
         if content is None and self._file.exists():
-            _log.warning("checkpoint %s %s: training anew", self._file, problem)
+            _log.warning("checkpoint %s %s: training starts again", self._file, problem)
         return content
 
     def _read(self) -> tuple[dict[str, Any] | None, str]:
@@ -95,15 +95,15 @@ class CheckpointFile:
         except Exception as error:  # truncated, damaged or foreign
             return None, f"cannot be read ({str(error).partition(chr(10))[0]})"
         if not isinstance(content, dict) or content.get("format") != _FORMAT:
-            return None, "is of another version"
+            return None, "has a different format"
         if content["of"] != self._identity and not self.frozen:
-            return None, "is of other code or data"
+            return None, "was made by different code or data"
         return content, ""
 
 
 def generators(device: str) -> dict[str, Any]:
     """Return the state of every global generator a learner might use, as plain values."""
-    numpy = plain(np.random.get_state(legacy=False))
+    numpy = to_tensors(np.random.get_state(legacy=False))
     states = {"python": random.getstate(), "numpy": numpy, "torch": torch.get_rng_state()}
     if device != "cpu":
         states["device"] = _device_module(device).get_rng_state(device)
@@ -113,7 +113,7 @@ def generators(device: str) -> dict[str, Any]:
 def set_generators(states: dict[str, Any], device: str) -> None:
     """Restore the states that `generators` returned."""
     random.setstate(states["python"])
-    np.random.set_state(arrays(states["numpy"]))
+    np.random.set_state(to_arrays(states["numpy"]))
     torch.set_rng_state(states["torch"])
     if device != "cpu":
         _device_module(device).set_rng_state(states["device"], device)

@@ -80,7 +80,7 @@ class FrozenFeatures:
         if cache.calls == calls:  # the learner does not call `embed`
             self._cache = None
         elif cache.moved():
-            raise _NotFrozen("features of an image change with its company, or with time")
+            raise _NotFrozen("features of an image depend on others, or change with time")
         return outputs
 
 

@@ -4,88 +4,107 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from metabench.errors import UsageError
 from metabench.learner import Learner
 from metabench.worker import state_values
-from metabench.worker.state_outline import (
-    LEARNER,
-    Node,
-    Part,
-    contents,
-    empty,
-    filled,
-    joined,
-    memory,
-    walk,
-)
+from metabench.worker.memory import is_out_of_memory
 
+_LEARNER = ""  # the name of the learner itself; a state keeps its outline under it
 _ABSENT = object()
+_SHARING = torch.Tensor | np.ndarray | torch.nn.Module  # what may share memory with others
+
+
+class Part(NamedTuple):
+    """One part of a learner.
+
+    Attributes:
+        name: the path from the learner to it.
+        value: the part itself.
+        node: a description in plain values. `kind`: its type. `keys`: those of its contents.
+            `device` and `requires_grad`: of a tensor. Or only `same`: an earlier name of the
+            same object.
+        is_leaf: True if it is saved as a whole, under its name.
+    """
+
+    name: str
+    value: Any
+    node: dict[str, Any]
+    is_leaf: bool = False
 
 
 def state_dict(learner: Learner) -> dict[str, Any]:
-    """Copy everything the next `meta_step` needs, as tensors and plain values.
+    """Copy everything that the next `meta_step` needs, as tensors and plain values.
 
-    The state is found in the learner's attributes, also inside lists, tuples, dicts, sets, deques
-    and objects of the plugin's own classes: everything with a `state_dict` of its own (modules,
-    optimisers, schedulers), tensors, arrays, random generators, numbers and texts. A learner
-    may define `state_dict` and `load_state_dict` instead.
+    The state is found in the learner's attributes, also inside lists, tuples, dicts and plain
+    objects: everything with a `state_dict` (modules, optimisers, schedulers), tensors, arrays,
+    random generators, numbers and texts. A learner may define `state_dict` and `load_state_dict`
+    instead.
+
+    Raises:
+        UsageError: an attribute may hold state that cannot be saved.
     """
-    if _has_own(learner):
+    if state_values.has_state(learner):
         return copy.deepcopy(dict(learner.state_dict()))  # type: ignore[attr-defined]
-    found = list(walk(learner))
-    state = {part.name: state_values.saved(part.value) for part in found if part.has_content}
-    return {**state, LEARNER: {part.name: part.node for part in found}}
+    check_savable(learner)
+    found = list(_walk(learner))
+    state = {part.name: state_values.saved(part.value) for part in found if part.is_leaf}
+    return {**state, _LEARNER: {part.name: part.node for part in found}}
+
+
+def check_savable(learner: Learner) -> None:
+    """Check that `state_dict` can save all that the learner holds now.
+
+    Raises:
+        UsageError: it cannot; the message says which attribute, and what to do.
+    """
+    if state_values.has_state(learner):
+        return
+    for part in _walk(learner):
+        asked = "same" not in part.node and not part.is_leaf
+        instead = state_values.refusal(part.value) if asked else ""
+        if instead:
+            raise UsageError(
+                f"the state of {type(learner).__name__}.{part.name}, of type "
+                f"{type(part.value).__name__}, cannot be saved: use {instead}, or define "
+                "state_dict and load_state_dict"
+            )
 
 
 def load_state_dict(learner: Learner, state: dict[str, Any]) -> None:
-    """Restore what `state_dict` returned.
+    """Restore what `state_dict` returned, in place wherever possible.
 
     Raises:
-        UsageError: a part has disappeared or changed since, and cannot be made again.
+        UsageError: a part has disappeared or changed since, and cannot be made again; or two
+            parts share memory that did not when they were saved.
     """
-    if _has_own(learner):
+    if state_values.has_state(learner):
         learner.load_state_dict(copy.deepcopy(state))  # type: ignore[attr-defined]
         return
-    _Restoring(state).put(LEARNER, learner)
+    _Restoring(state).restore(_LEARNER, learner)
+    for part in parts(learner):
+        if isinstance(part.value, _SHARING) and not _equal(part.value, state[part.name]):
+            raise UsageError(
+                f"the state of {part.name} cannot be restored: it now shares memory with another "
+                "part; use clone() or copy()"
+            )
 
 
 def fits(learner: Learner, state: dict[str, Any]) -> bool:
     """Return whether a state has exactly the parts that the learner has.
 
-    An optimiser that is only made in the first update would otherwise be lost silently.
+    Restored into a learner without an optimiser, for instance, its state would be lost silently.
     """
-    own = state_dict(learner)
-    if _has_own(learner):
-        return own.keys() == state.keys() and all(
-            _alike(value, state[name]) for name, value in own.items()
-        )
-    ours, theirs = own[LEARNER], state.get(LEARNER)
-    if not isinstance(theirs, dict) or ours.keys() != theirs.keys():
+    if state_values.has_state(learner):
+        return _all_alike(learner.state_dict(), state)  # type: ignore[attr-defined]
+    found, outline = {part.name: part for part in _walk(learner)}, state.get(_LEARNER)
+    if not isinstance(outline, dict) or found.keys() != outline.keys():
         return False
-    return all(
-        _same_kind(node, theirs[name])
-        and (_is_number(node) or name not in own or _alike(own[name], state.get(name)))
-        for name, node in ours.items()
-        if name != LEARNER
-    )
-
-
-def unsaved(learner: Learner) -> list[str]:
-    """List the names of parts that a checkpoint cannot hold: lost ones, and arrays of objects."""
-    if _has_own(learner):
-        return []
-    return [part.name for part in walk(learner) if part.is_lost or not _is_kept_plain(part)]
-
-
-def lost(learner: Learner) -> list[str]:
-    """List the names of parts that are not restored: iterators, and objects of C extensions."""
-    if _has_own(learner):
-        return []
-    return [part.name for part in walk(learner) if part.is_lost]
+    return all(_fits(part, outline[name], state.get(name)) for name, part in found.items())
 
 
 def parameter_count(learner: Learner) -> int:
@@ -100,30 +119,57 @@ def parameter_count(learner: Learner) -> int:
 
 
 def parts(learner: Learner) -> Iterator[Part]:
-    """Iterate over every part that has a state, each once."""
-    return (part for part in walk(learner) if part.has_content)
+    """Iterate over every part that is saved as a whole, each once."""
+    return (part for part in _walk(learner) if part.is_leaf)
 
 
-def _has_own(learner: Learner) -> bool:
-    # The state_dict of a learner that is a module leaves out its optimiser.
-    return hasattr(learner, "state_dict") and not isinstance(learner, torch.nn.Module)
+def _walk(learner: Learner) -> Iterator[Part]:
+    """Iterate over all parts of a learner, the learner itself first."""
+    names: dict[int, str] = {}
+
+    def step(name: str, value: Any) -> Iterator[Part]:
+        if id(value) in names:
+            yield Part(name, value, {"same": names[id(value)]})
+            return
+        leaf = name != _LEARNER and state_values.is_leaf(value)
+        inside = None if leaf else state_values.contents(value)
+        known = leaf or inside is not None
+        if known and not isinstance(value, state_values.IMMUTABLE):
+            names[id(value)] = name
+        node: dict[str, Any] = {"kind": state_values.kind(value)}
+        if isinstance(value, torch.Tensor):
+            node |= {"device": str(value.device), "requires_grad": value.requires_grad}
+        if inside is not None:
+            node["keys"] = list(inside)
+        yield Part(name, value, node, leaf)
+        for key, item in (inside or {}).items():
+            yield from step(_joined(name, key), item)
+
+    return step(_LEARNER, learner)
 
 
-def _is_number(node: Node) -> bool:
-    kind = node.get("kind", "")
-    return bool(kind == "plain" or kind.startswith("numpy."))
+def _joined(name: str, key: Any) -> str:
+    """Return the name of a container's item; no two keys give the same name."""
+    if name == _LEARNER:
+        return str(key)
+    simple = key.isidentifier() if isinstance(key, str) else type(key) is int
+    return f"{name}.{key}" if simple else f"{name}[{key!r}]"
 
 
-def _same_kind(own: Node, other: Node) -> bool:
-    if _is_number(own) and _is_number(other):
+def _fits(part: Part, node: dict[str, Any], saved: Any) -> bool:
+    kind, other = part.node.get("kind"), node.get("kind")
+    if kind == "plain":  # None may have become a tensor of its own, but not an optimiser
+        return other in ("plain", "Tensor")
+    if (kind, part.node.get("same")) != (other, node.get("same")):
+        return False
+    if not part.is_leaf:
         return True
-    if own.get("kind") == "plain":  # None may have become a separate tensor, not an optimiser
-        return other == {"kind": "Tensor"}
-    return _unordered(own) == _unordered(other)
+    alike = _all_alike if isinstance(part.value, torch.nn.Module) else _alike
+    return alike(state_values.saved(part.value), saved)
 
 
-def _unordered(node: Node) -> Node:
-    return {**node, "keys": set(node["keys"])} if "keys" in node else node
+def _all_alike(own: Any, saved: Any) -> bool:
+    return own.keys() == saved.keys() and all(_alike(own[name], saved[name]) for name in own)
 
 
 def _alike(own: Any, saved: Any) -> bool:
@@ -134,19 +180,30 @@ def _alike(own: Any, saved: Any) -> bool:
     return type(own) is type(saved)
 
 
-def _is_kept_plain(part: Part) -> bool:
-    return not part.has_content or state_values.is_kept_plain(part.value)
+def _equal(value: Any, state: Any) -> bool:
+    """Return whether all numbers in a value are those of a state; NaN equals NaN."""
+    own = state_values.saved(value)
+    pairs = [(own[name], state[name]) for name in own] if isinstance(own, dict) else [(own, state)]
+    tensors = [(one, other.to(one.device)) for one, other in pairs if _strided(one)]
+    return all(
+        bool(((one == other) | (one.isnan() & other.isnan())).all()) for one, other in tensors
+    )
+
+
+def _strided(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.layout == torch.strided
 
 
 class _Restoring:
-    """One restoration of a state, by name, whatever objects the learner holds by now."""
+    """One restoration of a state, by name, regardless of which objects the learner holds now."""
 
     def __init__(self, state: dict[str, Any]) -> None:
-        self._state, self._outline = state, state[LEARNER]
-        self._there: dict[str, Any] = {}
-        self._claims: dict[Any, str] = {}
+        self._state = {**state}
+        self._outline = self._state.pop(_LEARNER)
+        self._done: dict[str, Any] = {}
+        self._used: set[int] = set()  # ids of the values in `_done`
 
-    def put(self, name: str, now: Any) -> Any:
+    def restore(self, name: str, now: Any) -> Any:
         """Restore one part by its name.
 
         Args:
@@ -155,55 +212,40 @@ class _Restoring:
 
         Returns:
             The value that the name must refer to.
+
+        Raises:
+            UsageError: the part is gone, or does not take its state.
         """
         node = self._outline[name]
         if "same" in node:
-            return self._there[node["same"]]
-        skipped = "lost" in node and "keys" not in node  # a warning was given when it was saved
-        new = now if skipped else self._put_known(name, now, node)
-        self._claim(name, new)
-        return new
-
-    def _put_known(self, name: str, now: Any, node: Node) -> Any:
-        known = name == LEARNER or (now is not _ABSENT and state_values.kind(now) == node["kind"])
-        put = self._put_contents if "keys" in node else self._put_leaf
+            return self._done[node["same"]]
+        # An object that an earlier name refers to now is restored already, under that name.
+        changed = name != _LEARNER and state_values.kind(now) != node["kind"]
+        if changed or id(now) in self._used:
+            now = _ABSENT
         try:
-            return put(name, now if known else _ABSENT, node)
-        except TypeError as error:
-            message = f"the state of {name}, a {node['kind']}, cannot be put back: {error}"
+            return self._put(name, now, node)
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            if is_out_of_memory(error):
+                raise
+            reason = " ".join(str(error).split())
+            message = f"the state of {name}, a {node['kind']}, cannot be restored: {reason}"
             raise UsageError(message) from error
 
-    def _put_leaf(self, name: str, now: Any, node: Node) -> Any:
-        if name not in self._state:  # a function or the like
-            if now is _ABSENT:
-                raise TypeError("it is gone, and only the learner can make one")
-            return now
-        saved = self._state[name]
+    def _put(self, name: str, now: Any, node: dict[str, Any]) -> Any:
+        value = now
         if now is _ABSENT:
-            return state_values.made(node["kind"], saved)
-        return state_values.put_back(
-            state_values.apart(now) if self._is_taken(now, node) else now, saved
-        )
-
-    def _put_contents(self, name: str, now: Any, node: Node) -> Any:
-        if now is _ABSENT:
-            now = empty(node["kind"])
-        elif self._is_taken(now, node):
-            now = copy.copy(now)
-        self._claim(name, now)  # its contents may refer to it
-        inside = contents(now) or {}
-        items = {key: self.put(joined(name, key), inside.get(key, _ABSENT)) for key in node["keys"]}
-        return filled(now, {key: item for key, item in items.items() if item is not _ABSENT})
-
-    def _claim(self, name: str, value: Any) -> None:
-        self._there[name] = value
-        for key in memory(value):
-            self._claims.setdefault(key, name)
-
-    def _is_taken(self, now: Any, node: Node) -> bool:
-        """Return whether another name uses its memory already, but did not when it was saved."""
-        keys = memory(now)
-        if keys and keys[0] in self._claims:
-            return True
-        holders = {self._claims[key] for key in keys if key in self._claims}
-        return not holders <= set(node.get("over", []))
+            value = state_values.recreated(node, self._state.get(name, ()))
+        elif name in self._state:
+            value = state_values.restored(now, self._state[name])
+        elif "keys" not in node:
+            return now  # configuration
+        self._done[name] = value
+        if not isinstance(value, state_values.IMMUTABLE):
+            self._used.add(id(value))
+        if "keys" not in node:
+            return value
+        inside = state_values.contents(value) or {}
+        keys = {key: _joined(name, key) for key in node["keys"]}
+        items = {key: self.restore(path, inside.get(key, _ABSENT)) for key, path in keys.items()}
+        return state_values.filled(value, items)

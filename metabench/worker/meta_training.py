@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from typing import Any
 
@@ -11,13 +10,13 @@ import numpy as np
 from msgspec.structs import replace
 from torch import from_numpy
 
-from metabench.cell.messages import Plan
+from metabench.cell.messages import TrainingPlan
 from metabench.cell.scores import correct_counts, predicted_classes, squared_errors
 from metabench.data.dataset import Indices, truth
 from metabench.errors import DataError, UsageError
 from metabench.learner import Episodes, Learner, Support
 from metabench.results.schema import CurvePoint, MetaTraining
-from metabench.suites.pool import Drawn
+from metabench.suites.episode_draw import Drawn
 from metabench.suites.training_data import Material
 from metabench.worker import learner_state, memory
 from metabench.worker.answering import answer, gather, tensor_on
@@ -30,8 +29,6 @@ _POINTS = 10  # points of the learning curve
 _IMAGES_AT_ONCE = 1024  # bounds the memory of a validation batch
 _DRAWN_AT_ONCE = 128  # drawing episodes in blocks is faster and does not change them
 
-_log = logging.getLogger(__name__)
-
 
 def meta_trained(learner: Learner) -> bool:
     """Return whether the learner can be meta-trained."""
@@ -41,9 +38,9 @@ def meta_trained(learner: Learner) -> bool:
 def meta_train(
     learner: Learner,
     material: Material,
-    plan: Plan,
+    plan: TrainingPlan,
     report: Report,
-    keeper: CheckpointFile | None = None,
+    checkpoints: CheckpointFile | None = None,
 ) -> MetaTraining:
     """Train a learner in place, within the plan's budget.
 
@@ -52,24 +49,28 @@ def meta_train(
         material: base and validation examples.
         plan: budget and training episodes.
         report: called with the progress of training.
-        keeper: keeps checkpoints; for learners with `fit`, only one of finished training.
+        checkpoints: keeps checkpoints; for learners with `fit`, only one of finished training.
 
     Raises:
-        UsageError: the learner defines both methods.
+        UsageError: the learner defines both methods, or its best state could not be saved.
         DataError: it needs training episodes that cannot be drawn, or it must not be trained
             and there is no checkpoint of finished training.
     """
     if hasattr(learner, "fit") and hasattr(learner, "meta_step"):
         raise UsageError(f"{type(learner).__name__} defines both fit and meta_step: keep one")
     if hasattr(learner, "fit"):
-        return _fit(learner, material, plan, report, keeper)
-    return _OuterLoop(learner, material, plan, report, keeper).run()
+        return _fit(learner, material, plan, report, checkpoints)
+    return _OuterLoop(learner, material, plan, report, checkpoints).run()
 
 
 def _fit(
-    learner: Any, material: Material, plan: Plan, report: Report, keeper: CheckpointFile | None
+    learner: Any,
+    material: Material,
+    plan: TrainingPlan,
+    report: Report,
+    checkpoints: CheckpointFile | None,
 ) -> MetaTraining:
-    kept = None if keeper is None else keeper.load(learner)
+    kept = None if checkpoints is None else checkpoints.load(learner)
     if kept is not None:
         learner_state.load_state_dict(learner, kept["learner"])
         training = msgspec.convert(kept["training"], MetaTraining)
@@ -88,18 +89,14 @@ def _fit(
         selected_update=meter.updates,
         peak_memory=memory.peak(learner.task.device),
     )
-    if keeper is not None and keeper.due(done=True, seconds=training.seconds):
-        keeper.save(
-            lambda: {"learner": _state_of(learner), "training": msgspec.to_builtins(training)}
+    if checkpoints is not None and checkpoints.due(done=True, seconds=training.seconds):
+        checkpoints.save(
+            lambda: {
+                "learner": learner_state.state_dict(learner),
+                "training": msgspec.to_builtins(training),
+            }
         )
     return training
-
-
-def _state_of(learner: Learner) -> dict[str, Any]:
-    lost = learner_state.unsaved(learner)
-    if lost:
-        raise UsageError(f"the state of {lost[0]} cannot be saved")
-    return learner_state.state_dict(learner)
 
 
 def _number(loss: object) -> float:
@@ -117,9 +114,9 @@ class _OuterLoop:
         self,
         learner: Any,
         material: Material,
-        plan: Plan,
+        plan: TrainingPlan,
         report: Report,
-        keeper: CheckpointFile | None,
+        checkpoints: CheckpointFile | None,
     ) -> None:
         if plan.training is None:
             raise DataError(plan.why_not)
@@ -128,21 +125,22 @@ class _OuterLoop:
         self.validation = None
         if plan.validation_shape is not None:
             self.validation = material.validating(plan.validation_episodes, *plan.validation_shape)
+        if self.validation is not None:  # the best state is needed, at a later time
+            learner_state.check_savable(learner)
         self.update = 0
         self.seconds = 0.0
         self.losses: list[float] = []
         self.curve: list[CurvePoint] = []
         self.best: tuple[float, int, dict[str, Any]] | None = None
-        self.told: set[str] = set()  # parts named in warnings: the best state is kept without them
         self.points = 0  # points of the curve reached so far
         self.resumed = self.steps = 0  # `steps` counts those of this process
         self.peak: int | None = None
-        self.keeper = keeper
+        self.checkpoints = checkpoints
         self._block: Drawn | None = None
 
     def run(self) -> MetaTraining:
         self._resume()
-        if self.keeper is not None and self.keeper.frozen and self._fraction() < 1:
+        if self.checkpoints is not None and self.checkpoints.frozen and self._fraction() < 1:
             raise DataError(
                 f"the checkpoint holds {self.update} updates, which are not all, and nothing is "
                 "to be trained"
@@ -152,8 +150,8 @@ class _OuterLoop:
             fraction = min(self._fraction(), 1.0)
             values = self._point() if fraction * _POINTS >= self.points + 1 else {}
             self.report(fraction, values)
-            if self.keeper is not None and self.keeper.due(fraction >= 1, self.seconds):
-                self.keeper.save(self._content)
+            if self.checkpoints is not None and self.checkpoints.due(fraction >= 1, self.seconds):
+                self.checkpoints.save(self._content)
         selected = self.update
         if self.best is not None:
             _, selected, best_state = self.best
@@ -186,13 +184,13 @@ class _OuterLoop:
             "points": self.points,
             "resumed": self.resumed,
             "peak": self.peak,
-            "learner": _state_of(self.learner),
+            "learner": learner_state.state_dict(self.learner),
             "generators": generators(self.learner.task.device),
         }
 
     def _resume(self) -> None:
         """Resume from the checkpoint, if there is one that fits the learner."""
-        content = None if self.keeper is None else self.keeper.load(self.learner)
+        content = None if self.checkpoints is None else self.checkpoints.load(self.learner)
         if content is None:
             return
         learner_state.load_state_dict(self.learner, content["learner"])
@@ -269,17 +267,10 @@ class _OuterLoop:
             score = self._validate(self.validation)
             values["validation"] = score
             if self._is_best(score):
-                self._tell_what_is_lost()
                 self.best = (score, self.update, learner_state.state_dict(self.learner))
         point = CurvePoint(update=self.update, values=finite(values))
         self.curve.append(point)
         return point.values
-
-    def _tell_what_is_lost(self) -> None:
-        for name in learner_state.lost(self.learner):
-            if name not in self.told:
-                self.told.add(name)
-                _log.warning("the best state is kept without %s, which cannot be saved", name)
 
     def _is_best(self, score: float) -> bool:
         """Return whether a score is better than all before; one that is not finite never is."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from metabench.cell.messages import Batch, Channel, FromLearner, Measure, Progress, Start
 from metabench.plugins.registry import load_plugins
-from metabench.plugins.sources import Doors
 from metabench.worker.base_data import Report
 from metabench.worker.clock import now
 from metabench.worker.memory_limit import limit_memory
@@ -22,18 +21,18 @@ def serve(channel: Channel) -> None:
     session: Session | None = None
     report = _throttled(channel)
     while True:
-        order = channel.next_order()
+        command = channel.next_command()
         reply: FromLearner
         try:
-            if isinstance(order, Start):
-                if order.memory_limit is not None:
-                    limit_memory(order.memory_limit)
-                plugins = load_plugins(Doors(**order.doors))
-                session, reply = open_session(order, plugins, report)
-            elif isinstance(order, Measure) and session is not None:
-                reply = session.measure(order)
-            elif isinstance(order, Batch) and session is not None:
-                reply = session.answer(order)
+            if isinstance(command, Start):
+                if command.memory_limit is not None:
+                    limit_memory(command.memory_limit)
+                plugins = load_plugins(command.sources)
+                session, reply = open_session(command, plugins, report)
+            elif isinstance(command, Measure) and session is not None:
+                reply = session.measure(command)
+            elif isinstance(command, Batch) and session is not None:
+                reply = session.answer(command)
             else:
                 return
         except BaseException as error:  # SystemExit too: plugins must not end the process

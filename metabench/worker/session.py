@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -17,13 +18,12 @@ from metabench.cell.messages import (
     Measure,
     Measured,
     Outputs,
-    Plan,
     Start,
-    Task,
     Trained,
+    TrainingPlan,
 )
 from metabench.errors import NotApplicable, UsageError
-from metabench.learner import Kind, Learner, Support, TaskSpec, load
+from metabench.learner import Learner, Support, TaskSpec, load
 from metabench.plugins.code_digest import cell_code
 from metabench.plugins.registry import Plugins
 from metabench.results.schema import MetaTraining, Status
@@ -51,7 +51,7 @@ class Session:
 
     def __init__(self, learner: Learner) -> None:
         self.learner = learner
-        self._room = BatchHalving(learner.task.device)
+        self._halving = BatchHalving(learner.task.device)
         self._frozen = FrozenFeatures(learner)
 
     @classmethod
@@ -64,17 +64,17 @@ class Session:
         seed_everything(seed)
         learner = build()
         if not isinstance(learner, Learner):
-            raise UsageError(f"build gave {learner!r}, which is not a metabench.Learner")
+            raise UsageError(f"build returned {learner!r}, which is not a metabench.Learner")
         if not hasattr(learner, "task"):
             raise UsageError(f"{type(learner).__name__} has no task: call super().__init__(task)")
         return cls(learner)
 
     def train(
         self,
-        plan: Plan | None,
+        plan: TrainingPlan | None,
         material: Material | None,
         report: Report = _silent,
-        keeper: CheckpointFile | None = None,
+        checkpoints: CheckpointFile | None = None,
     ) -> MetaTraining | None:
         """Meta-train the learner, if it can be, and return what that took.
 
@@ -90,14 +90,14 @@ class Session:
             )
         if learner_state.parameter_count(self.learner):  # it may well make an optimiser
             _import_optimisers()
-        return meta_train(self.learner, material, plan, report, keeper)
+        return meta_train(self.learner, material, plan, report, checkpoints)
 
-    def measure(self, order: Measure) -> Measured:
+    def measure(self, command: Measure) -> Measured:
         """Time the learner and measure its memory, before it has seen a test episode."""
         seed_everything(self.learner.task.seed)
         device = self.learner.task.device
-        staged = stage(order.batch, device)
-        timing = measure_times(self.learner, staged, order.seconds, order.tasks, self._room)
+        staged = stage(command.batch, device)
+        timing = measure_times(self.learner, staged, command.seconds, command.tasks, self._halving)
         support = Support(staged.support.x[:1].clone(), staged.support.y[:1])
         one = TimedBlock(support, staged.query_x[:1].clone())
         del staged, support  # must not count as the learner's memory
@@ -123,21 +123,21 @@ class Session:
             return np.concatenate(found)
 
         def plain() -> TaskLogits:
-            return self._room.run(parts, count)
+            return self._halving.run(parts, count)
 
         def cached() -> TaskLogits:
-            return parts(max(1, count // 2) if self._room.halved else count)
+            return parts(max(1, count // 2) if self._halving.halved else count)
 
         def images() -> Tensor:
             both = (to_float(x, task.device).flatten(0, 1) for x in (support_x, query_x))
             return torch.cat(list(both))
 
         # Where memory is short, none is spent on features.
-        if batch.keep_features and not self._room.halved:
+        if batch.keep_features and not self._halving.halved:
             logits = self._frozen.answer(plain, cached, images)
         else:
             logits = plain()
-        return Outputs(Array.of(logits), halved=self._room.halved)
+        return Outputs(Array.of(logits), halved=self._halving.halved)
 
 
 def _import_optimisers() -> None:
@@ -154,16 +154,17 @@ def open_session(start: Start, plugins: Plugins, report: Report) -> tuple[Sessio
     torch.set_num_threads(start.threads)
     found = plugins.algorithm(start.algorithm)
     # Read now: files may have been edited since the supervisor read them.
-    kind: Kind = start.task.kind  # type: ignore[assignment]
-    code = cell_code(plugins, start.algorithm, start.params, kind, start.suite_code)
-    task, device = task_spec(start.task, plugins), start.task.device
+    code = cell_code(plugins, start.algorithm, start.params, start.task.kind, start.suite_code)
+    task, device = with_backbones(start.task, plugins), start.task.device
     material = None if start.material is None else Material.load(start.material)
     memory.reset_peak(device)
     bare = memory.peak(device)
     session = Session.of(lambda: load(found.spec.build)(task, **start.params), task.seed)
-    keeper = None if start.checkpoint is None else CheckpointFile(start.checkpoint, code.digest)
+    checkpoints = (
+        None if start.checkpoint is None else CheckpointFile(start.checkpoint, code.digest)
+    )
     audit = Audit(device)
-    training = session.train(start.plan, material, report, keeper)
+    training = session.train(start.plan, material, report, checkpoints)
     waited = audit.waited() if training is not None else None
     return session, Trained(
         training=training,
@@ -179,19 +180,9 @@ def open_session(start: Start, plugins: Plugins, report: Report) -> tuple[Sessio
     )
 
 
-def task_spec(task: Task, plugins: Plugins) -> TaskSpec:
-    """Return the `TaskSpec` of a task, with the catalogue of backbones."""
-    backbones = {name: found.spec for name, found in plugins.backbones.items()}
-    return TaskSpec(
-        input_shape=task.input_shape,
-        way=task.way,
-        shot=task.shot,
-        kind=task.kind,  # type: ignore[arg-type]
-        device=task.device,
-        seed=task.seed,
-        backbones=backbones,
-        tasks_at_once=task.tasks_at_once,
-    )
+def with_backbones(task: TaskSpec, plugins: Plugins) -> TaskSpec:
+    """Return the task with the catalogue of backbones."""
+    return replace(task, backbones={name: found.spec for name, found in plugins.backbones.items()})
 
 
 def seed_everything(seed: int) -> None:

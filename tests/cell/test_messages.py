@@ -23,8 +23,8 @@ def test_both_directions_keep_their_types() -> None:
     one = Array.of(np.zeros((1, 2)))
     ours.send(Batch(support_x=one, support_y=one, query_x=one))
     ours.send(Stop())
-    assert isinstance(theirs.next_order(), Batch)
-    assert isinstance(theirs.next_order(), Stop)
+    assert isinstance(theirs.next_command(), Batch)
+    assert isinstance(theirs.next_command(), Stop)
     reports = [
         Progress(fraction=0.5, values={"loss": None}),
         Outputs(logits=one, halved=True),

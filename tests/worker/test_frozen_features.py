@@ -187,7 +187,7 @@ def test_the_learner_is_left_as_it_was() -> None:
 @pytest.mark.parametrize(
     ("kind", "why"),
     [
-        (NormalisesByBatch, "change with its company"),
+        (NormalisesByBatch, "depend on others"),
         (AdaptsItsNetwork, "with kept features outputs move by"),
         (FailsOnManyImages, "MemoryError"),
         (AsksForMore, "unexpected keyword argument 'more'"),

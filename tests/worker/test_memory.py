@@ -16,7 +16,8 @@ from metabench.worker.measure import measure_peaks
 from metabench.worker.meta_training import meta_train
 from metabench.worker.timing import TimedBlock
 
-GIB = 2**30
+HELD = 2**29
+ERROR = 0.05 * 2**30  # what else a process takes and gives back meanwhile
 BLOCK = TimedBlock(
     Support(torch.zeros(1, 5, 1, 8, 8), torch.zeros(1, 5)), torch.zeros(1, 15, 1, 8, 8)
 )
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.skipif(
 
 
 class Hungry(BatchedLearner):
-    """Holds a gigabyte for the length of one phase."""
+    """Holds much memory for the length of one phase."""
 
     def __init__(self, phase: str) -> None:
         super().__init__(task())
@@ -36,7 +37,7 @@ class Hungry(BatchedLearner):
 
     def eat(self, phase: str) -> None:
         if phase == self.phase:
-            torch.ones(GIB // 4)
+            torch.ones(HELD // 4)
 
     def adapt(self, support: Support) -> None:
         self.eat("adapt")
@@ -47,7 +48,7 @@ class Hungry(BatchedLearner):
 
 
 @pytest.mark.parametrize("phase", ["adapt", "predict"])
-def test_a_gigabyte_shows_in_its_own_phase_only(phase: str) -> None:
+def test_what_is_held_shows_in_its_own_phase_only(phase: str) -> None:
     peaks = measure_peaks(Hungry(phase), BLOCK)
     memory.reset_peak("cpu")
     rest = memory.peak("cpu")
@@ -55,19 +56,19 @@ def test_a_gigabyte_shows_in_its_own_phase_only(phase: str) -> None:
     assert peaks.predict is not None
     assert rest is not None
     extra = {"adapt": peaks.adapt - rest, "predict": peaks.predict - rest}
-    assert extra.pop(phase) == pytest.approx(GIB, rel=0.05)
-    assert all(abs(other) < 0.05 * GIB for other in extra.values())
+    assert extra.pop(phase) == pytest.approx(HELD, abs=ERROR)
+    assert all(abs(other) < ERROR for other in extra.values())
 
 
 def test_what_adapt_keeps_counts_in_predict_too() -> None:
     class Keeps(Hungry):
         def adapt(self, support: Support) -> torch.Tensor:
-            return torch.ones(GIB // 16)
+            return torch.ones(HELD // 8)
 
     peaks = measure_peaks(Keeps("none"), BLOCK)
     memory.reset_peak("cpu")
     assert peaks.predict is not None
-    assert peaks.predict - (memory.peak("cpu") or 0) > 0.9 * GIB / 4
+    assert peaks.predict - (memory.peak("cpu") or 0) > 0.9 * HELD / 2
 
 
 def test_errors_that_say_that_memory_ran_out_are_known() -> None:
@@ -121,7 +122,7 @@ class Trains(Hungry):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("phase", "extra"), [("meta-training", GIB), ("predict", 0)])
+@pytest.mark.parametrize(("phase", "extra"), [("meta-training", HELD), ("predict", 0)])
 def test_the_peak_of_meta_training_is_that_of_an_update_alone(phase: str, extra: int) -> None:
     # Validation predicts too, with many tasks at once.
     memory.reset_peak("cpu")
@@ -130,7 +131,7 @@ def test_the_peak_of_meta_training_is_that_of_an_update_alone(phase: str, extra:
     training = meta_train(learner, validated(), plan(updates=10), lambda *_: None)
     assert rest is not None
     assert training.peak_memory is not None
-    assert abs(training.peak_memory - rest - extra) < 0.05 * GIB
+    assert abs(training.peak_memory - rest - extra) < ERROR
 
 
 def validated() -> Material:

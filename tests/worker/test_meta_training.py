@@ -227,7 +227,6 @@ def test_the_best_state_is_put_back_after_a_learner_grew() -> None:
             self.bank = torch.zeros(0, 2)
             self.rows: list[torch.Tensor] = []
             self.pair = (0, torch.zeros(1))
-            self.names = np.array(["cat", "dog"])
 
         def meta_step(self, episodes: Episodes) -> float:
             self.bank = torch.cat([self.bank, torch.zeros(1, 2)])
@@ -240,17 +239,29 @@ def test_the_best_state_is_put_back_after_a_learner_grew() -> None:
     assert trained.selected_update == 6
     assert (len(learner.bank), len(learner.rows)) == (6, 6)
     assert (learner.pair[0], learner.pair[1].item()) == (6, 6)
-    assert learner.names.tolist() == ["cat", "dog"]
 
 
-def test_what_the_best_state_lacks_is_told_once(caplog) -> None:
+def test_a_learner_whose_best_state_cannot_be_saved_is_not_trained() -> None:
     class Iterating(Counting):
         def __init__(self, task: TaskSpec) -> None:
             super().__init__(task)
             self.numbers = iter(range(100))
 
-    trained = meta_train(
-        Iterating(task(way=3)), material_with_validation(), plan(updates=10), silent
-    )
-    assert trained.selected == "best"
-    assert caplog.text.count("the best state is kept without numbers") == 1
+    learner = Iterating(task(way=3))
+    with pytest.raises(UsageError, match=r"the state of Iterating.numbers, of type range_iterator"):
+        meta_train(learner, material_with_validation(), plan(updates=10), silent)
+    assert learner.seen == []
+    trained = meta_train(learner, digits_material(), plan(updates=10), silent)
+    assert trained.selected == "last"
+
+
+def test_a_part_made_in_training_that_cannot_be_saved_ends_it() -> None:
+    class Collecting(Counting):
+        def meta_step(self, episodes: Episodes) -> float:
+            self.known = {1, 2}
+            return super().meta_step(episodes)
+
+    with pytest.raises(
+        UsageError, match=r"Collecting.known, of type set, cannot be saved: use a l"
+    ):
+        meta_train(Collecting(task(way=3)), material_with_validation(), plan(updates=10), silent)

@@ -5,29 +5,39 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 
 def printed(code: str) -> set[str]:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return set(done.stdout.split())
+    return set(done.stdout.splitlines())
 
 
 def test_whoever_starts_it_can_end_it_before_torch_is_imported() -> None:
-    assert "torch" not in printed("import sys, metabench.worker.main; print(*sys.modules)")
+    code = r"import sys, metabench.worker.main; print(*sys.modules, sep='\n')"
+    assert "torch" not in printed(code)
 
 
-def test_it_imports_torch_and_little_else() -> None:
-    loaded = printed("import sys, metabench.worker.serving; print(*sys.modules)")
+@pytest.fixture(scope="module")
+def begun() -> set[str]:
+    """Names of the modules of a learner process that has begun, and what holds of its garbage."""
+    return printed("""
+import gc, sys
+from metabench.worker.main import _serving
+_serving()
+print(*sys.modules)
+print("collected:", gc.isenabled())
+print("set aside:", gc.get_freeze_count() > 10 * len(gc.get_objects()))
+""")
+
+
+def test_it_imports_torch_and_little_else(begun: set[str]) -> None:
+    loaded = {line for lines in begun for line in lines.split()}
     unneeded = ["pandas", "scipy", "sklearn", "matplotlib", "PIL", "torchvision", "torch._dynamo"]
     unneeded += ["click", "rich", "tabulate", "metabench.analysis", "metabench.cell.scoring"]
     assert "torch" in loaded
     assert not loaded & set(unneeded)
 
 
-def test_what_it_imported_is_never_looked_through_for_garbage() -> None:
-    code = """
-import gc
-from metabench.worker.main import _serving
-_serving()
-print(gc.isenabled(), gc.get_freeze_count() > 10 * len(gc.get_objects()))
-"""
-    assert printed(code) == {"True"}
+def test_what_it_imported_is_never_looked_through_for_garbage(begun: set[str]) -> None:
+    assert {"collected: True", "set aside: True"} <= begun
