@@ -17,6 +17,7 @@ from metabench.checks.checked_algorithm import (
     Subject,
     answers,
     ask,
+    batched_answers,
 )
 from metabench.checks.equal_outputs import difference
 from metabench.checks.synthetic_tasks import Tasks
@@ -157,10 +158,9 @@ def label_order(subject: Subject) -> None:
         raise NotChecked("values have no labels")
     tasks, ordered = subject.tasks(_EPISODES), subject.ordered_tasks(_EPISODES)
     for seed in range(3):  # what one learner starts from may favour an order by chance
-        learner = subject.train(subject.build(seed=seed), None)
-        gain = synthetic_tasks.accuracy(
-            answers(learner, ordered), ordered
-        ) - synthetic_tasks.accuracy(answers(learner, tasks), tasks)
+        learner = subject.trained(updates=None, seed=seed)
+        in_order = synthetic_tasks.accuracy(batched_answers(learner, ordered), ordered)
+        gain = in_order - synthetic_tasks.accuracy(batched_answers(learner, tasks), tasks)
         if not _positive(gain):
             return
     raise CheckFailed(
@@ -181,7 +181,7 @@ def learns(subject: Subject) -> None:
     for way, shot in _LEARNT:
         learner = subject.trained(way, shot, updates=None)
         tasks = subject.tasks(_EPISODES, way, shot)
-        right[way, shot] = synthetic_tasks.accuracy(answers(learner, tasks), tasks)
+        right[way, shot] = synthetic_tasks.accuracy(batched_answers(learner, tasks), tasks)
         if not _positive(right[way, shot] - 1 / way):
             raise CheckFailed(
                 f"{way}-way {shot}-shot: it has learned nothing (accuracy "
@@ -198,7 +198,7 @@ def learns(subject: Subject) -> None:
 
 def _check_errors(subject: Subject) -> None:
     learner, tasks = subject.trained(updates=None), subject.tasks(_EPISODES)
-    values = answers(learner, tasks)
+    values = batched_answers(learner, tasks)
     error = synthetic_tasks.squared_error(values, tasks)
     of_zero = synthetic_tasks.squared_error(torch.zeros_like(values), tasks)
     if not _positive(of_zero - error):
@@ -218,12 +218,12 @@ def support_matters(subject: Subject) -> None:
     """Check that it does not beat guessing if the support labels are shuffled."""
     learner, tasks = subject.trained(updates=None), subject.tasks(_EPISODES)
     if subject.kind == "regression":
-        _check_other_support(subject, answers(learner, tasks), tasks)
+        _check_other_support(subject, batched_answers(learner, tasks), tasks)
         return
     generator = torch.Generator().manual_seed(2)
     labels = torch.stack([y[torch.randperm(len(y), generator=generator)] for y in tasks.support.y])
     shuffled = replace(tasks, support=synthetic_tasks.by_label(tasks.support.x, labels))
-    above = synthetic_tasks.accuracy(answers(learner, shuffled), tasks) - 1 / 5
+    above = synthetic_tasks.accuracy(batched_answers(learner, shuffled), tasks) - 1 / 5
     if _positive(above):
         raise CheckFailed(
             "with shuffled support labels, it still has an accuracy of "
@@ -238,7 +238,7 @@ def _check_other_support(subject: Subject, own: Tensor, tasks: Tasks) -> None:
         raise NotChecked("it is a floor, which need not learn")
     learner = subject.trained(updates=None)
     others = Support(tasks.support.x.roll(1, dims=0), tasks.support.y.roll(1, dims=0))
-    misled = answers(learner, replace(tasks, support=others))
+    misled = batched_answers(learner, replace(tasks, support=others))
     loss = synthetic_tasks.squared_error(misled, tasks) - synthetic_tasks.squared_error(own, tasks)
     if not _positive(loss):
         raise CheckFailed(

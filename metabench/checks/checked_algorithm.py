@@ -24,9 +24,11 @@ from metabench.plugins.registry import Plugins
 from metabench.supervisor.request import find_algorithms
 from metabench.worker.answering import as_batched
 from metabench.worker.meta_training import meta_train, meta_trained
-from metabench.worker.session import seed_everything, task_spec
+from metabench.worker.session import seed_everything, with_backbones
 
-SHORT = 3  # updates, for checks that need only some training
+SHORT = 2  # updates, for checks that need only some training
+_VALIDATED = 5  # episodes for each point of the curve: they only select among ten states
+_AT_ONCE = 10  # tasks
 
 
 class CheckFailed(Exception):
@@ -108,7 +110,7 @@ class Subject:
         """Build a new learner, without training it."""
         opened = synthetic_tasks.suite(self.kind, way, shot)
         cell = self._cell(opened.suite, device, seed)
-        task = task_spec(commands.task(cell, opened), self.plugins)
+        task = with_backbones(commands.task(cell, opened), self.plugins)
         seed_everything(task.seed)
         learner = load(self.algorithm.build)(task, **self.params)
         if not isinstance(learner, Learner):
@@ -138,16 +140,20 @@ class Subject:
         found = opened.material
         assert found is not None
         plan = commands.plan(cell, found)
-        if updates is not None:
+        if updates is None:
+            plan = replace(plan, validation_episodes=_VALIDATED)
+        else:
             plan = replace(plan, updates=updates, validation_episodes=2)
         meta_train(learner, found, plan, lambda fraction, values: None)
         return learner
 
-    def trained(self, way: int = 5, shot: int = 1, updates: int | None = SHORT) -> Learner:
+    def trained(
+        self, way: int = 5, shot: int = 1, updates: int | None = SHORT, seed: int = 0
+    ) -> Learner:
         """Return a trained learner that checks share and must not train further."""
-        key = (way, shot, updates)
+        key = (way, shot, updates, seed)
         if key not in self._trained:
-            self._trained[key] = self.train(self.build(way, shot), updates)
+            self._trained[key] = self.train(self.build(way, shot, seed=seed), updates)
         return self._trained[key]
 
     def tasks(self, count: int, way: int = 5, shot: int = 1, query: int = 5) -> Tasks:
@@ -213,3 +219,10 @@ def answers(learner: Learner, tasks: Tasks) -> Tensor:
     """Return outputs [T, Q, way] for tasks, one after the other."""
     singles = [tasks.one(t) for t in range(len(tasks))]
     return torch.cat([ask(learner, one.support, one.query.x) for one in singles])
+
+
+def batched_answers(learner: Learner, tasks: Tasks) -> Tensor:
+    """Return outputs [T, Q, way] for tasks, several at once, as in a cell."""
+    starts = range(0, len(tasks), _AT_ONCE)
+    batches = [tasks.some(slice(start, start + _AT_ONCE)) for start in starts]
+    return torch.cat([ask(learner, some.support, some.query.x) for some in batches])

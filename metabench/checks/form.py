@@ -149,7 +149,11 @@ def devices(subject: Subject) -> None:
     kind = found.type
     tasks, here = subject.tasks(4), subject.trained()
     there = subject.build(device=kind)
-    learner_state.load_state_dict(there, learner_state.state_dict(here))
+    try:
+        state = learner_state.state_dict(here)
+    except UsageError as error:
+        raise NotChecked(str(error)) from error
+    learner_state.load_state_dict(there, state)
     cudnn = torch.backends.cudnn
     flags = {name: getattr(cudnn, name) for name in ("enabled", "benchmark", "deterministic")}
     with cudnn.flags(**flags, allow_tf32=False):  # TF32 moves outputs by more than rounding

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
 import sys
 from collections.abc import Generator, Iterator
 from dataclasses import asdict
-from multiprocessing.connection import Connection, Pipe
+from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 from metabench.checks.check_names import CHECKS, Outcome
 from metabench.errors import MetabenchError, UsageError
 from metabench.learner import Kind
-from metabench.plugins.sources import Doors
-from metabench.supervisor import guardian
-
-SECONDS = 120.0  # time limit of one check
+from metabench.plugins.sources import PluginSources
+from metabench.supervisor.killable_process import KillableProcess
 
 _LOADING = 60.0  # least time limit in seconds for importing torch and the plugins
 _CHILD = """
 import json, sys
-connection, order = int(sys.argv[1]), json.loads(sys.argv[2])
+connection, order = int(sys.argv[1]), json.loads(sys.argv[3])
 sys.path[:] = order.pop("path")
 from metabench.checks.isolated_run import serve
 serve(connection, **order)
@@ -41,7 +36,7 @@ class Checked(NamedTuple):
 
 
 def check_apart(
-    name: str, sources: Doors, seconds: float = SECONDS
+    name: str, sources: PluginSources, seconds: float
 ) -> Generator[Checked | Outcome, None, None]:
     """Run every check of an algorithm in a child process, for each kind of task it supports.
 
@@ -58,32 +53,19 @@ def check_apart(
     Raises:
         UsageError: there is no such algorithm.
     """
-    ours, theirs = Pipe(duplex=False)
-    lifeline, held = os.pipe()
     order = json.dumps({"path": sys.path, "sources": asdict(sources), "name": name})
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-I", "-S", guardian.__file__, str(lifeline), "0"),
-            *(sys.executable, "-c", _CHILD, str(theirs.fileno()), order),
-        ],
-        stdin=subprocess.DEVNULL,
-        stdout=2,  # text that a plugin prints is not part of the table
-        pass_fds=(theirs.fileno(), lifeline),
-        start_new_session=True,
-    )
-    theirs.close()
-    os.close(lifeline)
+    process = KillableProcess(_CHILD, order, grace=5)
     left: list[str] = []
     try:
         while True:
             limit = seconds if left else max(seconds, _LOADING)
             try:
-                if not ours.poll(limit):
+                if not process.wait_for_message(limit):
                     yield from _broken(left, f"it did not end within {limit:g} s", _SLOW)
                     return
-                message = json.loads(ours.recv_bytes())
+                message = json.loads(process.connection.recv_bytes())
             except (EOFError, OSError):
-                yield from _broken(left, f"the process ended ({_how(process.wait())})", _ENDED)
+                yield from _broken(left, f"the process ended ({process.ending() or '?'})", _ENDED)
                 return
             if "error" in message:
                 raise UsageError(message["error"])
@@ -97,22 +79,15 @@ def check_apart(
                 left.remove(outcome.check)
                 yield outcome
     finally:
-        os.close(held)  # the guardian kills whatever still runs
-        process.wait()
-        ours.close()
+        process.kill()
+        process.close()
 
 
 def _broken(left: list[str], what: str, advice: str) -> Iterator[Outcome]:
     """Yield a failure for the check that was running, and skip those after it."""
-    for k, name in enumerate(left or ["loading"]):
-        if k == 0:
-            yield Outcome(name, "failed", what, advice)
-        else:
-            yield Outcome(name, "skipped", "the process has ended")
-
-
-def _how(code: int) -> str:
-    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    running, *others = left or ["loading"]
+    yield Outcome(running, "failed", what, advice)
+    yield from (Outcome(name, "skipped", "the process has ended") for name in others)
 
 
 def serve(descriptor: int, sources: dict[str, Any], name: str) -> None:
@@ -121,13 +96,13 @@ def serve(descriptor: int, sources: dict[str, Any], name: str) -> None:
     from metabench.checks.checked_algorithm import find_subjects
     from metabench.plugins.registry import load_plugins
 
-    connection = Connection(descriptor, readable=False)
+    connection = Connection(descriptor)
 
     def send(message: dict[str, Any]) -> None:
         connection.send_bytes(json.dumps(message).encode())
 
     try:
-        plugins = load_plugins(Doors(**sources))
+        plugins = load_plugins(PluginSources(**sources))
         for line in plugins.warnings:
             print(f"metabench: warning: {line}", file=sys.stderr)
         subjects = find_subjects(name, plugins)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -114,7 +114,7 @@ def _labels(opened: OpenSuite) -> Iterator[str]:
 
 def _overlap(opened: OpenSuite) -> Iterator[str]:
     """Find queries that are in the support set of their episode."""
-    manifest, images = opened.episodes, opened.dataset.images
+    manifest, images = opened.episodes, np.asarray(opened.dataset.images)  # no slow memory map
     for k, (support, query) in enumerate(zip(manifest.support, manifest.query, strict=True)):
         shown = {images[m].tobytes(): m for m in support}
         for q in query:
@@ -129,12 +129,19 @@ def _trained(opened: OpenSuite) -> Iterator[str]:
     material = opened.material
     if material is None:
         return
-    seen = _keys(material.images, material.targets)
     manifest, dataset = opened.episodes, opened.dataset
     members = np.unique(np.concatenate([manifest.support.ravel(), manifest.query.ravel()]))
-    targets = None if dataset.targets is None else dataset.targets[members]
-    for m, key in zip(members, _ordered_keys(dataset.images[members], targets), strict=True):
-        if key in seen:
+    tested = _rows(dataset.images[members], dataset.targets, members)
+    hashes = np.unique(_hashes(tested))
+    seen: set[bytes] = set()
+    for start in range(0, len(material.images), _AT_ONCE):
+        some = np.arange(start, min(start + _AT_ONCE, len(material.images)))
+        rows = _rows(material.images[some], material.targets, some)
+        own = _hashes(rows)
+        nearest = hashes[np.searchsorted(hashes, own).clip(max=len(hashes) - 1)]
+        seen.update(row.tobytes() for row in rows[nearest == own])
+    for m, row in zip(members, tested, strict=True):
+        if row.tobytes() in seen:
             yield f"example {m}, of class '{dataset.classes[dataset.labels[m]]}'"
 
 
@@ -192,15 +199,21 @@ def _standardised(images: Examples) -> npt.NDArray[np.float32]:
     return flat
 
 
-def _keys(examples: Examples, targets: npt.NDArray[np.float32] | None) -> set[bytes]:
-    return set(_ordered_keys(examples, targets))
+def _rows(
+    examples: Examples, targets: npt.NDArray[np.float32] | None, members: Indices
+) -> npt.NDArray[np.uint8]:
+    """Return the bytes of examples [N, B], each with its target if it has one."""
+    parts = [examples] if targets is None else [examples, targets[members]]
+    return np.hstack(
+        [np.ascontiguousarray(part).reshape(len(part), -1).view(np.uint8) for part in parts]
+    )
 
 
-def _ordered_keys(examples: Examples, targets: npt.NDArray[np.float32] | None) -> Sequence[bytes]:
-    """Return each example as bytes, with its target if it has one."""
-    if targets is None:
-        return [example.tobytes() for example in examples]
-    return [x.tobytes() + y.tobytes() for x, y in zip(examples, targets, strict=True)]
+def _hashes(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
+    """Return a number for each row; equal rows have equal numbers."""
+    weights = np.random.default_rng(0).integers(2**64, size=rows.shape[1], dtype=np.uint64)
+    found: npt.NDArray[np.uint64] = rows @ weights
+    return found
 
 
 def _shown(dataset: Dataset, split: str, member: int) -> str:

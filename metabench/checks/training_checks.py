@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from metabench.checks.checked_algorithm import CheckFailed, NotChecked, Subject, answers, ask
+from metabench.errors import UsageError
 from metabench.learner import Episodes, Learner, Support
 from metabench.worker import learner_state
 from metabench.worker.meta_training import meta_trained
@@ -23,8 +24,8 @@ _STEPS = 8
 _TIES = 0.05
 _DIRECTIONS = 5
 _GRADIENT = 1e-3  # relative difference that rounding and kinks may cause
-_EPISODES = 20  # in each window between two measurements of memory
-_WARM_UP, _WINDOWS = 3, 4
+_EPISODES = 8  # in each window between two measurements of memory
+_WARM_UP, _WINDOWS = 2, 4
 _BYTES = 2048  # that an episode may leave; what Python caches is less, and stops growing
 
 
@@ -151,14 +152,18 @@ def round_trip(subject: Subject) -> None:
     if not meta_trained(learner):
         raise NotChecked("it is not meta-trained")
     fresh = subject.build()
-    saved = learner_state.state_dict(learner)
-    lost = learner_state.unsaved(learner)
-    if (lost or not learner_state.fits(fresh, saved)) and hasattr(learner, "fit"):
+    problem = ""
+    try:
+        saved = learner_state.state_dict(learner)
+        if not learner_state.fits(fresh, saved):
+            problem = "its state does not fit a new learner"
+    except UsageError as error:
+        problem = str(error)
+    if problem and hasattr(learner, "fit"):
         raise NotChecked("its state is created in fit, so killed cells start from the beginning")
-    if lost or not learner_state.fits(fresh, saved):
+    if problem:
         raise CheckFailed(
-            f"its state does not fit a new learner ({lost[0] if lost else 'it differs'})",
-            "create all state in __init__, or define state_dict and load_state_dict",
+            problem, "create all state in __init__, or define state_dict and load_state_dict"
         )
     learner_state.load_state_dict(fresh, saved)
     if not torch.equal(answers(learner, tasks), answers(fresh, tasks)):
@@ -179,6 +184,8 @@ def memory(subject: Subject) -> None:
 
     for _ in range(_WARM_UP):
         answer_some()
+    gc.collect()
+    gc.freeze()  # objects that exist already are no leak, and to count them takes long
     tracemalloc.start()
     try:
         sizes = [_held()]
@@ -187,6 +194,7 @@ def memory(subject: Subject) -> None:
             sizes.append(_held())
     finally:
         tracemalloc.stop()
+        gc.unfreeze()
     growth = [(b - a) / _EPISODES for a, b in pairwise(sizes)]
     if min(growth) > _BYTES:  # in every window, because a cache fills only once
         raise CheckFailed(
@@ -196,7 +204,7 @@ def memory(subject: Subject) -> None:
 
 
 def _held() -> int:
-    """Return the bytes of Python objects since tracing began, plus those of all tensors."""
+    """Return the bytes of Python objects and tensors since tracing began."""
     gc.collect()
     # By type, because isinstance runs code of proxy objects.
     tensors = [one for one in gc.get_objects() if issubclass(type(one), Tensor)]

@@ -1,18 +1,13 @@
-"""One learner process: its start, its messages, and the end of all that it started."""
+"""One learner process: its start, and the messages that it answers."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import socket
-import struct
-import subprocess
 import sys
-import threading
 from collections.abc import Callable, Mapping
-from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -20,7 +15,6 @@ from metabench.cell.messages import (
     Batch,
     Channel,
     Failed,
-    FromLearner,
     Measure,
     Measured,
     Outputs,
@@ -29,10 +23,10 @@ from metabench.cell.messages import (
     Stop,
     Trained,
 )
-from metabench.supervisor.code_version import CodeVersion
+from metabench.supervisor.killable_process import KillableProcess
 from metabench.supervisor.logfile import BoundedLog
+from metabench.supervisor.older_checkout import OlderCheckout
 
-_SECONDS_BETWEEN_LOOKS = 0.5
 _WORKER = """
 try:
     from metabench.worker.main import main
@@ -40,9 +34,8 @@ except ImportError:  # metabench 0.1.0, against which `gate --base` measures
     from metabench.harness.worker import main
 main()
 """
-_GUARDIAN = Path(__file__).with_name("guardian.py")
-_STALLED = 60  # seconds that the rest of a message may take
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_Answer = TypeVar("_Answer", Trained, Measured, Outputs)
 
 
 class LearnerFailed(Exception):
@@ -53,11 +46,10 @@ class LearnerFailed(Exception):
         self.failed = failed
 
 
-class LearnerProcess:
-    """One learner in a process and process group of its own.
+class LearnerProcess(KillableProcess):
+    """One learner in a process of its own.
 
-    `stop` may be called from another thread at any time; a thread that waits for an answer then
-    gets a `LearnerFailed`.
+    If it raises or its process ends, `train`, `measure` and `answer` raise `LearnerFailed`.
 
     Args:
         log: file for what the process prints.
@@ -65,7 +57,7 @@ class LearnerProcess:
         allocator: environment variables for its memory allocator.
         grace: seconds between SIGTERM and SIGKILL.
         watch: called with the progress of meta-training.
-        home: run another version of the code; None: the present one.
+        checkout: run another version of the code; None: the present one.
     """
 
     def __init__(
@@ -75,141 +67,61 @@ class LearnerProcess:
         allocator: Mapping[str, str],
         grace: float,
         watch: Callable[[Progress], None],
-        home: CodeVersion | None = None,
+        checkout: OlderCheckout | None = None,
     ) -> None:
-        self._grace, self._watch = grace, watch
-        self._stopping, self._lock = threading.Lock(), threading.Lock()
-        self._socket, theirs = socket.socketpair()
-        # The rest of a message that was begun must not be waited for forever.
-        stalled = struct.pack("ll", _STALLED, 0)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, stalled)
-        self._lifeline: int | None
-        lifeline, self._lifeline = os.pipe()
         printed, output = os.pipe()
         self.log = BoundedLog(log, printed)
-        self._process = subprocess.Popen(
-            [
-                *(sys.executable, "-I", "-S", str(_GUARDIAN), str(lifeline), str(grace)),
-                *(sys.executable if home is None else home.python, "-c", _WORKER),
-                *(str(theirs.fileno()), str(lifeline)),
-            ],
-            cwd=None if home is None else home.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={
-                **os.environ,
-                **allocator,
-                **dict.fromkeys(_THREAD_VARIABLES, str(threads)),
-            },
-            pass_fds=(theirs.fileno(), lifeline),
-            start_new_session=True,
+        super().__init__(
+            _WORKER,
+            grace=grace,
+            output=output,
+            environment={**allocator, **dict.fromkeys(_THREAD_VARIABLES, str(threads))},
+            python=sys.executable if checkout is None else checkout.python,
+            folder=None if checkout is None else checkout.folder,
         )
-        theirs.close()
-        os.close(lifeline)
         os.close(output)
-        self._channel = Channel(Connection(os.dup(self._socket.fileno())))
+        self._channel, self._watch = Channel(self.connection), watch
 
     def train(self, start: Start) -> Trained:
-        """Build and meta-train the learner.
+        """Build and meta-train the learner."""
+        return self._ask(start, Trained)
 
-        Raises:
-            LearnerFailed: the learner raised an exception, or its process ended; likewise for
-                `measure` and `answer`.
-        """
-        report = self._ask(start)
-        if not isinstance(report, Trained):
-            raise _out_of_step()
-        return report
-
-    def measure(self, order: Measure) -> Measured:
+    def measure(self, command: Measure) -> Measured:
         """Time the learner."""
-        report = self._ask(order)
-        if not isinstance(report, Measured):
-            raise _out_of_step()
-        return report
+        return self._ask(command, Measured)
 
     def answer(self, batch: Batch) -> Outputs:
         """Return the learner's outputs for a batch of test episodes."""
-        report = self._ask(batch)
-        if not isinstance(report, Outputs):
-            raise _out_of_step()
-        return report
+        return self._ask(batch, Outputs)
 
     def finish(self) -> None:
-        """Send the learner process the message that no more episodes follow."""
+        """Send the message that no more episodes follow."""
         with contextlib.suppress(OSError):
             self._channel.send(Stop())
 
-    def stop(self) -> None:
-        """End the process: SIGTERM, then SIGKILL, to it and all its children."""
-        with self._stopping:
-            if self._process.poll() is None:
-                self._process.terminate()  # the guardian does the rest
-                self._wait(2 * self._grace + 1)
-            self._let_go()
-            with contextlib.suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)  # wakes threads that send or receive
-
     def close(self) -> None:
-        """Wait for the process to end, and kill children that it leaves behind."""
-        self._channel.close()
-        self._socket.close()
-        self._wait(self._grace)
-        self._let_go()
-        self._process.wait()
+        """Wait for the process to end, kill children that it leaves behind, complete the log."""
+        super().close()
         self.log.close(self._grace)
 
-    def _ask(self, message: Start | Measure | Batch) -> FromLearner:
+    def _ask(self, message: Start | Measure | Batch, expected: type[_Answer]) -> _Answer:
         """Send a message; return the first answer that is not a progress report."""
+        why = "sent an unexpected message"
         try:
             self._channel.send(message)
-            report = self._receive()
-            while isinstance(report, Progress):
+            while self.wait_for_message():
+                report = self._channel.next_report()
+                if isinstance(report, expected):
+                    return report
+                if isinstance(report, Failed):
+                    raise LearnerFailed(report)
+                if not isinstance(report, Progress):
+                    break
                 self._watch(report)
-                report = self._receive()
         except (EOFError, OSError):
-            raise LearnerFailed(self._why_gone()) from None
+            how = self.ending()
+            why = f"was {how}" if how.startswith("killed") else f"ended with {how}"
+            why = why if how else "closed its connection"
         except msgspec.DecodeError:
-            raise _out_of_step() from None
-        if isinstance(report, Failed):
-            raise LearnerFailed(report)
-        return report
-
-    def _receive(self) -> FromLearner:
-        """Return the next report.
-
-        Raises:
-            EOFError: the process has ended, even if a child of it keeps the pipe open.
-        """
-        while not self._channel.poll(_SECONDS_BETWEEN_LOOKS):
-            if self._process.poll() is not None and not self._channel.poll(0):
-                raise EOFError
-        return self._channel.next_report()
-
-    def _let_go(self) -> None:
-        """Close the lifeline: the guardian kills whatever still runs."""
-        with self._lock:
-            if self._lifeline is not None:
-                os.close(self._lifeline)
-            self._lifeline = None
-
-    def _why_gone(self) -> Failed:
-        self._wait(self._grace)
-        code = self._process.poll()
-        if code is None:
-            why = "the learner process closed its connection"
-        elif code < 0:
-            names = {number.value: number.name for number in signal.Signals}
-            why = f"the learner process was killed by {names.get(-code, f'signal {-code}')}"
-        else:
-            why = f"the learner process ended with exit code {code}"
-        return Failed(status="crashed", reason=why, traceback="")
-
-    def _wait(self, seconds: float) -> None:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(seconds)
-
-
-def _out_of_step() -> LearnerFailed:
-    return LearnerFailed(Failed("crashed", "the learner process sent an unexpected message", ""))
+            pass
+        raise LearnerFailed(Failed("crashed", f"the learner process {why}", ""))

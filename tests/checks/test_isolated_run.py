@@ -15,7 +15,7 @@ import pytest
 
 from metabench.checks.check_names import Outcome
 from metabench.checks.isolated_run import Checked, check_apart
-from metabench.plugins.sources import Doors
+from metabench.plugins.sources import PluginSources
 
 PLUGIN = """
 import os
@@ -80,7 +80,9 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def until_built(name: str, seconds: float = 60.0) -> Outcome:
     """Return the outcome of the check `build`, and end the child."""
-    with closing(check_apart(name, Doors(plugins=("plugin.py",), restrict=()), seconds)) as every:
+    with closing(
+        check_apart(name, PluginSources(plugins=("plugin.py",), restrict=()), seconds)
+    ) as every:
         found = (one for one in every if not isinstance(one, Checked))
         return next(outcome for outcome in found if outcome.check == "build")
 

@@ -113,9 +113,34 @@ def has_data(suite: Suite) -> bool:
     return not suite.dataset_name.startswith(ELSEWHERE)
 
 
-@pytest.mark.parametrize("suite", list(filter(has_data, SUITES)), ids=lambda suite: suite.name)
-def test_the_embedded_suites_have_no_leaks(suite: Suite) -> None:
+EMBEDDED = list(filter(has_data, SUITES))
+DATASETS = {suite.dataset_name: suite for suite in reversed(EMBEDDED)}  # one suite of each
+
+
+@pytest.mark.parametrize("suite", DATASETS.values(), ids=lambda suite: suite.name)
+def test_the_embedded_datasets_have_no_leaks(suite: Suite) -> None:
     assert leaks(suite.open()) == {}
+
+
+@pytest.mark.parametrize(
+    "suite", [s for s in EMBEDDED if s not in DATASETS.values()], ids=lambda suite: suite.name
+)
+def test_the_other_embedded_suites_have_no_leaks_in_their_episodes(suite: Suite) -> None:
+    assert not any(leak.found for leak in find_leaks(suite.open(), only=OF_EPISODES))
+
+
+def test_a_function_value_of_the_training_data_is_found() -> None:
+    (suite,) = (s for s in SUITES if s.name == "sinusoid-5s")
+    opened = suite.open()
+    dataset = opened.dataset
+    base = np.flatnonzero(np.isin(dataset.labels, dataset.split("base")))[-1]
+    images, targets = np.array(dataset.images), np.array(dataset.targets)
+    tested = opened.episodes.query[0, 0]
+    images[tested], targets[tested] = images[base], targets[base]
+    assert opened.material is not None  # of the data before the change
+    vars(opened)["dataset"] = dataclasses.replace(dataset, images=images, targets=targets)
+    (found,) = find_leaks(opened, only=["test examples in the training data"])
+    assert (found.found, found.examples[0].startswith(f"example {tested}, ")) == (1, True)
 
 
 @pytest.mark.slow

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli.running import PLUGIN
+from cli.running import Outcome as CliOutcome
 
-from metabench.checks.check_names import CHECKS
+from metabench.checks import isolated_run
+from metabench.checks.check_names import CHECKS, Outcome
+from metabench.checks.check_runner import run_battery
+from metabench.checks.checked_algorithm import find_subjects
+from metabench.checks.isolated_run import Checked
+from metabench.plugins.registry import load_plugins
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +24,19 @@ def plugin(tmp_path: Path, same_threads: None) -> None:
     (tmp_path / "my.py").write_text(PLUGIN)
 
 
-def test_a_good_learner_passes(cli) -> None:
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the battery in this process, which has imported torch already."""
+
+    def check_here(name: str, sources: Any, seconds: float) -> Iterator[Checked | Outcome]:
+        for subject in find_subjects(name, load_plugins(sources)):
+            yield Checked(subject.configured.address, subject.kind, str(subject.file or ""))
+            yield from run_battery(subject)
+
+    monkeypatch.setattr(isolated_run, "check_apart", check_here)
+
+
+def test_a_good_learner_passes(cli, in_process: None) -> None:
     outcome = cli("check", "-p", "my.py", "centroid")
     assert (outcome.code, outcome.err) == (0, "")
     title, *rows, summary = outcome.out.splitlines()
@@ -35,10 +55,13 @@ def test_a_failure_shows_the_problem_its_place_and_advice(cli) -> None:
     assert "my.py, line " in outcome.out
     assert "Traceback" not in outcome.out
     assert outcome.out.splitlines()[-1].startswith("1 failed, ")
+
+
+def test_debug_shows_the_traceback(cli, in_process: None) -> None:
     assert "Traceback" in cli("check", "-p", "my.py", "raises", "--debug").out
 
 
-def test_json(cli) -> None:
+def test_json(cli, in_process: None) -> None:
     content = json.loads(cli("check", "-p", "my.py", "raises", "--json").out)
     assert content["schema"] == 1
     (checked,) = content["checked"]
@@ -126,7 +149,7 @@ def test_a_learner_that_ends_or_hangs_the_process_fails(
     assert checks["memory"]["status"] == "skipped"
 
 
-def test_nothing_to_check_is_no_success(cli, tmp_path: Path) -> None:
+def test_nothing_to_check_is_no_success(cli, in_process: None, tmp_path: Path) -> None:
     (tmp_path / "ends.py").write_text(ENDS)
     outcome = cli("check", "-p", "ends.py", "refuses")
     assert outcome.code == 4
@@ -134,15 +157,22 @@ def test_nothing_to_check_is_no_success(cli, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("name", "said"),
     [
-        (("centrid",), "unknown algorithm 'centrid': did you mean 'centroid'?"),
-        (("centroid[lr=1]",), "unknown parameter of centroid 'lr'"),
-        (("*",), "'*' names "),
+        ("centroid[lr=1]", "unknown parameter of centroid 'lr'"),
+        ("*", "'*' names "),
     ],
 )
-def test_mistakes_are_one_line(cli, args, said: str) -> None:
-    outcome = cli("check", "-p", "my.py", *args)
+def test_mistakes_are_one_line(cli, in_process: None, name: str, said: str) -> None:
+    assert_one_line(cli("check", "-p", "my.py", name), said)
+
+
+def test_a_mistake_that_the_separate_process_finds_is_one_line(cli) -> None:
+    said = "unknown algorithm 'centrid': did you mean 'centroid'?"
+    assert_one_line(cli("check", "-p", "my.py", "centrid"), said)
+
+
+def assert_one_line(outcome: CliOutcome, said: str) -> None:
     assert (outcome.code, outcome.out) == (2, "")
     (line,) = outcome.err.splitlines()
     assert said in line
