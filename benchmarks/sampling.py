@@ -20,7 +20,7 @@ from benchmarks.images import QUERY, WAY, random_suite
 from benchmarks.options import Options, parse
 from benchmarks.rounds import OURS, Row
 from metabench import Episodes, Learner, TaskSpec
-from metabench.cell.messages import Plan
+from metabench.cell.messages import TrainingPlan
 from metabench.results.schema import Training
 from metabench.worker.answering import to_float
 from metabench.worker.meta_training import meta_train
@@ -52,9 +52,9 @@ class Nothing(Learner):
         raise NotImplementedError
 
 
-def plan(shot: int, updates: int) -> Plan:
+def plan(shot: int, updates: int) -> TrainingPlan:
     """Return a plan of so many updates, and nothing else."""
-    return Plan(
+    return TrainingPlan(
         training=Training(way=WAY, shot=shot, query=QUERY, tasks_per_step=TASKS),
         why_not="",
         updates=updates,

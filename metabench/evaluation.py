@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from metabench.cell.budget import Budget
 from metabench.cell.cell import Cell, configure
-from metabench.errors import UsageError
+from metabench.errors import NotApplicable, UsageError
 from metabench.learner import Algorithm, Learner, Metric, TaskSpec
 from metabench.plugins.registry import load_plugins
 from metabench.statistics.intervals import mean_ci
@@ -81,8 +82,12 @@ def evaluate(
     Raises:
         UsageError: there is no such suite; or the learner is not one, is for another number of
             classes, or gives outputs of a wrong shape.
+        NotApplicable: it cannot be trained on the suite, which has no base data.
     """
-    from metabench.supervisor.in_process import score_inside  # imports torch
+    from metabench.cell.scoring import score  # imports torch
+    from metabench.supervisor.in_process_executor import InProcessExecutor
+    from metabench.supervisor.suite_cache import SuiteCache
+    from metabench.worker.session import Session
 
     if not isinstance(learner, Learner) and not callable(learner):
         raise UsageError(
@@ -98,10 +103,20 @@ def evaluate(
         raise UsageError(
             f"the learner is for {learner.task.way} classes, {suite.name} has {suite.way}"
         )
-    opened = suite.open(data_root)
-    configured = configure(Algorithm("learner", build=""), {}, provider="")
-    cell = Cell(suite, configured, seed, Budget.parse(budget), find_device(device))
-    scored = score_inside(learner, cell, opened, opened.material, plugins, episodes)
+    budgeted = Budget.parse(budget)
+    count = min(episodes or budgeted.scored(suite.episodes), suite.episodes)
+    with closing(SuiteCache(data_root)) as suites:
+        opened = suites.open(suite)
+        if isinstance(learner, Learner):
+            scored = score(Session(learner), opened, count)
+        else:
+            algorithm = Algorithm("learner", build=learner, tasks=frozenset({suite.kind}))
+            configured = configure(algorithm, {}, provider="")
+            cell = Cell(suite, configured, seed, budgeted, find_device(device))
+            result = InProcessExecutor(suites, plugins, count).submit(cell).result()
+            if result.scores is None:
+                raise NotApplicable(result.reason)
+            scored = result.scores
     scores = scored.per_episode()
     estimate = mean_ci(scores[None])
     return Evaluation(

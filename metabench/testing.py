@@ -95,9 +95,9 @@ def _subject(address: str, kind: Kind, plugins: tuple[str, ...]) -> Subject | No
     """Return the algorithm under test, whose trained learners the checks of a process share."""
     from metabench.checks.checked_algorithm import find_subjects
     from metabench.plugins.registry import load_plugins
-    from metabench.plugins.sources import Doors
+    from metabench.plugins.sources import PluginSources
 
-    found = find_subjects(address, load_plugins(Doors.from_env((), plugins)))
+    found = find_subjects(address, load_plugins(PluginSources.from_env((), plugins)))
     return next((subject for subject in found if subject.kind == kind), None)
 
 

@@ -151,7 +151,7 @@ def _drop_output() -> None:
 def _is_of_a_cell(error: BaseException) -> bool:
     """Return whether an error was raised while a cell ran, and not before."""
     frames = traceback.walk_tb(error.__traceback__)
-    return any(frame.f_code.co_name == "score_inside" for frame, _ in frames)
+    return any(frame.f_code.co_name == "_run_in_process" for frame, _ in frames)
 
 
 def _report(error: click.ClickException | MetabenchError, debug: bool) -> int:

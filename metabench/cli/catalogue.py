@@ -27,7 +27,7 @@ def list_(kind: str | None, as_json: bool, common: Common) -> None:
     """List algorithms, suites and backbones, or only one of these."""
     if kind is not None and kind not in KINDS:
         raise unknown("catalogue", kind, KINDS)
-    plugins = load_plugins(common.doors)
+    plugins = load_plugins(common.sources)
     wanted = KINDS if kind is None else (kind,)
     found = {name: _ENTRIES[name](plugins) for name in wanted}
     common.warn(plugins.warnings)
@@ -48,7 +48,7 @@ def list_(kind: str | None, as_json: bool, common: Common) -> None:
 @json_option
 def plugins(as_json: bool, common: Common) -> None:
     """List plugins: the file, the hooks, the status and the error of each."""
-    loaded = load_plugins(common.doors)
+    loaded = load_plugins(common.sources)
     for name in KINDS:  # this calls the hooks, which may fail
         try:
             getattr(loaded, name)

@@ -39,7 +39,7 @@ def check(name: str, time_limit: float, as_json: bool, common: Common) -> int:
     """
     from metabench.checks.isolated_run import check_apart
 
-    with closing(check_apart(name, common.doors, time_limit)) as found:
+    with closing(check_apart(name, common.sources, time_limit)) as found:
         done = _followed(name, found, show=not as_json, debug=common.debug)
     every = [outcome for _, outcomes in done for outcome in outcomes]
     if as_json:

@@ -23,7 +23,7 @@ def check_data(suite: str, as_json: bool, common: Common) -> int:
     from metabench.plugins.registry import load_plugins
     from metabench.supervisor.request import find_suite
 
-    plugins = load_plugins(common.doors)
+    plugins = load_plugins(common.sources)
     common.warn(plugins.warnings)
     found = find_suite(suite, plugins, common.data_root)
     leaks = []

@@ -61,13 +61,13 @@ def duel(
     request = Request(
         suites=[suite], data_root=common.data_root or "", allocator=not no_allocator, **options
     )
-    plugins = load_plugins(common.doors)
+    plugins = load_plugins(common.sources)
     common.warn(plugins.warnings)
     cells = duel_cells(a, b, request, plugins)
     library = SuiteCache(common.data_root)
     try:
         with tempfile.TemporaryDirectory() as logs:
-            settings = RunSettings.of(request, common.doors, Path(logs))
+            settings = RunSettings.of(request, common.sources, Path(logs))
             phases = compare(run_duel(cells, library, (settings, settings), rounds, watch))
     except SideFailed as error:
         if common.debug:

@@ -26,7 +26,7 @@ def export_manifest(suite: str, output: Path | None, episodes: int | None, commo
     from metabench.plugins.registry import load_plugins
     from metabench.supervisor.request import find_suite
 
-    plugins = load_plugins(common.doors)
+    plugins = load_plugins(common.sources)
     common.warn(plugins.warnings)
     found = find_suite(suite, plugins, common.data_root)
     if found.kind == "regression":

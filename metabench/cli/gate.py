@@ -43,7 +43,8 @@ _OF_RUN = frozenset({"shard", "results", "blocks", "keep_checkpoints"})
 @click.option("--time-limit", type=float, metavar="SECONDS", help="Limit for each cell.")
 @click.option("--memory-limit", type=float, metavar="MIB", help="Limit for each learner process.")
 @click.option("--config", type=Path, metavar="FILE", help="Read options from a TOML file.")
-@common_options("results", "data_root", "plugins")
+@click.option("--results", metavar="DIR", help="Store new results in DIR.")
+@common_options("data_root", "plugins")
 @json_option
 def gate(
     common: Common,
@@ -88,11 +89,13 @@ def gate(
     timed: list[SpeedGated] = []
     with ExitStack() as stack:
         # Before anything runs, so that a wrong name costs no time.
-        home = None if allowed is None else stack.enter_context(code_at(base or _commit(results)))
+        checkout = (
+            None if allowed is None else stack.enter_context(code_at(base or _commit(results)))
+        )
         found = asked.run(lambda cells: progress(cells, common.quiet), common.warn)
-        if home is not None and allowed is not None:
+        if checkout is not None and allowed is not None:
             watch = _Rounds(rounds, common.quiet)
-            timed = SpeedGate(home, allowed, rounds, request, watch).run(results)
+            timed = SpeedGate(checkout, allowed, rounds, request, watch).run(results)
     if as_json:
         emit_json(gated=found, speed=timed)
     else:
@@ -122,8 +125,8 @@ def _request(common: Common, config: Path | None, options: dict[str, Any]) -> Re
         request,
         results=str(common.results) if common.results_given else "",
         data_root=common.data_root or request.data_root,
-        plugins=(*request.plugins, *common.doors.plugins),
-        plugins_dirs=(*request.plugins_dirs, *common.doors.plugins_dirs),
+        plugins=(*request.plugins, *common.sources.plugins),
+        plugins_dirs=(*request.plugins_dirs, *common.sources.plugins_dirs),
     )
 
 

@@ -187,10 +187,10 @@ def _document(common: Common, file: Path, wanted: str | None, tables: Sequence[T
 
 def _stale(common: Common, cells: Sequence[StoredResult]) -> list[Path | None]:
     """Return the files of results whose code has changed; other results give None."""
-    from metabench.plugins.code_digest import stale
     from metabench.plugins.registry import load_plugins
+    from metabench.plugins.staleness import stale
 
-    changed = stale(load_plugins(common.doors), (cell.result for cell in cells))
+    changed = stale(load_plugins(common.sources), (cell.result for cell in cells))
     return [cell.file for cell, is_stale in zip(cells, changed, strict=True) if is_stale]
 
 
@@ -260,6 +260,6 @@ def _report(common: Common, cells: Sequence[StoredResult], output: Path) -> None
     """Let plugins write their own reports to the folder of the file."""
     from metabench.plugins.registry import load_plugins
 
-    plugins = load_plugins(common.doors)
+    plugins = load_plugins(common.sources)
     plugins.report([cell.result for cell in cells], output.parent)
     common.warn(plugins.warnings)

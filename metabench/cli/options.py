@@ -18,7 +18,7 @@ from typing import Any, Literal
 import click
 
 from metabench.errors import NothingToRun
-from metabench.plugins.sources import Doors
+from metabench.plugins.sources import PluginSources
 from metabench.results import DEFAULT_FOLDER, TRIAL_FOLDER
 
 Choice = Literal["results", "data_root", "plugins"]
@@ -34,7 +34,7 @@ class Common:
         results: the results folder.
         results_given: whether `--results` was given.
         data_root: as given; if None, `METABENCH_DATA` or the platform decides.
-        doors: where plugins come from.
+        sources: where plugins come from.
         quiet: `-q`, print only results and errors.
         verbose: `-v`, print details.
         debug: `--debug`, show tracebacks.
@@ -43,7 +43,7 @@ class Common:
     results: Path = DEFAULT_RESULTS
     results_given: bool = False
     data_root: str | None = None
-    doors: Doors = Doors()  # noqa: RUF009  frozen
+    sources: PluginSources = PluginSources()  # noqa: RUF009  frozen
     quiet: bool = False
     verbose: bool = False
     debug: bool = False
@@ -132,7 +132,7 @@ def _common(values: dict[str, Any]) -> Common:
         results=DEFAULT_RESULTS if results is None else Path(results),
         results_given=results is not None,
         data_root=values.pop("data_root", None),
-        doors=Doors.from_env(values.pop("plugins_dirs", ()), values.pop("plugins", ())),
+        sources=PluginSources.from_env(values.pop("plugins_dirs", ()), values.pop("plugins", ())),
         quiet=values.pop("quiet"),
         verbose=values.pop("verbose"),
         debug=values.pop("debug"),

@@ -42,8 +42,8 @@ def replay(file: Path, threads: int, time_limit: float, as_json: bool, common: C
         threads=threads,
         time_limit=time_limit,
         data_root=common.data_root or "",
-        plugins=common.doors.plugins,
-        plugins_dirs=common.doors.plugins_dirs,
+        plugins=common.sources.plugins,
+        plugins_dirs=common.sources.plugins_dirs,
     )
     with progress(1, common.quiet) as watcher:
         new = run_again(old, request, watcher)

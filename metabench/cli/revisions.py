@@ -10,25 +10,25 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from metabench.errors import UsageError
-from metabench.supervisor.code_version import CodeVersion
+from metabench.supervisor.older_checkout import OlderCheckout
 
 
 @contextmanager
-def code_at(name: str) -> Iterator[CodeVersion]:
+def code_at(name: str) -> Iterator[OlderCheckout]:
     """Yield the folder `name`, or the repository at the git revision of that name.
 
     Raises:
         UsageError: there is no such folder and no such revision.
     """
     if Path(name).is_dir():
-        yield CodeVersion(Path(name).absolute(), Path.cwd())
+        yield OlderCheckout(Path(name).absolute(), Path.cwd())
         return
     try:
         top = Path(_git("rev-parse", "--show-toplevel"))
         with _files_of(name, top) as folder:
-            home = CodeVersion(folder.resolve(), top.resolve())
-            home.folder.mkdir(parents=True, exist_ok=True)  # the revision may not have it
-            yield home
+            checkout = OlderCheckout(folder.resolve(), top.resolve())
+            checkout.folder.mkdir(parents=True, exist_ok=True)  # the revision may not have it
+            yield checkout
     except GitError as error:
         raise UsageError(f"--base {name}: no such folder, and {error}") from None
 

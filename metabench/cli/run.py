@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,8 +82,8 @@ def run(
         given["data_root"] = common.data_root
     if no_allocator:
         given["allocator"] = False
-    given["plugins"] = (*request.plugins, *common.doors.plugins)
-    given["plugins_dirs"] = (*request.plugins_dirs, *common.doors.plugins_dirs)
+    given["plugins"] = (*request.plugins, *common.sources.plugins)
+    given["plugins_dirs"] = (*request.plugins_dirs, *common.sources.plugins_dirs)
     policy = Policy(force=force, retry_failed=retry_failed, keep_stale=keep_stale)
 
     with PreparedRun(request.updated(given), policy) as prepared:
@@ -93,7 +92,7 @@ def run(
             _print_plan(prepared)
             return GOOD
         if in_process:
-            return _run_inside(prepared)
+            return _run_in_process(prepared)
         return _run(prepared, common)
 
 
@@ -156,32 +155,24 @@ def _show(prepared: PreparedRun, common: Common, todo: int, ran: Sequence[Result
     return SOME_FAILED if failed or kept_older else GOOD
 
 
-def _run_inside(prepared: PreparedRun) -> int:
+def _run_in_process(prepared: PreparedRun) -> int:
     """Run every cell in this process and pass its exceptions on to the user's debugger."""
     import torch
 
-    from metabench.cell.cell import other_kind
-    from metabench.learner import load
     from metabench.supervisor.environment import cores
-    from metabench.supervisor.in_process import score_inside
+    from metabench.supervisor.in_process_executor import InProcessExecutor
     from metabench.tables import formatting
 
     torch.set_num_threads(prepared.request.threads or cores())
+    executor = InProcessExecutor(prepared.suites, prepared.plugins)
     for cell in prepared.cells:
-        if cell.kind not in cell.configured.algorithm.tasks:
-            click.echo(f"{cell}: {other_kind(cell)}")
-            continue
-        opened = prepared.suites.open(cell.suite)
-        scored = score_inside(
-            partial(load(cell.configured.algorithm.build), **cell.configured.params),
-            cell,
-            opened,
-            prepared.suites.open(cell.base).material,
-            prepared.plugins,
-        )
-        scores = scored.per_episode()
-        shown = formatting.score(scores.mean(), cell.suite.metric)
-        click.echo(f"{cell}: {shown} on {len(scores)} episodes (not stored)")
+        result = executor.submit(cell).result()
+        scores = result.per_episode()
+        if len(scores):
+            shown = formatting.score(scores.mean(), cell.suite.metric)
+            click.echo(f"{cell}: {shown} on {len(scores)} episodes (not stored)")
+        else:
+            click.echo(f"{cell}: {result.reason}")
     return GOOD
 
 

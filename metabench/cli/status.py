@@ -23,8 +23,8 @@ def status(failed: bool, as_json: bool, common: Common) -> None:
     definitions that have changed. `run --dry-run` shows which cells remain to be run.
     """
     from metabench.cli.why import changed_code
-    from metabench.plugins.code_digest import current_codes
     from metabench.plugins.registry import load_plugins
+    from metabench.plugins.staleness import current_codes
     from metabench.results.schema import FAILED
     from metabench.results.store import Store
 
@@ -33,7 +33,7 @@ def status(failed: bool, as_json: bool, common: Common) -> None:
     common.warn(problems)
     if not stored:
         raise no_results(common)
-    plugins = load_plugins(common.doors)
+    plugins = load_plugins(common.sources)
     common.warn(plugins.warnings)
     rows: list[dict[str, Any]] = []
     codes = current_codes(plugins, (result for _, result in stored))

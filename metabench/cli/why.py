@@ -38,8 +38,8 @@ def why(file: Path, as_json: bool, common: Common) -> None:
     """Show everything in a result FILE: job, outcome, environment, traceback."""
     import msgspec
 
-    from metabench.plugins.code_digest import current_codes
     from metabench.plugins.registry import load_plugins
+    from metabench.plugins.staleness import current_codes
     from metabench.results.store import Store
 
     result = read_result(file)
@@ -62,7 +62,7 @@ def why(file: Path, as_json: bool, common: Common) -> None:
         scores = result.per_episode()
         click.echo(f"score: {scores.mean():.6g} over {len(scores)} episodes")
     root = file.absolute().parent.parent.parent  # the results folder
-    plugins = load_plugins(common.doors)
+    plugins = load_plugins(common.sources)
     common.warn(plugins.warnings)
     ((_, code),) = current_codes(plugins, [result])
     for name in changed_code(Store(root), result, code):
@@ -86,7 +86,7 @@ def changed_code(store: Store, result: Result, code: Code | None) -> list[str]:
     Returns:
         Names of definitions; [] if nothing has changed or the current code is unknown.
     """
-    from metabench.plugins.code_digest import changes
+    from metabench.plugins.staleness import changes
 
     if code is None or code.digest == result.job.code:
         return []

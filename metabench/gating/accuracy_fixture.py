@@ -16,7 +16,7 @@ from metabench.gating.accuracy_gate import Gate
 from metabench.gating.baseline import Stored, select
 from metabench.gating.gate_result import Gated
 from metabench.plugins.registry import load_plugins
-from metabench.plugins.sources import Doors
+from metabench.plugins.sources import PluginSources
 from metabench.results.schema import Result, encode, scored_blocks
 from metabench.results.store import Store
 from metabench.supervisor.prepared_run import PreparedRun
@@ -138,7 +138,7 @@ class AccuracyGate:
 
     def _check_size(self, stored: Sequence[Stored], request: Request) -> None:
         """Refuse a baseline that is smaller or larger than the test asks for."""
-        plugins = load_plugins(Doors.from_env((), request.plugins))
+        plugins = load_plugins(PluginSources.from_env((), request.plugins))
         alone = plugins.algorithm(parse(request.algorithms[0]).name).spec.deterministic
         for what, has, asked in (
             ("seeds", len(stored), 1 if alone else request.seeds),

@@ -14,7 +14,7 @@ from metabench.errors import MetabenchError, UsageError
 from metabench.gating.baseline import Case, Stored, grouped
 from metabench.gating.gate_result import Gated, failed, outcome
 from metabench.plugins.registry import Plugins, load_plugins
-from metabench.plugins.sources import Doors
+from metabench.plugins.sources import PluginSources
 from metabench.results.store import CHECKPOINTS, Store
 from metabench.statistics.non_inferiority import LOOKS
 from metabench.supervisor.cell_from_result import cell_of, check_same_data, with_seed_of
@@ -62,7 +62,9 @@ class Gate:
             UsageError: a number is wrong, or results would go into the baseline.
         """
         check_numbers(self.request)
-        plugins = load_plugins(Doors.from_env(self.request.plugins_dirs, self.request.plugins))
+        plugins = load_plugins(
+            PluginSources.from_env(self.request.plugins_dirs, self.request.plugins)
+        )
         warn(plugins.warnings)
         self.margins.check([*plugins.algorithms, *(r.job.algorithm for _, r in self.stored)])
         for _, result in self.stored:  # check every margin before any cell runs

@@ -101,7 +101,7 @@ def duel_cells(a: str, b: str, request: Request, plugins: Plugins) -> tuple[Cell
 def run_duel(
     cells: tuple[Cell, Cell],
     library: SuiteCache,
-    conditions: tuple[RunSettings, RunSettings],
+    settings: tuple[RunSettings, RunSettings],
     rounds: int,
     watch: Callable[[int], None] = lambda done: None,
 ) -> list[Round]:
@@ -114,7 +114,7 @@ def run_duel(
     Args:
         cells: as `duel_cells` returns them.
         library: opens their suite.
-        conditions: how to run each.
+        settings: how to run each.
         rounds: number of fresh pairs of processes.
         watch: called with the number of finished rounds.
 
@@ -127,13 +127,13 @@ def run_duel(
         raise UsageError(f"rounds={rounds}: an interval needs at least {FEWEST_ROUNDS}")
     found: list[Round] = []
     for number in range(rounds):
-        found.append(_round(cells, library, conditions, first=number % 2))
+        found.append(_round(cells, library, settings, first=number % 2))
         watch(number + 1)
     return found
 
 
 def _round(
-    cells: Sequence[Cell], library: SuiteCache, conditions: Sequence[RunSettings], first: int
+    cells: Sequence[Cell], library: SuiteCache, settings: Sequence[RunSettings], first: int
 ) -> Round:
     sides = Side(), Side()
     order = (first, 1 - first)
@@ -141,10 +141,10 @@ def _round(
     with ExitStack() as stack:
         processes: dict[int, LearnerProcess] = {}
         for side in order:  # the second starts when the first is trained, to leave it undisturbed
-            processes[side] = _start(side, conditions[side], stack, overdue)
+            processes[side] = _start(side, settings[side], stack, overdue)
             try:
                 sides[side].training_s = _train(
-                    cells[side], library, conditions[side], processes[side]
+                    cells[side], library, settings[side], processes[side]
                 )
             except LearnerFailed as error:
                 raise _failed(cells[side], error, overdue) from None
@@ -165,21 +165,21 @@ def _time_out(process: LearnerProcess, overdue: threading.Event) -> None:
 
 
 def _start(
-    side: int, conditions: RunSettings, stack: ExitStack, overdue: threading.Event
+    side: int, settings: RunSettings, stack: ExitStack, overdue: threading.Event
 ) -> LearnerProcess:
-    log = conditions.results / f"{'ab'[side]}.log"
+    log = settings.results / f"{'ab'[side]}.log"
     process = LearnerProcess(
         log,
-        conditions.threads,
-        conditions.allocator,
-        conditions.grace,
+        settings.process.threads,
+        settings.allocator,
+        settings.grace,
         lambda progress: None,
-        conditions.home,
+        settings.checkout,
     )
     stack.callback(process.close)
     stack.callback(process.finish)  # runs before close
-    if conditions.time_limit is not None:
-        seconds = min(conditions.time_limit, threading.TIMEOUT_MAX)
+    if settings.time_limit is not None:
+        seconds = min(settings.time_limit, threading.TIMEOUT_MAX)
         timer = threading.Timer(seconds, _time_out, (process, overdue))
         timer.start()
         stack.callback(timer.cancel)
@@ -187,15 +187,11 @@ def _start(
 
 
 def _train(
-    cell: Cell, library: SuiteCache, conditions: RunSettings, process: LearnerProcess
+    cell: Cell, library: SuiteCache, settings: RunSettings, process: LearnerProcess
 ) -> float | None:
     trained = process.train(
         commands.start(
-            cell,
-            library.open(cell.suite),
-            library.material(cell.base),
-            conditions.sources,
-            conditions.threads,
+            cell, library.open(cell.suite), library.material(cell.base), settings.process
         )
     )
     return None if trained.training is None else trained.training.seconds

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 from metabench.errors import DataError, NothingToRun
 from metabench.plugins.registry import load_plugins
-from metabench.plugins.sources import Doors
+from metabench.plugins.sources import PluginSources
 from metabench.results.schema import Result
 from metabench.supervisor.cell_from_result import cell_of, check_same_data
 from metabench.supervisor.prepared_run import PreparedRun
@@ -33,7 +33,7 @@ def replay(result: Result, request: Request, watcher: Watcher | None = None) -> 
         raise NothingToRun(
             f"the result has no scores ({result.status}); try metabench run --retry-failed"
         )
-    plugins = load_plugins(Doors.from_env(request.plugins_dirs, request.plugins))
+    plugins = load_plugins(PluginSources.from_env(request.plugins_dirs, request.plugins))
     cell = cell_of(result, plugins, request.data_root or None)
     suites = SuiteCache(request.data_root or None)
     try:

@@ -20,10 +20,10 @@ from metabench.gating.duel_ratios import PhaseRatio, compare
 from metabench.gating.duel_rounds import run_duel
 from metabench.gating.speed_verdict import SpeedGated, speed_verdict
 from metabench.plugins.registry import Plugins, load_plugins
-from metabench.plugins.sources import Doors
+from metabench.plugins.sources import PluginSources
 from metabench.results.schema import Result
 from metabench.supervisor.cell_from_result import cell_of
-from metabench.supervisor.code_version import CodeVersion
+from metabench.supervisor.older_checkout import OlderCheckout
 from metabench.supervisor.request import Request
 from metabench.supervisor.run_settings import RunSettings
 from metabench.supervisor.suite_cache import SuiteCache
@@ -34,14 +34,14 @@ class SpeedGate:
     """A comparison of the times of two versions of the code.
 
     Attributes:
-        home: the folder with the older version.
+        checkout: the folder with the older version.
         margin: how much slower the current version may be: 0.1 is 10 %.
         rounds: number of fresh pairs of processes for each case.
         request: how to run.
         watch: called after each round with the case and the number of finished rounds.
     """
 
-    home: CodeVersion
+    checkout: OlderCheckout
     margin: float
     rounds: int
     request: Request
@@ -49,7 +49,7 @@ class SpeedGate:
 
     def run(self, results: Sequence[Result]) -> list[SpeedGated]:
         """Time every suite and algorithm among the results once."""
-        sources = Doors.from_env(self.request.plugins_dirs, self.request.plugins)
+        sources = PluginSources.from_env(self.request.plugins_dirs, self.request.plugins)
         plugins = load_plugins(sources)
         cases = {
             (r.suite.name, r.suite.train_on, address_of(r), r.job.budget, r.job.device): r
@@ -62,7 +62,7 @@ class SpeedGate:
             library.close()
 
     def _case(
-        self, result: Result, plugins: Plugins, sources: Doors, library: SuiteCache
+        self, result: Result, plugins: Plugins, sources: PluginSources, library: SuiteCache
     ) -> SpeedGated:
         outcome = SpeedGated(
             suite=result.suite.name,
@@ -81,28 +81,29 @@ class SpeedGate:
         verdict, reason = speed_verdict(phases, self.margin)
         return msgspec.structs.replace(outcome, verdict=verdict, reason=reason, phases=phases)
 
-    def _is_same(self, cell: Cell, plugins: Plugins, sources: Doors) -> bool:
+    def _is_same(self, cell: Cell, plugins: Plugins, sources: PluginSources) -> bool:
         """Return whether both versions have the same code.
 
         Raises:
             UsageError: the older version's folder would run the current plugin.
         """
         name = cell.configured.algorithm.name
-        there = self.home.code(self.home.sources(sources), cell)
+        there = self.checkout.code(self.checkout.sources(sources), cell)
         here = plugins.algorithm(name).origin
         if here is not None and there.origin and Path(there.origin).resolve() == here.resolve():
             raise UsageError(
-                f"{name} in {self.home.root} is the current version ({here}): install the older "
-                f"version into {self.home.root / '.venv'}"
+                f"{name} in {self.checkout.root} is the current version ({here}): install the "
+                f"older version into {self.checkout.root / '.venv'}"
             )
         return cell.code is not None and there.digest == cell.code.digest
 
-    def _duel(self, cell: Cell, sources: Doors, library: SuiteCache) -> list[PhaseRatio]:
+    def _duel(self, cell: Cell, sources: PluginSources, library: SuiteCache) -> list[PhaseRatio]:
         request, case = self.request, f"{cell.suite.name} {cell.configured.address}"
         with TemporaryDirectory(prefix="metabench-gate-") as logs:
             # One process at a time has all cores.
             now = RunSettings.of(replace(request, jobs=1), sources, Path(logs))
-            then = replace(now, sources=self.home.sources(sources), home=self.home)
+            process = msgspec.structs.replace(now.process, sources=self.checkout.sources(sources))
+            then = replace(now, process=process, checkout=self.checkout)
             both = (now, then)
             watch = self.watch
             return compare(

@@ -44,6 +44,8 @@ def speed_verdict(phases: Sequence[PhaseRatio], margin: float) -> tuple[Verdict,
         return "fail", f"the older version has no such phase: {', '.join(new)}"
     if slower:
         return "fail", f"slower by more than {margin:.0%}: {', '.join(slower)}"
-    if unclear or not known:
+    if not known:
+        return "inconclusive", "no phase could be compared"
+    if unclear:
         return "inconclusive", f"more rounds are needed: {', '.join(unclear)}"
     return "pass", ""

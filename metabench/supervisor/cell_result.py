@@ -65,8 +65,7 @@ def cell_result(
     cell: Cell,
     opened: OpenSuite,
     material: Material | None,
-    train_on_digest: str | None,
-    settings: RunSettings,
+    settings: RunSettings | None,
     outcome: CellOutcome,
 ) -> Result:
     """Put a cell's result together.
@@ -75,8 +74,7 @@ def cell_result(
         cell: the cell.
         opened: its suite.
         material: what its learner may train on.
-        train_on_digest: digest of that, if it is another suite's.
-        settings: how the cell was run.
+        settings: how the cell was run; None: the machine is not recorded.
         outcome: what it gave.
     """
     trained, measured, failed = outcome.trained, outcome.measured, outcome.failed
@@ -84,7 +82,7 @@ def cell_result(
         status="ok" if failed is None else failed.status,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         wall_s=outcome.wall_s,
-        suite=suite_facts(cell, opened, train_on_digest),
+        suite=suite_facts(cell, opened, material),
         job=_job(cell, trained, material),
         scores=outcome.scores,
         blocks=outcome.blocks,
@@ -93,16 +91,16 @@ def cell_result(
         timing=None if measured is None else measured.timing,
         memory=None if trained is None else _memory(cell, trained, measured),
         properties=outcome.properties,
-        environment=environment(
-            settings, trained, outcome.contended or outcome.waited > _CONTENDED
-        ),
+        environment=None
+        if settings is None
+        else environment(settings, trained, outcome.contended or outcome.waited > _CONTENDED),
         failure=None
         if failed is None
         else Failure(reason=failed.reason, traceback=failed.traceback, log=outcome.log),
     )
 
 
-def suite_facts(cell: Cell, opened: OpenSuite, train_on_digest: str | None) -> SuiteFacts:
+def suite_facts(cell: Cell, opened: OpenSuite, material: Material | None) -> SuiteFacts:
     """Return what a result records about its suite."""
     suite = cell.suite
     return SuiteFacts(
@@ -116,10 +114,15 @@ def suite_facts(cell: Cell, opened: OpenSuite, train_on_digest: str | None) -> S
         episodes_digest=opened.episodes.digest,
         pixels_digest=opened.dataset.pixels,
         train_on=None if cell.train_on is None else cell.train_on.name,
-        train_on_digest=train_on_digest,
+        train_on_digest=train_on_digest(cell, material),
         address=suite.address,
         data=dict(opened.dataset.facts),
     )
+
+
+def train_on_digest(cell: Cell, material: Material | None) -> str | None:
+    """Return the digest of what a cell's learner may train on, if it is another suite's."""
+    return None if cell.train_on is None or material is None else material.digest
 
 
 def _job(cell: Cell, trained: Trained | None, material: Material | None) -> Job:

@@ -12,10 +12,10 @@ import msgspec
 
 from metabench.cell import commands
 from metabench.cell.cell import Cell, other_kind
-from metabench.cell.messages import Checkpoint, Failed, Progress, Start
+from metabench.cell.messages import CheckpointSettings, Failed, Progress, Start
 from metabench.errors import MetabenchError
 from metabench.results.schema import Block, Properties, Result
-from metabench.supervisor.cell_result import CellOutcome, cell_result
+from metabench.supervisor.cell_result import CellOutcome, cell_result, train_on_digest
 from metabench.supervisor.learner_process import LearnerFailed, LearnerProcess
 from metabench.supervisor.run_settings import RunSettings
 from metabench.supervisor.suite_cache import SuiteCache
@@ -50,9 +50,6 @@ class CellRun:
         self._suites = suites
         self._opened = suites.open(cell.suite)
         self._material = suites.material(cell.base)
-        self._train_on_digest = None
-        if self._material is not None and cell.train_on is not None:
-            self._train_on_digest = self._material[0].digest
         self._log = settings.log(cell.path)
         self._outcome = CellOutcome()
         self._stopped = ""  # why, once it was
@@ -75,7 +72,6 @@ class CellRun:
             self.cell,
             self._opened,
             None if self._material is None else self._material[0],
-            self._train_on_digest,
             self.settings,
             outcome,
         )
@@ -109,7 +105,7 @@ class CellRun:
             if self._stopped:
                 raise LearnerFailed(Failed("interrupted", "interrupted before it began", ""))
             process = self._process = LearnerProcess(
-                self._log, settings.threads, settings.allocator, settings.grace, self.watch
+                self._log, settings.process.threads, settings.allocator, settings.grace, self.watch
             )
         limit = settings.time_limit
         seconds = min(limit or 0, threading.TIMEOUT_MAX)
@@ -162,7 +158,7 @@ class CellRun:
 
     def _out_of_memory(self, failed: Failed) -> Failed | None:
         """Recognise native code that got no memory: it ends the process and may print why."""
-        limit = self.settings.memory_limit
+        limit = self.settings.process.memory_limit
         if failed.status != "crashed" or limit is None or self._process is None:
             return None
         printed = self._process.log.tail(_LOG_TAIL)
@@ -173,15 +169,8 @@ class CellRun:
 
     def _start(self) -> Start:
         settings = self.settings
-        start = commands.start(
-            self.cell,
-            self._opened,
-            self._material,
-            settings.sources,
-            settings.threads,
-            settings.memory_limit,
-        )
-        checkpoint = Checkpoint(
+        start = commands.start(self.cell, self._opened, self._material, settings.process)
+        checkpoint = CheckpointSettings(
             file=str(settings.checkpoint(self.cell.path).absolute()),
             identity=self._identity(start),
             every=settings.checkpoint_every,
@@ -196,6 +185,7 @@ class CellRun:
         The learner process reads the code and adds its digest.
         """
         dataset = self._opened.dataset
+        material = None if self._material is None else self._material[0]
         parts = (
             start.algorithm,
             start.params,
@@ -204,8 +194,8 @@ class CellRun:
             start.threads,
             dataset.pixels,
             dataset.content,
-            None if self._material is None else self._material[0].protocol,
-            self._train_on_digest,
+            None if material is None else material.protocol,
+            train_on_digest(self.cell, material),
             version("torch"),
         )
         return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()

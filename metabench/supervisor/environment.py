@@ -48,7 +48,7 @@ def environment(settings: RunSettings, trained: Trained | None, contended: bool)
         platform=platform.platform(),
         cpu=cpu_model(),
         cores=cores(),
-        threads=settings.threads,
+        threads=settings.process.threads,
         memory_mib=memory_mib(),
         packages={} if trained is None else trained.packages,
         settings={} if trained is None else trained.settings,
@@ -57,7 +57,7 @@ def environment(settings: RunSettings, trained: Trained | None, contended: bool)
         commit=commit,
         dirty=dirty,
         contended=contended,
-        plugins=list(settings.sources.options),
+        plugins=list(settings.process.sources.options),
     )
 
 

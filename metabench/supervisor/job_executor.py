@@ -15,7 +15,9 @@ from metabench.supervisor.run_cell import run_cell
 
 
 class JobExecutor:
-    """Submits each cell as a job; cells whose suite no other process can look up run here.
+    """An executor that submits each cell as a job.
+
+    Cells whose suite no other process can look up run on this machine.
 
     Jobs report no progress. A job that has begun cannot be stopped.
 

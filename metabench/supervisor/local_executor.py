@@ -13,7 +13,7 @@ from metabench.supervisor.suite_cache import SuiteCache
 
 
 class LocalExecutor:
-    """Runs cells on this machine; they share the suites that this process has opened.
+    """An executor on this machine; its cells share the suites that this process has opened.
 
     Args:
         suites: where suites come from.

@@ -145,7 +145,7 @@ def _state(
     if cell.code is not None and stored.job.code != cell.code.digest:
         return "stale"
     if stored.status == "not_applicable" and _may_apply_now(cell, stored):
-        return "stale"
+        return "changed"
     if stored.status == "ok" and len(stored.blocks) + 1 < policy.blocks:
         return "partial"
     return "failed" if stored.status in FAILED else "done"
@@ -153,5 +153,6 @@ def _state(
 
 def _may_apply_now(cell: Cell, stored: Result) -> bool:
     """Return whether the catalogue now lists the task for an algorithm that lacked it."""
-    refused = stored.failure is not None and stored.failure.reason == other_kind(cell)
-    return refused and cell.kind in cell.configured.algorithm.tasks
+    # The second is how metabench 0.1.0 said it.
+    reasons = (other_kind(cell), f"it does not do {cell.kind}")
+    return stored.reason in reasons and cell.kind in cell.configured.algorithm.tasks

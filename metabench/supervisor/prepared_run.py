@@ -9,7 +9,7 @@ from dataclasses import replace
 from metabench.cell.cell import Cell
 from metabench.errors import UsageError
 from metabench.plugins.registry import Plugins, load_plugins
-from metabench.plugins.sources import Doors
+from metabench.plugins.sources import PluginSources
 from metabench.results.schema import Result
 from metabench.results.store import Store
 from metabench.suites.suite import Suite
@@ -45,7 +45,7 @@ class PreparedRun:
         cells: Sequence[Cell] | None = None,
     ) -> None:
         self.request = request
-        self.sources = Doors.from_env(request.plugins_dirs, request.plugins)
+        self.sources = PluginSources.from_env(request.plugins_dirs, request.plugins)
         self.plugins: Plugins = load_plugins(self.sources)
         self.cells = request_cells(request, self.plugins) if cells is None else list(cells)
         self.store = Store(request.results_folder)

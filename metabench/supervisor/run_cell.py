@@ -37,7 +37,7 @@ def run_cell(job: bytes) -> bytes:
     asked = CellJob.decode(job)
     settings = asked.settings
     with _importing:
-        plugins = load_plugins(settings.sources)
+        plugins = load_plugins(settings.process.sources)
         cell = asked.cell.find(plugins, settings.data_root)
     with closing(SuiteCache(settings.data_root)) as suites, ExitStack() as stack:
         _check_same(asked, cell, suites)

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from metabench.plugins.sources import Doors
+from metabench.cell.messages import ProcessSettings
+from metabench.plugins.sources import PluginSources
 from metabench.results.store import CHECKPOINTS, LOGS
-from metabench.supervisor.code_version import CodeVersion
 from metabench.supervisor.environment import ALLOCATOR, cores
+from metabench.supervisor.older_checkout import OlderCheckout
 from metabench.supervisor.request import Request
 
 
@@ -19,30 +20,26 @@ class RunSettings:
     """Settings that all cells of a run share.
 
     Attributes:
-        sources: where learner processes load plugins from.
+        process: settings of each learner process.
         results: the results folder; logs and checkpoints go below it.
-        threads: of each learner process.
         data_root: where datasets are kept; None: the default of the machine.
         allocator: environment variables of each learner process.
         time_limit: seconds for one cell, start of the process included; None: no limit.
-        memory_limit: bytes for one learner process; None: no limit.
         checkpoint_every: seconds of meta-training between checkpoints.
         keep_checkpoints: keep the checkpoints of finished cells too.
         grace: seconds between SIGTERM and SIGKILL.
         contended: cells run side by side.
         blocks: of test episodes that are scored.
         timed: measure times, memory, and what answers depend on.
-        home: run another version of the code; only duels do.
+        checkout: run another version of the code; only duels do.
         frozen: take learners from their checkpoints, whatever code made them; train none.
     """
 
-    sources: Doors
+    process: ProcessSettings
     results: Path
-    threads: int
     data_root: str | None = None
     allocator: Mapping[str, str] = field(default_factory=dict)
     time_limit: float | None = None
-    memory_limit: int | None = None
     checkpoint_every: float = 30.0
     keep_checkpoints: bool = False
     grace: float = 5.0
@@ -50,13 +47,13 @@ class RunSettings:
     blocks: int = 1
     timed: bool = True
     frozen: bool = False
-    home: CodeVersion | None = None
+    checkout: OlderCheckout | None = None
 
     @classmethod
     def of(
         cls,
         request: Request,
-        sources: Doors,
+        sources: PluginSources,
         results: Path,
         *,
         timed: bool = True,
@@ -64,13 +61,15 @@ class RunSettings:
     ) -> RunSettings:
         """Make the settings for a request; cells that run side by side share the cores."""
         return cls(
-            sources=sources,
+            process=ProcessSettings(
+                sources=sources,
+                threads=request.threads or max(1, cores() // request.jobs),
+                memory_limit=math.ceil(request.memory_limit * 2**20) or None,
+            ),
             results=results,
-            threads=request.threads or max(1, cores() // request.jobs),
             data_root=request.data_root or None,
             allocator=ALLOCATOR if request.allocator else {},
             time_limit=request.time_limit or None,
-            memory_limit=math.ceil(request.memory_limit * 2**20) or None,
             checkpoint_every=request.checkpoint_every,
             keep_checkpoints=request.keep_checkpoints,
             contended=request.jobs > 1,

@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 class Watcher(Protocol):
-    """Is called when something happens, from any thread."""
+    """An object that is called when something happens, from any thread."""
 
     def started(self, cell: Cell) -> None: ...
     def progress(self, cell: Cell, progress: Progress) -> None: ...
@@ -46,7 +46,7 @@ class Silent:
 
 
 class CellExecutor(Protocol):
-    """Runs cells; entered before the first one, left after the last.
+    """An executor of cells; entered before the first one, left after the last.
 
     Attributes:
         width: how many cells it may have at a time.
@@ -67,7 +67,7 @@ class CellExecutor(Protocol):
 
 
 class Runner:
-    """Runs planned cells and stores their results.
+    """A runner of planned cells, which stores their results.
 
     Args:
         store: where results go.
@@ -110,7 +110,7 @@ class Runner:
             with self.executor:
                 left = self._run_free(todo, locks)
                 if left:
-                    _log.warning("waiting for %d cells that another run is at", len(left))
+                    _log.warning("waiting for %d cells that another run is running", len(left))
                 while left:
                     time.sleep(_SECONDS_BETWEEN_LOOKS)
                     left = self._run_free(left, locks)

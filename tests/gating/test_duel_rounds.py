@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
-from metabench.cell.messages import Start
+from metabench.cell.messages import ProcessSettings, Start
 from metabench.gating import duel_rounds
-from metabench.plugins.sources import Doors
+from metabench.plugins.sources import PluginSources
 from metabench.supervisor.prepared_run import PreparedRun
 from metabench.supervisor.request import Request
 from metabench.supervisor.run_settings import RunSettings
@@ -29,8 +29,8 @@ def test_each_side_is_trained_on_what_its_cell_says(tmp_path: Path) -> None:
     with PreparedRun(request) as prepared:
         cell, library = prepared.cells[0], prepared.suites
         assert cell.train_on is not None
-        conditions = RunSettings(sources=Doors(), results=tmp_path, threads=1)
-        duel_rounds._train(cell, library, conditions, SimpleNamespace(train=train))
+        settings = RunSettings(ProcessSettings(sources=PluginSources(), threads=1), tmp_path)
+        duel_rounds._train(cell, library, settings, SimpleNamespace(train=train))
         own, named = (library.material(suite) for suite in (cell.suite, cell.train_on))
         assert named is not None
         assert own != named

@@ -37,3 +37,4 @@ def test_verdicts(adapt, predict, verdict: str) -> None:
     found, why = speed_verdict([phase("adapt", adapt), phase("predict", predict)], 0.1)
     assert found == verdict
     assert ("adapt" in why) == (found != "pass" and adapt is not None)
+    assert ("no phase could be compared" in why) == (adapt is None)

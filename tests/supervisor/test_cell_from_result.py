@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from results_factory import make_result
 
 import metabench
 from metabench.plugins.registry import load_plugins
-from metabench.plugins.sources import Doors
+from metabench.plugins.sources import PluginSources
 from metabench.supervisor.cell_from_result import cell_of, with_seed_of
 
 
@@ -29,8 +30,9 @@ def test_every_seed_is_computed_in_the_parts_that_its_own_result_names(tmp_path:
     assert (cell.seed, cell.tasks_at_once) == (1, 2)
 
 
-def test_algorithms_that_are_not_trained_by_updates_have_no_parts(tmp_path: Path) -> None:
-    (result,) = metabench.run("digits-5w1s", "chance", budget="smoke", results=tmp_path)
+def test_algorithms_that_are_not_trained_by_updates_have_no_parts() -> None:
+    result = make_result("chance", fit_s=None)
+    result = replace(result, job=replace(result.job, params={}))
     assert cell_of(result, load_plugins(), None).tasks_at_once == 0
 
 
@@ -53,18 +55,19 @@ def metabench_algorithms():
 """
 
 
+@pytest.mark.slow
 def test_parameters_stay_as_they_were_where_a_default_has_changed(tmp_path: Path) -> None:
     """Also those that nobody could write in an address."""
     plugin = tmp_path / "words.py"
     plugin.write_text(PLUGIN)
-    doors = Doors(plugins=(str(plugin),))
+    sources = PluginSources(plugins=(str(plugin),))
     (result,) = metabench.run(
         "digits-5w1s", "words", plugins=[str(plugin)], results=tmp_path / "results"
     )
     assert result.status == "ok"
     plugin.write_text(PLUGIN.replace("a, b|c]", "changed"))
-    pinned = cell_of(result, load_plugins(doors), None)
+    pinned = cell_of(result, load_plugins(sources), None)
     assert pinned.configured.params == {"words": "a, b|c]"}
-    assert cell_of(result, load_plugins(doors), None, pinned=False).configured.params == {
+    assert cell_of(result, load_plugins(sources), None, pinned=False).configured.params == {
         "words": "changed"
     }

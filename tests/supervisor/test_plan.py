@@ -123,7 +123,7 @@ def test_without_a_policy(look_up, result: Result | None, state: str, todo: bool
 def test_a_refusal_is_stale_once_the_catalogue_says_otherwise(look_up) -> None:
     """The catalogue may be another file than the learner, which the code digest covers."""
     refused = stored("not_applicable")
-    failure = Failure(reason="it does not do classification")
+    failure = Failure(reason="it does not support classification")
     planned = look_up(msgspec.structs.replace(refused, failure=failure))
     assert (planned.state, planned.todo) == ("stale", True)
     own = msgspec.structs.replace(refused, failure=Failure(reason="images are too small"))

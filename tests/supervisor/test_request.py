@@ -14,7 +14,7 @@ from PIL import Image
 from metabench.cell.cell import training_shape
 from metabench.errors import NothingToRun, UsageError
 from metabench.plugins.registry import Plugins, load_plugins
-from metabench.plugins.sources import Doors
+from metabench.plugins.sources import PluginSources
 from metabench.suites.builtin_suites import EMBEDDED
 from metabench.supervisor.request import (
     Request,
@@ -25,7 +25,7 @@ from metabench.supervisor.request import (
     request_cells,
 )
 
-BUILTIN = Doors(restrict=("builtin",))
+BUILTIN = PluginSources(restrict=("builtin",))
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +158,7 @@ def test_what_is_wrong_is_told_in_one_line(ask, values: dict[str, Any], error: s
 
 
 def test_without_any_algorithm_there_is_nothing_to_run() -> None:
-    nobody = load_plugins(Doors(restrict=()))
+    nobody = load_plugins(PluginSources(restrict=()))
     with pytest.raises(NothingToRun, match="there is no algorithm to run; see metabench list"):
         request_cells(Request(), nobody)
 

@@ -84,6 +84,7 @@ def test_a_job_gives_the_result_of_a_local_run(request_: Request, pool) -> None:
     assert [path.name for path in Path("remote", "logs").iterdir()] == ["claims.lock"]
 
 
+@pytest.mark.slow
 def test_a_worker_that_shares_the_folder_leaves_its_log_there(request_: Request) -> None:
     with PreparedRun(request_) as prepared:
         run_cell(job(prepared, shares_folder=True).encode())

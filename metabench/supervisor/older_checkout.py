@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from metabench.errors import UsageError
-from metabench.plugins.sources import Doors
+from metabench.plugins.sources import PluginSources
 
 if TYPE_CHECKING:
     from metabench.cell.cell import Cell
@@ -22,13 +22,13 @@ import json, sys
 try:
     from metabench.plugins.code_digest import cell_code
     from metabench.plugins.registry import load_plugins
-    from metabench.plugins.sources import Doors
+    from metabench.plugins.sources import PluginSources
 except ImportError:  # metabench 0.1.0
-    from metabench.doors import Doors
+    from metabench.doors import Doors as PluginSources
     from metabench.plugins import load_plugins
     from metabench.source import cell_code
 asked = json.load(sys.stdin)
-plugins = load_plugins(Doors(**asked["doors"]))
+plugins = load_plugins(PluginSources(**asked["sources"]))
 found = plugins.algorithm(asked["name"])
 code = cell_code(plugins, *asked["cell"][:3 if cell_code.__module__ == "metabench.source" else 4])
 print(json.dumps([getattr(code, "digest", code), str(found.origin or "")]))
@@ -43,7 +43,7 @@ class OlderCode(NamedTuple):
 
 
 @dataclass(frozen=True)
-class CodeVersion:
+class OlderCheckout:
     """A folder that replaces the present one, which is or contains the working folder.
 
     Learner processes run in it, so modules and plugin files are taken from there. They use the
@@ -68,7 +68,7 @@ class CodeVersion:
         own = self.root / ".venv" / "bin" / "python"
         return str(own) if own.exists() else sys.executable
 
-    def sources(self, sources: Doors) -> Doors:
+    def sources(self, sources: PluginSources) -> PluginSources:
         """Return the same plugin sources, with files below the present folder replaced."""
         return replace(
             sources,
@@ -76,7 +76,7 @@ class CodeVersion:
             plugins_dirs=tuple(self._own(path) for path in sources.plugins_dirs),
         )
 
-    def code(self, sources: Doors, cell: Cell) -> OlderCode:
+    def code(self, sources: PluginSources, cell: Cell) -> OlderCode:
         """Return the code that a cell has there.
 
         Args:
@@ -88,7 +88,7 @@ class CodeVersion:
         """
         name = cell.configured.algorithm.name
         asked = {
-            "doors": asdict(sources),
+            "sources": asdict(sources),
             "name": name,
             "cell": [name, dict(cell.configured.params), cell.kind, cell.suite_code],
         }
@@ -101,7 +101,10 @@ class CodeVersion:
         )
         if done.returncode:
             words = done.stderr.strip().splitlines() or ["no reason given"]
-            raise UsageError(f"{self.root} has no {name} that can be run: {words[-1]}")
+            raise UsageError(
+                f"{self.root} has no {name} that can be run: {words[-1]}; if that version is not "
+                f"installed there, install it into {self.root / '.venv'}"
+            )
         digest, origin = json.loads(done.stdout.splitlines()[-1])
         return OlderCode(digest, origin)
 
