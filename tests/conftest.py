@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,29 @@ pytest_plugins = ["pytester"]
 
 # Tests run side by side; threads that wait by spinning would slow each other down.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# Importing all tests makes a million objects and no garbage worth a collection.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.enable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Set aside what outlives a test, and let tests of networks use one thread.
+
+    Garbage is looked for before each measurement of memory. That takes half a second if torch,
+    scikit-learn and all tests are looked through. Networks of tests are too small for two threads.
+    Learner processes have their own garbage and their own number of threads.
+    """
+    gc.collect()
+    gc.freeze()
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -89,6 +89,7 @@ class TestRun:
         assert result.status == "not_applicable"
         assert "plugin 'broken.py' failed: ModuleNotFoundError" in caplog.text
 
+    @pytest.mark.slow
     def test_a_file_edited_during_a_run_is_run_and_recorded_as_edited(self, here) -> None:
         request = Request(suites=["digits-5w1s"], algorithms=["centroid"], plugins=["my.py"])
         with PreparedRun(request) as prepared:
@@ -177,7 +178,7 @@ class TestEvaluate:
             (
                 lambda task: "no learner",
                 {},
-                "build gave 'no learner', which is not a metabench.Learner",
+                "build returned 'no learner', which is not a metabench.Learner",
             ),
             (
                 type("Bare", (NearestCentroid,), {"__init__": lambda self, task: None}),

@@ -72,27 +72,30 @@ def test_a_failure_shows_the_problem_and_the_file(user: pytest.Pytester) -> None
     )
 
 
-@pytest.mark.parametrize("given", ['["mine.py"]', '"mine.py"'])
-def test_a_plugin_is_first_looked_up_in_the_folder_of_the_test(
-    user: pytest.Pytester, given: str
-) -> None:
+def test_a_plugin_is_first_looked_up_in_the_folder_of_the_test(user: pytest.Pytester) -> None:
     folder = user.mkdir("tests")
     (user.path / "mine.py").rename(folder / "mine.py")
     (user.path / "mine.py").write_text("raise ValueError")  # the one in the working folder
-    (folder / "test_mine.py").write_text(TEST.replace('["mine.py"]', given))
-    run(user, "tests", "-k", "classification-catalogue").assert_outcomes(passed=1)
+    (folder / "test_list.py").write_text(TEST)
+    (folder / "test_name.py").write_text(
+        TEST.replace('["mine.py"]', '"mine.py"').replace('assert "torch"', '"torch"')
+    )
+    run(user, "tests", "-k", "classification-catalogue").assert_outcomes(passed=2)
 
 
-@pytest.mark.parametrize(
-    ("was", "typed", "said"),
-    [
-        ("mine.py", "mein.py", "*mein.py: no such file"),
-        ('"mine"]', '"mein"]', "unknown algorithm 'mein': did you mean 'mine'?"),
-    ],
-)
-def test_mistakes_are_one_line(user: pytest.Pytester, was: str, typed: str, said: str) -> None:
-    user.makepyfile(test_mine=TEST.replace(was, typed))
+def test_mistakes_are_one_line(user: pytest.Pytester) -> None:
+    without_import = TEST.replace('assert "torch"', '"torch"')  # by another of these files
+    user.makepyfile(
+        test_mine="",
+        test_file=without_import.replace("mine.py", "mein.py"),
+        test_name=without_import.replace('"mine"]', '"mein"]'),
+    )
     found = run(user, "-k", "classification-catalogue", "--no-header", "-p", "no:warnings")
-    found.assert_outcomes(failed=1)
-    found.stdout.fnmatch_lines([f"parametrize_with_checks: {said}"])
+    found.assert_outcomes(failed=2)
+    found.stdout.fnmatch_lines(
+        [
+            "parametrize_with_checks: *mein.py: no such file",
+            "parametrize_with_checks: unknown algorithm 'mein': did you mean 'mine'?",
+        ]
+    )
     assert "metabench/testing.py" not in found.stdout.str()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from metabench.cell.messages import Plan
+from metabench.cell.messages import TrainingPlan
 from metabench.learner import TaskSpec
 from metabench.nets.backbones import BACKBONES
 from metabench.results.schema import Training
@@ -35,8 +35,8 @@ def plan(
     seed: int = 0,
     tasks_per_step: int = 2,
     way: int = 3,
-) -> Plan:
-    return Plan(
+) -> TrainingPlan:
+    return TrainingPlan(
         training=Training(way=way, shot=1, query=4, tasks_per_step=tasks_per_step),
         why_not="",
         updates=updates,

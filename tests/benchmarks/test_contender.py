@@ -15,6 +15,7 @@ from benchmarks.setting import Setting
 from metabench.supervisor.environment import ALLOCATOR
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is Linux's")
 def test_a_fresh_process_measures_a_contender(small: Setting) -> None:
     case = replace(small, double=False).as_json()

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from cli.running import run_in
 
 from metabench.cli import main
 
@@ -33,6 +35,14 @@ def cli(capsys, tmp_path, monkeypatch) -> Iterator[Callable[..., Outcome]]:
 
     yield run
     log.handlers, log.propagate, log.level = before
+
+
+@pytest.fixture(scope="session")
+def chance_run(tmp_path_factory) -> Path:
+    """A folder in which `chance` was run, with its result in `results-smoke`; for reading only."""
+    folder = tmp_path_factory.mktemp("chance")
+    assert run_in(folder, "run", "-s", "digits-5w1s", "-a", "chance").code == 0
+    return folder
 
 
 @pytest.fixture

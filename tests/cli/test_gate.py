@@ -64,14 +64,11 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a folder with a plugin and a baseline of its two algorithms."""
-    folder = tmp_path_factory.mktemp("gate")
-    (folder / "my.py").write_text(PLUGIN)
+def run_baseline(folder: Path, algorithm: str) -> None:
+    """Add three blocks, and of what is meta-trained three seeds, to a folder's baseline."""
     made = run_in(
         folder,
-        *("run", "-p", "my.py", "-s", "digits-5w1s", "-a", "centroid", "-a", "scaled"),
+        *("run", "-p", "my.py", "-s", "digits-5w1s", "-a", algorithm),
         *("--seeds", 3, "--blocks", 3, "--results", "base", "--keep-checkpoints"),
     )
     assert made.code == 0, made.err
@@ -79,6 +76,22 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert len(result.blocks) == 2
         digests = [result.suite.episodes_digest, *(b.episodes_digest for b in result.blocks)]
         assert len(set(digests)) == 3
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a plugin and a baseline of one of its two algorithms."""
+    folder = tmp_path_factory.mktemp("gate")
+    (folder / "my.py").write_text(PLUGIN)
+    run_baseline(folder, "centroid")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made_of_both(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("gates") / "of both"
+    shutil.copytree(made, folder)
+    run_baseline(folder, "scaled")
     return folder
 
 
@@ -86,6 +99,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def folder(made: Path, tmp_path: Path) -> Path:
     """Copy the folder, so that the plugin or the baseline can be changed."""
     shutil.copytree(made, tmp_path / "here")
+    return tmp_path / "here"
+
+
+@pytest.fixture
+def both(made_of_both: Path, tmp_path: Path) -> Path:
+    """Copy the folder with a baseline of both algorithms."""
+    shutil.copytree(made_of_both, tmp_path / "here")
     return tmp_path / "here"
 
 
@@ -109,14 +129,14 @@ def gated(folder: Path, *args: object) -> dict[str, dict[str, object]]:
 
 
 @pytest.mark.slow
-def test_unchanged_code_passes_at_once(folder: Path) -> None:
-    outcome = gate(folder)
+def test_unchanged_code_passes_at_once(both: Path) -> None:
+    outcome = gate(both)
     assert outcome.code == 0, outcome.err
     assert outcome.out.startswith("gate: 2 pass\n")
     assert outcome.out.count("all outputs are equal") == 2
     assert "4 cells" not in outcome.out
     assert len(outcome.err.splitlines()) == 4  # of one look: 1 + 3 seeds
-    assert {p.name for p in folder.iterdir()} == {"my.py", "base"}
+    assert {p.name for p in both.iterdir()} == {"my.py", "base"}
 
 
 @pytest.mark.slow
@@ -171,22 +191,23 @@ def test_too_few_episodes_are_inconclusive(folder: Path) -> None:
     assert "after look 1 at 100 episodes" in outcome.out
 
 
-def test_what_is_meta_trained_needs_three_seeds(folder: Path) -> None:
-    edit(folder, "0.0, 0.1", "0.0, 0.2")
-    (folder / "base/digits-5w1s/scaled/default-s2-smoke-cpu.json").unlink()
-    outcome = gate(folder, "-a", "scaled")
+@pytest.mark.slow
+def test_what_is_meta_trained_needs_three_seeds(both: Path) -> None:
+    edit(both, "0.0, 0.1", "0.0, 0.2")
+    (both / "base/digits-5w1s/scaled/default-s2-smoke-cpu.json").unlink()
+    outcome = gate(both, "-a", "scaled")
     assert outcome.code == 3
     assert "needs 3 seeds, the baseline has 2" in outcome.out
     assert len(outcome.err.splitlines()) == 2  # no further episodes are bought
 
 
 @pytest.mark.slow
-def test_a_frozen_learner_is_not_trained(folder: Path) -> None:
-    edit(folder, "0.0, 0.1", "0.0, 5.0")
-    assert gated(folder, "-a", "scaled")["scaled"]["equal"] is False
-    assert gated(folder, "--frozen")["scaled"]["equal"] is True
-    shutil.rmtree(folder / "base/checkpoints")
-    outcome = gate(folder, "--frozen")
+def test_a_frozen_learner_is_not_trained(both: Path) -> None:
+    edit(both, "0.0, 0.1", "0.0, 5.0")
+    assert gated(both, "-a", "scaled")["scaled"]["equal"] is False
+    assert gated(both, "--frozen")["scaled"]["equal"] is True
+    shutil.rmtree(both / "base/checkpoints")
+    outcome = gate(both, "--frozen")
     assert outcome.code == 1
     assert outcome.out.startswith("gate: 1 error, 1 pass\n")  # centroid needs none
     assert "error: digits-5w1s scaled: no base/checkpoints/digits-5w1s/scaled/" in outcome.out
@@ -194,14 +215,14 @@ def test_a_frozen_learner_is_not_trained(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_fails_or_is_not_there_any_more_costs_its_own_case(folder: Path) -> None:
-    edit(folder, "return 0.0", "raise ZeroDivisionError('oh')")
-    outcome = gate(folder)
+def test_what_fails_or_is_not_there_any_more_costs_its_own_case(both: Path) -> None:
+    edit(both, "return 0.0", "raise ZeroDivisionError('oh')")
+    outcome = gate(both)
     assert outcome.code == 1
     assert outcome.out.startswith("gate: 1 error, 1 pass\n")
     assert "error: digits-5w1s scaled: error: ZeroDivisionError: oh" in outcome.out
-    edit(folder, 'yield metabench.Algorithm("scaled"', 'yield metabench.Algorithm("scalded"')
-    outcome = gate(folder)
+    edit(both, 'yield metabench.Algorithm("scaled"', 'yield metabench.Algorithm("scalded"')
+    outcome = gate(both)
     assert outcome.code == 1
     assert "unknown algorithm 'scaled': did you mean 'scalded'?" in outcome.out
 
@@ -270,8 +291,10 @@ def test_no_baseline_is_one_line_with_what_to_do(tmp_path: Path) -> None:
 
 def test_a_damaged_baseline_is_not_passed_over(folder: Path) -> None:
     (file,) = (folder / "base").glob("*/centroid/*.json")
-    file.write_text(file.read_text()[:100])
+    damaged = Path(str(file).replace("centroid", "scaled"))
+    damaged.parent.mkdir()
+    damaged.write_text(file.read_text()[:100])
     outcome = gate(folder)
     assert outcome.code == 2
     assert "make this baseline again" in outcome.err
-    assert gate(folder, "-a", "scaled").code == 0  # of its files none is damaged
+    assert gate(folder, "-a", "centroid").code == 0  # of its files none is damaged

@@ -14,8 +14,8 @@ from click import unstyle
 from results_factory import make_result, make_suite, store_results
 
 import metabench
-from metabench.plugins.code_digest import stale
 from metabench.plugins.registry import load_plugins
+from metabench.plugins.staleness import stale
 from metabench.tables import formats
 from metabench.tables.leaderboard_frame import read
 from metabench.tables.ranked_tables import build_tables

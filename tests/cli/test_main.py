@@ -165,9 +165,9 @@ def test_common_options_arrive_as_one_object(cli, verb, tmp_path):
     assert cli("try").code == 0
     given, default = seen
     assert (str(given.results), given.results_given, given.data_root) == ("r", True, "d")
-    assert given.doors.plugins == ("mod", "no:x")
-    assert given.doors.plugins_dirs == (str(tmp_path / "here"),)
-    assert given.doors.restrict == ("builtin",)
+    assert given.sources.plugins == ("mod", "no:x")
+    assert given.sources.plugins_dirs == (str(tmp_path / "here"),)
+    assert given.sources.restrict == ("builtin",)
     assert (given.verbose, given.quiet, given.debug) == (True, False, False)
     assert (default.results, default.results_given) == (Common().results, False)
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from metabench.plugins.registry import load_plugins
-from metabench.plugins.sources import Doors
+from metabench.plugins.sources import PluginSources
 
 
 def test_it_writes_a_plugin_and_a_test_and_prints_how_to_run_them(cli, tmp_path):
@@ -19,7 +19,7 @@ def test_it_writes_a_plugin_and_a_test_and_prints_how_to_run_them(cli, tmp_path)
 
 def test_the_plugin_loads_as_written(cli, tmp_path):
     cli("new", "my-algo2", "-q")
-    plugins = load_plugins(Doors(plugins=(str(tmp_path / "my_algo2.py"),), restrict=()))
+    plugins = load_plugins(PluginSources(plugins=(str(tmp_path / "my_algo2.py"),), restrict=()))
     assert plugins.warnings == []
     assert plugins.algorithm("my-algo2").spec.build.__name__ == "MyAlgo2"
 

@@ -118,4 +118,4 @@ def test_a_run_on_a_terminal(terminal, cli, tmp_path: Path) -> None:
     (tmp_path / "my.py").write_text(CURVES_ONLY)
     args = ("-p", "my.py", "-s", "digits-5w1s", "-a", "curves-only")
     assert cli("run", *args).code == 4
-    assert "digits-5w1s curves-only seed 0: not applicable: it does not do" in stderr.getvalue()
+    assert "digits-5w1s curves-only seed 0: not applicable: it does not sup" in stderr.getvalue()

@@ -55,6 +55,8 @@ class TestFirstRun:
         assert (result.job.params, result.job.provider) == ({"dimension": 8}, "my.py")
         assert result.training is not None
         assert (result.training.updates, result.parameters) == (5, 8 * 64)
+        assert result.properties is not None
+        assert result.properties.inductive is True
         assert result.environment is not None
         assert result.environment.threads == 1
         assert 0.3 < result.per_episode().mean() <= 1
@@ -82,6 +84,9 @@ class TestFirstRun:
         )
         assert lines[4].startswith("metabench: 3 cells run, 0 kept; results in results-smoke/, ")
         assert len(lines) == 5
+
+    def test_only_verbose_output_has_information(self, first) -> None:
+        assert "info: " not in first[1].err
 
     def test_a_failure_costs_its_own_cell_and_the_exit_code(self, first) -> None:
         found = results(first[0] / "results-smoke")
@@ -230,7 +235,6 @@ def test_verbose_output_says_what_is_done(cli, tmp_path: Path) -> None:
     cell = "metabench: info: digits-5w1s centroid seed 0 "
     assert f"{cell}begins; its process prints to results-smoke/logs/" in shown
     assert f"{cell}is stored in results-smoke/{CENTROID} after " in shown
-    assert "info: " not in cli(*RUN, "-a", "centroid", "--force").err
 
 
 @pytest.mark.usefixtures("same_threads")
@@ -260,7 +264,7 @@ def test_in_process_says_what_does_not_apply_and_what_is_misspelt(cli, tmp_path:
     outcome = cli(*RUN, "-a", "curves-only", "--in-process")
     assert (outcome.code, outcome.out) == (
         0,
-        "digits-5w1s curves-only seed 0: it does not do classification\n",
+        "digits-5w1s curves-only seed 0: it does not support classification\n",
     )
     outcome = cli(*RUN, "-a", "centroit", "--in-process")
     assert (outcome.code, outcome.out) == (2, "")
@@ -271,10 +275,10 @@ def test_an_algorithm_that_never_applies_has_no_table(cli, tmp_path: Path) -> No
     (tmp_path / "my.py").write_text(PLUGIN)
     outcome = cli(*RUN, "-a", "curves-only")
     assert (outcome.code, outcome.out) == (4, "")
-    assert "[1/1] digits-5w1s curves-only seed 0: not applicable: it does not do" in outcome.err
+    assert "[1/1] digits-5w1s curves-only seed 0: not applicable: it does not sup" in outcome.err
     assert outcome.err.splitlines()[-1] == (
         "metabench: error: no algorithm applies to these suites; "
-        "digits-5w1s curves-only seed 0: it does not do classification"
+        "digits-5w1s curves-only seed 0: it does not support classification"
     )
     (result,) = results(tmp_path / "results-smoke").values()
     assert result.status == "not_applicable"

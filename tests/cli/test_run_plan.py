@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -155,9 +156,9 @@ def test_a_mistake_is_one_line_and_nothing_is_stored(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_plan_tells_how_long_it_may_take(cli) -> None:
+def test_a_plan_tells_how_long_it_may_take(cli, tmp_path: Path, chance_run: Path) -> None:
     assert ", 1 to run, 1 never run before, into " in cli(*ONE, "--dry-run").out
-    assert cli(*ONE).code == 0
+    shutil.copytree(chance_run, tmp_path, dirs_exist_ok=True)
     again = cli(*ONE, "--force", "--dry-run").out.splitlines()[0]
     assert re.match(r"1 cells, 1 to run, about \d+\.\d s judging by earlier results, into ", again)
 

@@ -50,5 +50,5 @@ def test_two_runs_at_once_run_every_cell_once(tmp_path: Path) -> None:
     assert len(found) == 4
     said = "".join(err for _, err in outcomes)
     assert "waiting for" in said
-    assert "cells that another run is at" in said
+    assert "cells that another run is running" in said
     assert (tmp_path / "built").read_text() == "x" * 4

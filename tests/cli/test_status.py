@@ -10,7 +10,7 @@ import pytest
 from results_factory import make_result, make_suite, store_results
 
 from metabench.plugins.registry import load_plugins
-from metabench.plugins.sources import Doors
+from metabench.plugins.sources import PluginSources
 from metabench.results.schema import Result
 from metabench.results.store import Store
 from metabench.supervisor.request import Request, request_cells
@@ -22,7 +22,7 @@ ABSENT = "glyphs-5w1s/absent/default-s0-tasks=20-cpu.json"
 
 
 def made_by_the_code_as_it_is(result: Result) -> Result:
-    plugins = load_plugins(Doors(restrict=("builtin",)))
+    plugins = load_plugins(PluginSources(restrict=("builtin",)))
     request = Request(suites=[result.suite.name], algorithms=[result.job.algorithm])
     (cell,) = request_cells(request, plugins)
     assert cell.code is not None

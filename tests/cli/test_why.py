@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -65,8 +66,10 @@ def test_a_failure_comes_with_traceback_and_log(cli, tmp_path, monkeypatch, wher
     assert "score" not in outcome.out
 
 
-def test_definitions_that_have_changed_since_are_named(cli, tmp_path: Path) -> None:
-    assert cli("run", "-s", "digits-5w1s", "-a", "chance", "--budget", "smoke").code == 0
+def test_definitions_that_have_changed_since_are_named(
+    cli, tmp_path: Path, chance_run: Path
+) -> None:
+    shutil.copytree(chance_run, tmp_path, dirs_exist_ok=True)
     file = "results-smoke/digits-5w1s/chance/default-s0-smoke-cpu.json"
     assert "code changed" not in cli("why", file).out
     store = Store(tmp_path / "results-smoke")
