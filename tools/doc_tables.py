@@ -10,8 +10,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from metabench.data.builtin_datasets import DATASETS
 from metabench.data.declared import DatasetSpec, read_spec
-from metabench.suites.builtin_suites import DATASETS, SUITES
+from metabench.suites.builtin_suites import SUITES
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "protocols.md"
 
