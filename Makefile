@@ -12,7 +12,7 @@ leaderboard: $(VENV)/.installed
 	$(BIN)/metabench run
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m "not slow" -n 2
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m slow -n 2 --dist loadscope --durations 15

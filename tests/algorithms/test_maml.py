@@ -159,6 +159,7 @@ def test_impossible_numbers_of_steps_are_refused(
         build(learner_type, **wrong)
 
 
+@pytest.mark.slow
 @both
 def test_it_learns_to_regress_sinusoids(learner_type: type[Maml]) -> None:
     spec = TaskSpec(

@@ -104,6 +104,7 @@ def test_for_regression_heads_start_from_the_pretrained_one() -> None:
         assert torch.allclose(values[t], expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_for_regression_the_error_on_held_out_points_falls() -> None:
     material = next(s for s in SUITES if s.name == "sinusoid-5s").open().material
     assert material is not None

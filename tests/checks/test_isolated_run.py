@@ -107,6 +107,7 @@ def wait_for(what: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_a_learner_may_load_its_data_with_processes() -> None:
     found = until_built("loads")
     assert found.status == "passed", found

@@ -54,6 +54,7 @@ def test_the_same_code_gives_the_same_bits(folder: Path, file: str) -> None:
     assert {p.name for p in folder.iterdir()} == {"my.py", "base"}
 
 
+@pytest.mark.slow
 def test_a_change_of_the_last_digits_is_within_tolerance(folder: Path) -> None:
     code = (folder / "my.py").read_text()
     (folder / "my.py").write_text(

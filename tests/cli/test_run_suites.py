@@ -40,6 +40,7 @@ def first(tmp_path_factory) -> tuple[Path, Outcome]:
     return folder, run_in(folder, *MANIFEST, "-a", "centroid", "-a", "projected", "-j", "2")
 
 
+@pytest.mark.slow
 def test_exported_episodes_have_the_scores_of_the_suite(first) -> None:
     result = results(first[0] / "results-smoke")[f"{FOLDER}/centroid/default-s0-smoke-cpu.json"]
     suite = metabench.evaluate(NearestCentroid, "digits-5w1s", episodes=EPISODES)

@@ -332,6 +332,7 @@ def wait_for(what: Callable[[], bool], seconds: float = 30.0) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_a_learner_that_cannot_answer_one_query_keeps_its_score(tmp_path: Path) -> None:
     odd = run(tmp_path, "needs-two-queries")["needs-two-queries"]
     assert odd.status == "ok"

@@ -36,6 +36,7 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Prepar
     torch.set_num_threads(threads)
 
 
+@pytest.mark.slow
 def test_a_runner_stores_what_learner_processes_give(prepared: PreparedRun) -> None:
     settings = RunSettings.of(prepared.request, prepared.sources, Path("here"))
     executor = InProcessExecutor(prepared.suites, prepared.plugins)

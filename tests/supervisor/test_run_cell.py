@@ -120,6 +120,7 @@ def test_a_worker_with_other_episodes_refuses_and_names_both(request_: Request) 
             run_cell(replace(made, episodes="other").encode())
 
 
+@pytest.mark.slow
 def test_a_suite_without_a_name_runs_in_the_submitting_process(
     request_: Request, tmp_path: Path
 ) -> None:
