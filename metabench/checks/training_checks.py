@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from statistics import median
 from typing import Any
@@ -185,13 +185,14 @@ def memory(subject: Subject) -> None:
     for _ in range(_WARM_UP):
         answer_some()
     gc.collect()
-    gc.freeze()  # objects that exist already are no leak, and to count them takes long
+    older = _tensors()  # which may grow too
+    gc.freeze()  # other objects that exist already are no leak, and to count them takes long
     tracemalloc.start()
     try:
-        sizes = [_held()]
+        sizes = [_held(older)]
         for _ in range(_WINDOWS):
             answer_some()
-            sizes.append(_held())
+            sizes.append(_held(older))
     finally:
         tracemalloc.stop()
         gc.unfreeze()
@@ -203,10 +204,14 @@ def memory(subject: Subject) -> None:
         )
 
 
-def _held() -> int:
-    """Return the bytes of Python objects and tensors since tracing began."""
+def _held(older: Sequence[Tensor]) -> int:
+    """Return the bytes of Python objects since tracing began, and those of all tensors."""
     gc.collect()
-    # By type, because isinstance runs code of proxy objects.
-    tensors = [one for one in gc.get_objects() if issubclass(type(one), Tensor)]
+    tensors = [*older, *_tensors()]
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
     return int(tracemalloc.get_traced_memory()[0] + sum(storages.values()))
+
+
+def _tensors() -> list[Tensor]:
+    # By type, because isinstance runs code of proxy objects.
+    return [one for one in gc.get_objects() if issubclass(type(one), Tensor)]

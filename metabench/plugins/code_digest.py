@@ -86,13 +86,13 @@ def cell_code(
             exist.
     """
     provided = plugins.algorithm(name)
-    asked = str(params.get("backbone", ""))
-    asked_name = _named_by(asked)
-    if asked_name:
-        plugins.backbone(asked_name)
+    asked = params.get("backbone")
+    if isinstance(asked, str) and asked:
+        plugins.backbone(_named_by(asked))
     parts = _Parts(plugins.code_readers)
     algorithm = provided.spec.on(kind)
-    parts.add_entry(algorithm, provided.origin, params)
+    parts.add_built(algorithm.build, provided.origin)
+    parts.add_files(algorithm, provided.origin, params)
     parts.declare(
         name,
         {
@@ -101,14 +101,16 @@ def cell_code(
             "training": asdict(algorithm.training),
         },
     )
-    given = {_named_by(value) for value in params.values() if isinstance(value, str)}
+    given = {value for value in params.values() if isinstance(value, str)}
     # A learner may also name a backbone in its own code.
-    named = given | {_named_by(text) for text in parts.strings(params)}
+    texts = sorted(given | parts.strings(params))
     for backbone, found in plugins.backbones.items():
-        if backbone in named:
-            chosen = address.parse(asked)[1] if backbone == asked_name else {}
-            parts.add_entry(found.spec, found.origin, {**found.spec.params, **chosen})
+        addresses = [text for text in texts if _named_by(text) == backbone]
+        if addresses:
+            parts.add_built(found.spec.build, found.origin)
             parts.declare(backbone, dict(found.spec.params))
+        for text in addresses:
+            parts.add_files(found.spec, found.origin, {**found.spec.params, **_chosen(text)})
     for target in dict.fromkeys((*ROOTS, *suite_code)):  # two suites may share a protocol
         parts.add_target(target, None)
     return parts.code()
@@ -129,11 +131,10 @@ class _Parts:
         text = json.dumps(value, sort_keys=True, default=_shown)
         self._declared.append((f"catalogue:{name}", hashlib.sha256(text.encode()).hexdigest()))
 
-    def add_entry(
+    def add_files(
         self, entry: Algorithm | Backbone, origin: Path | None, params: Mapping[str, Value]
     ) -> None:
-        """Count the code that a catalogue entry builds with, and the files that it declares."""
-        self.add_built(entry.build, origin)
+        """Count the files that a catalogue entry declares."""
         for k, name in enumerate(entry.files):
             given = str(params.get(name, name))
             if given:
@@ -244,6 +245,14 @@ def _file_digest(entry: Algorithm | Backbone, name: str, given: str, origin: Pat
 def _named_by(text: str) -> str:
     """Return the name at the start of an address, or of any other text."""
     return text.partition("[")[0].strip()
+
+
+def _chosen(text: str) -> Mapping[str, str]:
+    """Return the parameters in an address; none if the text is not one."""
+    try:
+        return address.parse(text)[1]
+    except UsageError:
+        return {}
 
 
 def _shown(value: object) -> str:

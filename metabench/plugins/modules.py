@@ -121,7 +121,7 @@ class ModuleFinder:
 
 def _extended(top: str, portions: list[Path]) -> list[Path]:
     """Return the folders of a package, with those that `pkgutil.extend_path` adds to it."""
-    init = portions[0] / "__init__.py"
+    init = portions[0] / "__init__.py" if portions else Path()
     if not init.is_file() or b"__path__" not in init.read_bytes():
         return portions
     others = (Path(entry) / top for entry in sys.path)

@@ -87,7 +87,11 @@ def load_state_dict(learner: Learner, state: dict[str, Any]) -> None:
         return
     _Restoring(state).restore(_LEARNER, learner)
     for part in parts(learner):
-        if isinstance(part.value, _SHARING) and not _equal(part.value, state[part.name]):
+        saved = state.get(part.name)
+        if not isinstance(part.value, _SHARING) or _equal(part.value, saved):
+            continue
+        state_values.restored(part.value, saved)
+        if _equal(part.value, saved):  # by itself, so another part has changed it
             raise UsageError(
                 f"the state of {part.name} cannot be restored: it now shares memory with another "
                 "part; use clone() or copy()"
@@ -191,7 +195,10 @@ def _equal(value: Any, state: Any) -> bool:
 
 
 def _strided(value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and value.layout == torch.strided
+    """Return whether a value is a tensor whose numbers can be compared."""
+    if not isinstance(value, torch.Tensor) or value.is_meta or value.is_quantized:
+        return False
+    return value.layout == torch.strided
 
 
 class _Restoring:

@@ -18,7 +18,7 @@ import torch
 from metabench.learner import Learner
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
-IMMUTABLE = (*PLAIN, np.generic, tuple)  # equal ones may be the same object by accident
+IMMUTABLE = (*PLAIN, np.generic, tuple, Enum)  # equal ones may be the same object by accident
 _GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
 _NAMED = (type, FunctionType, BuiltinFunctionType)
 # Objects of these packages that have no `state_dict` are taken for configuration.
@@ -30,6 +30,7 @@ _MODULE_INTERNALS = vars(torch.nn.Module()).keys() - {
     "_buffers",
     "_modules",
 }
+_IGNORED = {"_metadata"}  # the attribute of a module's `state_dict`: versions of its modules
 _INSTEAD = (
     (Iterator, "a list and an index"),
     (set | frozenset | deque | array.array, "a list"),
@@ -58,13 +59,16 @@ def has_state(value: Any) -> bool:
 
     The `state_dict` of a learner that is a module does not count: it leaves out the optimiser.
     """
-    own = hasattr(value, "state_dict") and hasattr(value, "load_state_dict")
+    methods = (getattr(value, name, None) for name in ("state_dict", "load_state_dict"))
+    own = all(map(callable, methods))
     both = isinstance(value, Learner) and isinstance(value, torch.nn.Module)
     return own and not both and not isinstance(value, type)
 
 
 def is_leaf(value: Any) -> bool:
     """Return whether a value is saved as a whole, not by its contents."""
+    if isinstance(value, Enum):
+        return is_plain(value.value)
     if isinstance(value, np.ndarray | np.generic):
         return value.dtype.kind in "biufc" and value.dtype.isnative and value.dtype.char not in "gG"
     if isinstance(value, dict | list):
@@ -76,12 +80,12 @@ def refusal(value: Any) -> str:
     """Return what to use instead of a value that is not a leaf, if its state cannot be saved.
 
     Returns:
-        "" for containers, plain objects, and configuration: functions, classes, members of enums,
-        and objects of torch, NumPy, metabench or the standard library.
+        "" for containers, plain objects, and configuration: functions, classes, and objects of
+        torch, NumPy, metabench or the standard library.
     """
     if isinstance(value, (*_NAMED, Enum, SimpleNamespace)):
         return ""
-    if isinstance(value, dict | list | tuple) and not getattr(value, "__dict__", None):
+    if isinstance(value, dict | list | tuple) and getattr(value, "__dict__", {}).keys() <= _IGNORED:
         keys = value if isinstance(value, dict) else ()
         return "" if all(map(is_plain, keys)) else "numbers or texts as its keys"
     for types, instead in _INSTEAD:
@@ -140,7 +144,7 @@ def kind(value: Any) -> str:
     """
     if type(value) in PLAIN or isinstance(value, np.generic):
         return "plain"
-    if isinstance(value, Enum | torch.dtype):
+    if isinstance(value, torch.dtype):
         return str(value)
     return str((value if isinstance(value, _NAMED) else type(value)).__qualname__)
 
@@ -151,6 +155,8 @@ def saved(value: Any) -> Any:
         return value.detach().clone()
     if isinstance(value, np.ndarray | np.generic):
         return to_tensors(np.asarray(value))
+    if isinstance(value, Enum):
+        return value.value
     if isinstance(value, torch.Generator):
         return value.get_state()
     if isinstance(value, np.random.Generator):
@@ -173,6 +179,8 @@ def restored(value: Any, state: Any) -> Any:
         return _restored_tensor(value, state)
     if isinstance(value, np.ndarray):
         return _restored_array(value, to_arrays(state))
+    if isinstance(value, Enum):
+        return type(value)(state)
     if isinstance(value, torch.Generator):
         value.set_state(state)
     elif isinstance(value, np.random.Generator):
@@ -182,6 +190,7 @@ def restored(value: Any, state: Any) -> Any:
     elif isinstance(value, random.Random):
         value.setstate(state)
     elif has_state(value):
+        _fit_shapes(value, state)
         value.load_state_dict(copy.deepcopy(state))
     elif isinstance(value, dict):
         filled(value, copy.deepcopy(state))
@@ -261,6 +270,16 @@ def _restored_tensor(value: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
     if isinstance(value, torch.nn.Parameter):
         return torch.nn.Parameter(new, requires_grad=value.requires_grad)
     return new.requires_grad_(value.requires_grad and new.is_floating_point())
+
+
+def _fit_shapes(module: Any, state: Any) -> None:
+    """Give a module's tensors the shapes and dtypes of a state, as of a head that has grown."""
+    if not isinstance(module, torch.nn.Module):
+        return
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        then = state.get(name)
+        if then is not None and (tensor.shape, tensor.dtype) != (then.shape, then.dtype):
+            tensor.data, tensor.grad = then.to(tensor.device, copy=True), None
 
 
 def _restored_array(value: np.ndarray, state: np.ndarray) -> np.ndarray:

@@ -521,6 +521,17 @@ def test_files_of_an_algorithm_and_its_backbone_count_each_in_its_place(
     assert changes(before.definitions, found().definitions) == ["file:body:weights"]
 
 
+def test_files_count_of_a_backbone_that_another_parameter_names(site: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "w.bin"
+    weights.write_text("1")
+    backbone = Backbone("body", build=BUILD, params={"weights": ""}, files=["weights"])
+    spec = Algorithm("mine", build=BUILD, params={"encoder": "", "backbone": 0})
+    params = {"encoder": f"body[weights={weights}]", "backbone": 3}
+    before = code_of(spec, backbones=(backbone,), params=params)
+    weights.write_text("2")
+    assert code_of(spec, backbones=(backbone,), params=params).digest != before.digest
+
+
 @pytest.mark.parametrize("files", ["weights", [3]])
 def test_files_are_a_list_of_texts(files: object) -> None:
     with pytest.raises(UsageError, match="write a list of names or paths"):
