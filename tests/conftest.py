@@ -25,11 +25,11 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
-    """Set aside what outlives a test, and let tests of networks use one thread.
+    """Set aside what outlives a test, and compute with one thread, so that rounding is the same.
 
     Garbage is looked for before each measurement of memory. That takes half a second if torch,
     scikit-learn and all tests are looked through. Networks of tests are too small for two threads.
-    Learner processes have their own garbage and their own number of threads.
+    The number is set again for each test. Learner processes have one of their own.
     """
     gc.collect()
     gc.freeze()

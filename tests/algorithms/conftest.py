@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -22,15 +22,6 @@ from metabench.worker.meta_training import meta_train, meta_trained
 ALGORITHMS = {a.name: a for a in metabench_plugins.metabench_algorithms()}
 
 Build = Callable[..., Learner]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """The networks here are too small to share; it also keeps rounding the same."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def material_of(size: int) -> Material:

@@ -38,14 +38,6 @@ class Raises(metabench.Learner):
 """
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def subject(algorithm: Algorithm, kind: Kind = "classification", **given: str) -> Subject:
     configured = configure(algorithm.on(kind), given, provider="test")
     return Subject(configured, kind, load_plugins(), None)

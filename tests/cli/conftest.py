@@ -43,13 +43,3 @@ def chance_run(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("chance")
     assert run_in(folder, "run", "-s", "digits-5w1s", "-a", "chance").code == 0
     return folder
-
-
-@pytest.fixture
-def same_threads() -> Iterator[None]:
-    """`run --in-process` sets the number of threads of this process: set it back."""
-    import torch
-
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)

@@ -20,7 +20,7 @@ from metabench.plugins.registry import load_plugins
 
 
 @pytest.fixture(autouse=True)
-def plugin(tmp_path: Path, same_threads: None) -> None:
+def plugin(tmp_path: Path) -> None:
     (tmp_path / "my.py").write_text(PLUGIN)
 
 

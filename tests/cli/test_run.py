@@ -237,7 +237,6 @@ def test_verbose_output_says_what_is_done(cli, tmp_path: Path) -> None:
     assert f"{cell}is stored in results-smoke/{CENTROID} after " in shown
 
 
-@pytest.mark.usefixtures("same_threads")
 def test_in_process_prints_a_score_and_stores_nothing(cli, tmp_path: Path) -> None:
     (tmp_path / "my.py").write_text(PLUGIN)
     outcome = cli(*RUN, "-a", "centroid", "-a", "projected[dimension=4]", "--in-process")
@@ -248,7 +247,6 @@ def test_in_process_prints_a_score_and_stores_nothing(cli, tmp_path: Path) -> No
     assert not (tmp_path / "results-smoke").exists()
 
 
-@pytest.mark.usefixtures("same_threads")
 def test_in_process_lets_exceptions_through_to_the_debugger(cli, tmp_path: Path) -> None:
     (tmp_path / "my.py").write_text(PLUGIN)
     with pytest.raises(ZeroDivisionError, match="no centroid today"):
@@ -258,7 +256,6 @@ def test_in_process_lets_exceptions_through_to_the_debugger(cli, tmp_path: Path)
         cli(*RUN, "-a", "centroid", "--in-process")
 
 
-@pytest.mark.usefixtures("same_threads")
 def test_in_process_says_what_does_not_apply_and_what_is_misspelt(cli, tmp_path: Path) -> None:
     (tmp_path / "my.py").write_text(PLUGIN)
     outcome = cli(*RUN, "-a", "curves-only", "--in-process")

@@ -76,7 +76,6 @@ def test_it_is_done_and_not_run_again(first, tmp_path: Path, cli) -> None:
     assert "has no base data to train on" in outcome.err
 
 
-@pytest.mark.usefixtures("same_threads")
 def test_base_data_may_come_from_another_suite(first, tmp_path: Path, cli) -> None:
     shutil.copytree(first[0], tmp_path, dirs_exist_ok=True)
     args = ("-a", "projected", "--train-on", "digits-5w1s")
@@ -111,7 +110,6 @@ def test_a_suite_without_base_data_cannot_lend_any(first, tmp_path: Path, cli) -
     )
 
 
-@pytest.mark.usefixtures("same_threads")
 def test_a_folder_of_images_is_a_suite(tmp_path: Path, cli) -> None:
     for c in range(3):  # three shades are classified without a mistake
         (tmp_path / "shades" / str(c)).mkdir(parents=True)

@@ -57,7 +57,7 @@ def test_digests_are_the_recorded_ones(suite: Suite) -> None:
 
 
 def keys(examples: Dataset | Material, members: np.ndarray) -> np.ndarray:
-    """What tells examples apart: a hash of their pixels, or point and value."""
+    """Return a key for each example: a hash of its pixels, or its point and value."""
     if examples.targets is None:
         return np.array([hash(image.tobytes()) for image in examples.images[members]])
     both = np.hstack([examples.images[members], examples.targets[members]])

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from cli.running import PLUGIN
 
 from metabench.results.store import Store
@@ -22,8 +21,6 @@ from metabench.supervisor.runner import Runner, Silent
 def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PreparedRun]:
     monkeypatch.chdir(tmp_path)
     Path("my.py").write_text(PLUGIN)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     request = Request(
         suites=["digits-5w1s"],
         algorithms=["curves-only", "projected[dimension=4]", "raises"],
@@ -33,7 +30,6 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Prepar
     )
     with PreparedRun(request) as made:
         yield made
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.slow
