@@ -76,6 +76,13 @@ def wait_until_gone(token: str) -> None:
         time.sleep(0.02)
 
 
+def wait_for_checkpoint(store: Path) -> None:
+    end = time.monotonic() + 120
+    while not list((store / "checkpoints").rglob("*.pt")):
+        assert time.monotonic() < end, "no checkpoint was written"
+        time.sleep(0.02)
+
+
 def broken_off(store: Path) -> int:
     """Return how often training was resumed from a checkpoint."""
     trainings = [result.training for result in results(store).values()]
@@ -105,7 +112,10 @@ def test_kill_at_random_moments_loses_nothing(tmp_path: Path) -> None:
     kills = resumed = 0
     process = start(folder, environment)
     while kills < KILLS:
-        time.sleep(rng.uniform(0.1, longest))
+        if kills == 0:  # the first kill falls into training for sure
+            wait_for_checkpoint(store)
+        else:
+            time.sleep(rng.uniform(0.1, longest))
         if process.poll() is not None:  # through before it was killed: all over again
             finished = {}
             resumed += broken_off(store)
@@ -114,7 +124,7 @@ def test_kill_at_random_moments_loses_nothing(tmp_path: Path) -> None:
             continue
         kills += 1
         learners = [pid for pid in alive(token) if pid != process.pid]
-        if learners and rng.random() < 0.3:
+        if kills > 1 and learners and rng.random() < 0.3:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(rng.choice(learners), signal.SIGKILL)
             continue  # the run goes on
