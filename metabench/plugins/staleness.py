@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from metabench.results.schema import Result, SuiteFacts
 
 
+def is_stale(result: Result, code: Code | None) -> bool:
+    """Return whether a result was computed by code other than this; False if it is not found."""
+    return code is not None and code.digest != result.job.code
+
+
 def stale(plugins: Plugins, results: Iterable[Result]) -> list[bool]:
-    """Return for each result whether its code has changed; False if that code is not found."""
-    return [
-        code is not None and code.digest != result.job.code
-        for result, code in current_codes(plugins, results)
-    ]
+    """Return for each result whether the current code of its cell is other code."""
+    return [is_stale(result, code) for result, code in current_codes(plugins, results)]
 
 
 def current_codes(

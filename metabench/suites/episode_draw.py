@@ -1,4 +1,4 @@
-"""Pools that episodes are drawn from: entries (a class and its images) in groups."""
+"""Draw episodes from pools: entries (a class and its images) in groups."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parent of one learner process: it kills all that the process leaves behind.
+"""The parent of one learner process: it kills the process and all that it leaves behind.
 
 `python -I -S guardian.py LIFELINE GRACE COMMAND...` runs the command in a session of its own and
 ends with its exit code or signal. On SIGTERM the command gets SIGTERM, and GRACE seconds later

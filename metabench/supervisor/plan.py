@@ -11,6 +11,7 @@ from metabench.cell.budget import Budget
 from metabench.cell.cell import Cell, Configured, other_kind
 from metabench.errors import DataError
 from metabench.learner import Kind
+from metabench.plugins.staleness import is_stale
 from metabench.results.schema import FAILED, Result
 from metabench.results.store import Store
 from metabench.suites.open_suite import OpenSuite
@@ -142,7 +143,7 @@ def _state(
         material = open_suite(cell.train_on).material
         if material is None or material.digest != stored.suite.train_on_digest:
             return "changed"
-    if cell.code is not None and stored.job.code != cell.code.digest:
+    if is_stale(stored, cell.code):
         return "stale"
     if stored.status == "not_applicable" and _may_apply_now(cell, stored):
         return "changed"

@@ -1,4 +1,4 @@
-"""The learner process: `python -m metabench.worker.main FD LIFELINE`.
+"""The learner process, which is started with two arguments: FD and LIFELINE.
 
 Every cell gets a new process, so that no algorithm inherits another's memory, seeds or crashes.
 Whatever the plugin raises becomes a message. If the process is killed, the supervisor notices.
