@@ -5,7 +5,9 @@ Networks", ICML (arXiv:1703.03400).
 
 The inner loop adapts the parameters theta of a model f to the support set of task i:
 theta'_i = theta - alpha * grad L_i(f_theta). The outer loop updates theta by the gradient of the
-loss of f_theta'_i on the queries (section 2.2, algorithm 2).
+loss of f_theta'_i on the queries (section 2.2, algorithm 2). `Episodes` holds the batch of tasks:
+`support` is D and `query` is D'. Step sizes are for mean losses, and the outer loss is the mean
+over tasks, where the paper takes their sum. docs/protocols.md compares published step sizes.
 """
 
 from __future__ import annotations
@@ -81,7 +83,10 @@ class Maml(BatchedLearner):
         return self.inner_lr
 
     def inner_loop(self, support: Support, steps: int, second_order: bool = False) -> NetworkState:
-        """Return theta'_i of every task after a number of steps (algorithm 2, lines 6 and 7)."""
+        """Return theta'_i of every task after a number of steps (algorithm 2, lines 6 and 7).
+
+        If the network normalises by statistics of the support set, they are part of it.
+        """
         theta, alpha = self.theta(), self.step_sizes()
         adapted = sgd_steps(self.network, theta, support, alpha, steps, second_order=second_order)
         return answering_state(self.network, adapted, support)
@@ -89,7 +94,8 @@ class Maml(BatchedLearner):
     def meta_loss(self, episodes: Episodes) -> Tensor:
         """Return the mean over tasks of the query loss of f_theta'_i (algorithm 2, line 10).
 
-        `TaskGradients` may record it: it depends on parameters, episodes and settings alone.
+        `TaskGradients` may record it as a CUDA graph, so it depends on parameters, episodes and
+        settings alone.
         """
         adapted = self.inner_loop(episodes.support, self.inner_steps, not self.first_order)
         outputs = per_task(self.network, adapted, episodes.query.x)

@@ -4,7 +4,9 @@ Li, Zhou, Chen and Li 2017, "Meta-SGD: Learning to Learn Quickly for Few-Shot Le
 (arXiv:1707.09835).
 
 Adaptation is theta' = theta - alpha * grad L(theta), elementwise, where theta and the vector alpha
-of the same size are learned together (equation 2, algorithm 1).
+of the same size are learned together (equation 2, algorithm 1): the outer loop of MAML updates
+`theta()` and `learned_rates()` by one optimiser. The paper takes one inner step and second
+derivatives; other settings of MAML work here too.
 """
 
 from __future__ import annotations

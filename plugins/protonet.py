@@ -6,6 +6,9 @@ Snell, Swersky and Zemel 2017, "Prototypical Networks for Few-shot Learning", Ne
 The prototype c_k of class k is the mean of its embedded support points f_phi(x) (equation 1). The
 probability of class k is a softmax over the negative distances of an embedded query to the
 prototypes (equation 2); here the distance is squared Euclidean.
+
+Where the backbone normalises by statistics of the support set, they go with the prototypes;
+otherwise they are empty.
 """
 
 from __future__ import annotations
