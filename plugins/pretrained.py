@@ -3,7 +3,8 @@
 Chen et al. 2019, "A Closer Look at Few-shot Classification", ICLR (arXiv:1904.04232): the
 method called Baseline there (section 3.1), without augmentation; the heads are fine-tuned on the
 whole support set at once by Adam. For regression it is like the network trained on all tasks
-together that Finn, Abbeel and Levine 2017 compare MAML with (arXiv:1703.03400, section 5.1), but only the head is fine-tuned, by Adam; theirs fine-tunes the whole network.
+together that Finn, Abbeel and Levine 2017 compare MAML with (arXiv:1703.03400, section 5.1), but
+only the head is fine-tuned, by Adam; theirs fine-tunes the whole network.
 """
 
 from __future__ import annotations
