@@ -35,8 +35,8 @@ VERBS = {
     "duel": ("metabench.cli.duel:duel", "Time two algorithms against each other."),
     "replay": ("metabench.cli.replay:replay", "Run a stored cell again and compare."),
     "why": ("metabench.cli.why:why", "Show everything in a result file."),
-    "list": ("metabench.cli.catalogue:list_", "List algorithms, suites and backbones."),
-    "plugins": ("metabench.cli.catalogue:plugins", "List plugins, including failed ones."),
+    "list": ("metabench.cli.list_and_plugins:list_", "List algorithms, suites and backbones."),
+    "plugins": ("metabench.cli.list_and_plugins:plugins", "List plugins, including failed ones."),
     "new": ("metabench.cli.new:new", "Write a new algorithm and its test, to start from."),
     "export-manifest": (
         "metabench.cli.export:export_manifest",
