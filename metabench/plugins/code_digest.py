@@ -11,6 +11,7 @@ import functools
 import hashlib
 import inspect
 import json
+import operator
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -27,7 +28,7 @@ from metabench.plugins.definitions import Reference
 from metabench.plugins.modules import OURS, Module
 
 if TYPE_CHECKING:
-    from metabench.plugins.registry import Plugins
+    from metabench.plugins.registry import Plugins, Provided
 
 # The entry points of a cell: the learner process, the commands that the supervisor sends to it,
 # and the scoring of its answers. Everything that these use counts.
@@ -91,7 +92,7 @@ def cell_code(
         plugins.backbone(_named_by(asked))
     parts = _Parts(plugins.code_readers)
     algorithm = provided.spec.on(kind)
-    parts.add_built(algorithm.build, provided.origin)
+    parts.add_built(algorithm.build, provided)
     parts.add_files(algorithm, provided.origin, params)
     parts.declare(
         name,
@@ -107,7 +108,7 @@ def cell_code(
     for backbone, found in plugins.backbones.items():
         addresses = [text for text in texts if _named_by(text) == backbone]
         if addresses:
-            parts.add_built(found.spec.build, found.origin)
+            parts.add_built(found.spec.build, found)
             parts.declare(backbone, dict(found.spec.params))
         for text in addresses:
             parts.add_files(found.spec, found.origin, {**found.spec.params, **_chosen(text)})
@@ -143,19 +144,27 @@ class _Parts:
                 self._files[f"{entry.name}:{name}" if of_backbone else name] = digest
                 self._file_parts.append(f"{entry.name} {k} {digest}")
 
-    def add_built(self, build: str | Callable[..., Any], origin: Path | None) -> None:
-        """Count a function or class, or the target of "module:attr"."""
+    def add_built(self, build: str | Callable[..., Any], provided: Provided[Any]) -> None:
+        """Count a function or class, or the target of "module:attr".
+
+        What a closure, an object or a bound method holds is found nowhere in the syntax. It was
+        made by the module that provides the entry, so all of that module counts.
+        """
         while isinstance(build, functools.partial):
             self.declare("partial", [build.args, build.keywords])
             for value in (*build.args, *build.keywords.values()):
                 if callable(value):
-                    self.add_built(value, None)
+                    self.add_built(value, provided)
+                elif not _is_shown(value):
+                    self.add_target(f"{provided.module}:*", provided.origin)
             build = build.func
         if isinstance(build, str):
-            self.add_target(build, origin)
+            self.add_target(build, provided.origin)
             return
         module, name = target_of(build)
-        self.add_target(f"{module}:{name}", origin)
+        self.add_target(f"{module}:{name}", provided.origin)
+        if not _is_found_by_name(build):
+            self.add_target(f"{provided.module}:*", provided.origin)
         if module == "__main__" or not hasattr(sys.modules.get(module), "__file__"):
             self.declare(name, _text(build))
 
@@ -218,6 +227,15 @@ def target_of(function: Callable[..., Any]) -> tuple[str, str]:
     return named.__module__, named.__qualname__.partition(".")[0]
 
 
+def _is_found_by_name(function: Callable[..., Any]) -> bool:
+    """Return whether a function or class is what its module has by its name."""
+    try:
+        by_name = operator.attrgetter(function.__qualname__)
+        return bool(by_name(sys.modules[function.__module__]) == function)
+    except (AttributeError, KeyError):
+        return False
+
+
 def _root(reader: CodeReader, target: str, origin: Path | None) -> list[Reference]:
     module_name, _, name = target.partition(":")
     module: Module | None = reader.module(module_name)
@@ -253,6 +271,17 @@ def _chosen(text: str) -> Mapping[str, str]:
         return address.parse(text)[1]
     except UsageError:
         return {}
+
+
+def _is_shown(value: object) -> bool:
+    """Return whether JSON text says all about a value."""
+    if isinstance(value, Path):
+        return True
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _shown(value: object) -> str:

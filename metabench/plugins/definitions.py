@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
-from metabench.plugins.modules import Import, Module, imported, loads
+from metabench.plugins.modules import Import, Module, absolute, imported, loads
 
 
 class Reference(NamedTuple):
@@ -44,8 +44,9 @@ class Resolver(Protocol):
     def of_import(self, module: Module, source: Import, rest: Sequence[str]) -> Meaning: ...
 
 
-# Code that uses one of these may use any definition of its module.
+# Code that uses one of these may use any definition of its module, or of the class's module.
 _ANY = frozenset({"globals", "eval", "exec", "__subclasses__"})
+_IMPORTS = frozenset({"import_module", "__import__"})
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _SELF = "\N{SECTION SIGN}"
 
@@ -115,6 +116,8 @@ class _Writer:
             ast.Import: self._import,
             ast.ImportFrom: self._import,
             ast.Constant: self._constant,
+            ast.Call: self._call,
+            ast.Delete: self._delete,
         }
 
     def write(self, node: object) -> None:
@@ -222,6 +225,8 @@ class _Writer:
     def _mean(self, meaning: Meaning) -> None:
         if isinstance(meaning.found, Reference):
             self.words.append(".".join([self._refer(meaning.found), *meaning.rest]))
+            if not _ANY.isdisjoint(meaning.rest):
+                self._refer(Reference(meaning.found.module, "*"))
         else:
             self.found.packages.add(meaning.found.partition(".")[0])
             self.words.append(meaning.found)
@@ -255,6 +260,23 @@ class _Writer:
         for name, source in imported(node, self._module):
             self.words.append(f"import:{name}")
             self._mean(self._resolver.of_import(self._module, source, []))
+
+    def _call(self, node: ast.Call) -> None:
+        self._plain(node)
+        called = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        match node.args:
+            case [ast.Constant(value=str(name)), *_] if called in _IMPORTS:
+                whole = name.lstrip(".")
+                source = absolute(self._module, whole, len(name) - len(whole))
+                self.found.loaded.append(source)
+                self._mean(self._resolver.of_import(self._module, Import(source), []))
+
+    def _delete(self, node: ast.Delete) -> None:
+        """Write `del (a, b)` as `del a, b`, which some formatters prefer."""
+        match node.targets:
+            case [ast.Tuple(elts=targets)]:
+                node = ast.Delete(targets)
+        self._plain(node)
 
     def _constant(self, node: ast.Constant) -> None:
         value = node.value

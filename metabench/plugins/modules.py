@@ -128,7 +128,7 @@ def _extended(top: str, portions: list[Path]) -> list[Path]:
     return [*portions, *(other for other in others if other.is_dir() and other not in portions)]
 
 
-def _absolute(module: Module, name: str, level: int) -> str:
+def absolute(module: Module, name: str, level: int) -> str:
     """Return the dotted name after `from` in an import of a module, with its dots resolved."""
     if not level:
         return name
@@ -259,7 +259,7 @@ def imported(node: ast.Import | ast.ImportFrom, module: Module) -> Iterator[tupl
             whole = alias.name if alias.asname else alias.name.partition(".")[0]
             yield alias.asname or whole, Import(whole)
     else:
-        source = _absolute(module, node.module or "", node.level)
+        source = absolute(module, node.module or "", node.level)
         for alias in node.names:
             yield alias.asname or alias.name, Import(source, alias.name)
 
@@ -268,7 +268,7 @@ def loads(node: ast.Import | ast.ImportFrom, module: Module) -> list[str]:
     """List the modules that an import statement loads, if they exist."""
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
-    source = _absolute(module, node.module or "", node.level)
+    source = absolute(module, node.module or "", node.level)
     return [source, *(f"{source}.{alias.name}" for alias in node.names)]
 
 

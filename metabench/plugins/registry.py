@@ -42,11 +42,19 @@ T = TypeVar("T", bound=_Named)
 
 @dataclass(frozen=True)
 class Provided(Generic[T]):
-    """An entry of the catalogue: its specification, its plugin, and the file of that plugin."""
+    """An entry of the catalogue.
+
+    Attributes:
+        spec: its specification.
+        provider: the name of its plugin.
+        origin: the file of that plugin.
+        module: the module with the hook that provided it.
+    """
 
     spec: T
     provider: str
     origin: Path | None
+    module: str
 
 
 @dataclass
@@ -222,7 +230,8 @@ class Plugins:
                         f"rename one or leave it out with -p no:{row.name}"
                     )
                 origin = Path(row.origin) if row.origin else None
-                found[spec.name] = Provided(spec, row.name, origin)
+                module = impl.function.__module__
+                found[spec.name] = Provided(spec, row.name, origin, module)
         return found
 
     def _find(self, kind: str, name: str, known: dict[str, Provided[T]]) -> Provided[T]:

@@ -107,13 +107,14 @@ def code_of(
     origin: Path | None = None,
     backbones: tuple[Backbone, ...] = (),
     params: dict[str, object] | None = None,
+    module: str = "no_such_module",
 ) -> Code:
     """The code of a catalogue entry, read again."""
     algorithm = Algorithm("mine", build=entry) if isinstance(entry, str) else entry
     plugins = load_plugins(PluginSources(restrict=()))
-    plugins.algorithms["mine"] = Provided(replace(algorithm, name="mine"), "test", origin)
+    plugins.algorithms["mine"] = Provided(replace(algorithm, name="mine"), "test", origin, module)
     for backbone in backbones:
-        plugins.backbones[backbone.name] = Provided(backbone, "test", origin)
+        plugins.backbones[backbone.name] = Provided(backbone, "test", origin, module)
     with pytest.MonkeyPatch.context() as patch:
         # What every cell uses of metabench is left out: it is read for seconds, by other tests.
         patch.setattr(code_digest, "ROOTS", ())
@@ -569,6 +570,122 @@ def test_a_partial_is_the_function_inside_and_what_it_is_given() -> None:
     assert digest(network=object()) == digest(network=object())  # in every process
 
 
+@pytest.mark.parametrize(
+    "build",
+    [
+        "make(3)",
+        "Factory(3)",
+        "Factory(3).build",
+        "sub(3).wide",
+        "functools.partial(Factory(0), width=Width(3))",
+        "functools.partial(function, widths=[Width(3)])",
+        "functools.partial(function, inner=make(3))",
+        "BOUND",
+    ],
+)
+def test_what_an_object_holds_counts_by_the_module_that_made_it(build: str, tmp_path: Path) -> None:
+    text = """
+        import functools
+
+        import metabench
+
+
+        class Width:
+            def __init__(self, width): ...
+
+
+        class Factory:
+            def __init__(self, width): ...
+
+            def build(self, task): ...
+
+            def __call__(self, task, **given): ...
+
+
+        def make(width):
+            def build(task):
+                return width
+
+            return build
+
+
+        def sub(width):
+            class Sub:
+                @classmethod
+                def wide(cls, task):
+                    return width
+
+            return Sub
+
+
+        def function(task, **given): ...
+
+
+        BOUND = make(3)
+
+
+        @metabench.hookimpl
+        def metabench_algorithms():
+            yield metabench.Algorithm("held", build=BUILD)
+            yield metabench.Algorithm("plain", build=function)
+    """
+    file = tmp_path / "holding.py"
+    file.write_text(textwrap.dedent(text).replace("BUILD", build))
+
+    def both() -> list[str]:
+        plugins = load_plugins(PluginSources(plugins=(str(file),), restrict=()))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(code_digest, "ROOTS", ())
+            return [cell_code(plugins, name, {}).digest for name in ("held", "plain")]
+
+    before = both()
+    assert both() == before
+    file.write_text("# a comment\n" + file.read_text())
+    assert both() == before
+    file.write_text(file.read_text().replace("(3)", "(4)"))
+    held, plain = both()
+    assert held != before[0]
+    assert plain == before[1]
+
+
+def test_an_import_by_a_written_name_counts(site: Path) -> None:
+    for line in (
+        "importlib.import_module('plug_pkg.rates')",
+        "importlib.import_module('.rates', __package__)",
+        "import_module('plug_pkg.rates')",
+        "__import__('plug_pkg.rates')",
+    ):
+        text = f"""
+            import importlib
+            from importlib import import_module
+
+            def build(task):
+                return {line}.RATE
+        """
+        write(site / "plug_pkg", {"asks.py": text, "rates.py": "RATE = 1\n"})
+        before = digest_of("plug_pkg.asks:build")
+        edit(site / "plug_pkg" / "rates.py", "1", "2")
+        assert digest_of("plug_pkg.asks:build") != before, line
+
+
+def test_subclasses_that_are_looked_up_count_in_the_module_of_their_base(site: Path) -> None:
+    asks = (
+        "from plug_pkg import kinds\n\ndef build(task):\n    return kinds.Base.__subclasses__()\n"
+    )
+    kinds = "class Base: ...\n\nclass Kind(Base):\n    rate = 1\n"
+    write(site / "plug_pkg", {"asks.py": asks, "kinds.py": kinds})
+    before = digest_of("plug_pkg.asks:build")
+    edit(site / "plug_pkg" / "kinds.py", "rate = 1", "rate = 2")
+    assert digest_of("plug_pkg.asks:build") != before
+
+
+def test_parentheses_after_del_do_not_count(site: Path) -> None:
+    write(site / "plug_pkg", {"asks.py": "def build(a, b):\n    del a, b\n"})
+    before = digest_of("plug_pkg.asks:build")
+    edit(site / "plug_pkg" / "asks.py", "del a, b", "del (a, b)")
+    assert digest_of("plug_pkg.asks:build") == before
+
+
 def test_a_backbone_counts_whoever_names_it(site: Path) -> None:
     write(site / "plug_pkg", {"body.py": "def body(shape):\n    return 1\n"})
     body = Backbone("a-body", build="plug_pkg.body:body")
@@ -611,7 +728,8 @@ def test_a_learner_typed_at_a_prompt_has_a_digest() -> None:
 
         def digest(build):
             plugins = load_plugins(PluginSources(restrict=()))
-            plugins.algorithms["a"] = Provided(Algorithm("a", build=build), "test", None)
+            algorithm = Algorithm("a", build=build)
+            plugins.algorithms["a"] = Provided(algorithm, "test", None, "__main__")
             return cell_code(plugins, "a", {}).digest
 
         assert digest(Typed) != digest(Other)
