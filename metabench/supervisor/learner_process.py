@@ -25,7 +25,7 @@ from metabench.cell.messages import (
 )
 from metabench.supervisor.killable_process import KillableProcess
 from metabench.supervisor.logfile import BoundedLog
-from metabench.supervisor.older_checkout import OlderCheckout
+from metabench.supervisor.older_checkout import OWN_PLUGINS, OlderCheckout
 
 _WORKER = """
 try:
@@ -72,7 +72,7 @@ class LearnerProcess(KillableProcess):
         printed, output = os.pipe()
         self.log = BoundedLog(log, printed)
         super().__init__(
-            _WORKER,
+            _WORKER if checkout is None else OWN_PLUGINS + _WORKER,
             grace=grace,
             output=output,
             environment={**allocator, **dict.fromkeys(_THREAD_VARIABLES, str(threads))},

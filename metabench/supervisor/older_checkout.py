@@ -16,6 +16,17 @@ from metabench.plugins.sources import PluginSources
 if TYPE_CHECKING:
     from metabench.cell.cell import Cell
 
+# Runs first in every process of the older code. An environment in which the present metabench is
+# installed would find the present built-in algorithms, even in a checkout with its own.
+OWN_PLUGINS = """
+import importlib.util, pathlib, sys
+if all(pathlib.Path(name, "__init__.py").is_file() for name in ("metabench", "plugins")):
+    spec = importlib.util.spec_from_file_location(
+        "metabench_plugins", pathlib.Path("plugins", "__init__.py").absolute()
+    )
+    sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[spec.name])
+"""
 # Runs in the older code, whose modules may have other names.
 _ASK = """
 import json, sys
@@ -47,7 +58,8 @@ class OlderCheckout:
     """A folder that replaces the present one, which is or contains the working folder.
 
     Learner processes run in it, so modules and plugin files are taken from there. They use the
-    interpreter of its `.venv`, if it has one, so installed plugins are taken from there too.
+    interpreter of its `.venv`, if it has one, so installed plugins are taken from there too. In a
+    checkout of metabench, the built-in algorithms are its own.
 
     Attributes:
         root: the folder, absolute.
@@ -93,7 +105,7 @@ class OlderCheckout:
             "cell": [name, dict(cell.configured.params), cell.kind, cell.suite_code],
         }
         done = subprocess.run(
-            [self.python, "-c", _ASK],
+            [self.python, "-c", OWN_PLUGINS + _ASK],
             input=json.dumps(asked),
             capture_output=True,
             text=True,
