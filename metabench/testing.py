@@ -65,7 +65,11 @@ class _Check:
         """Fail the test if the check fails; skip it if the check does not apply."""
         from metabench.checks.check_runner import run_check
 
-        subject = self._subject()
+        try:
+            subject = _subject(self.address, self.kind, self.plugins)
+        except MetabenchError as error:
+            said = f"parametrize_with_checks: {error}"
+            raise pytest.fail.Exception(said, pytrace=False) from None
         if subject is None:
             pytest.skip(f"it does not support {self.kind}")
         broken = _broken(self.address, self.kind, self.plugins)
@@ -77,17 +81,6 @@ class _Check:
             pytest.fail("\n".join([*lines, found.traceback]).rstrip(), pytrace=False)
         if found.status == "skipped":
             pytest.skip(found.message)
-
-    def _subject(self) -> Subject | None:
-        """Return the algorithm under test; a wrong address or plugin fails the test in one line."""
-        subject, said = None, ""
-        try:
-            subject = _subject(self.address, self.kind, self.plugins)
-        except MetabenchError as error:
-            said = f"parametrize_with_checks: {error}"
-        if said:  # outside `except`, because pytest would show the other exception too
-            pytest.fail(said, pytrace=False)
-        return subject
 
 
 @cache

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -64,9 +65,8 @@ def duel(
     plugins = load_plugins(common.sources)
     common.warn(plugins.warnings)
     cells = duel_cells(a, b, request, plugins)
-    library = SuiteCache(common.data_root)
     try:
-        with tempfile.TemporaryDirectory() as logs:
+        with closing(SuiteCache(common.data_root)) as library, TemporaryDirectory() as logs:
             settings = RunSettings.of(request, common.sources, Path(logs))
             phases = compare(run_duel(cells, library, (settings, settings), rounds, watch))
     except SideFailed as error:
@@ -74,8 +74,6 @@ def duel(
             click.echo(error.traceback, err=True, nl=False)
         click.echo(f"metabench: failed: {error}", err=True)
         return FAILED
-    finally:
-        library.close()
     names = (cells[0].configured.address, cells[1].configured.address)
     title = f"{cells[0].suite.name}: {rounds} rounds, budget {request.budget}, {request.device}"
     if as_json:

@@ -75,6 +75,10 @@ def gate(
     from metabench.gating.speed_gate import SpeedGate
     from metabench.tables.margins import Margins
 
+    def watch(case: str, done: int) -> None:
+        if not common.quiet:
+            click.echo(f"[{done}/{rounds}] rounds of {case}", err=True)
+
     request = _request(common, config, options)
     margins = Margins.parse(margin, request.margins)
     allowed = None if speed_margin is None else _speed_margin(speed_margin)
@@ -94,7 +98,6 @@ def gate(
         )
         found = asked.run(lambda cells: progress(cells, common.quiet), common.warn)
         if checkout is not None and allowed is not None:
-            watch = _Rounds(rounds, common.quiet)
             timed = SpeedGate(checkout, allowed, rounds, request, watch).run(results)
     if as_json:
         emit_json(gated=found, speed=timed)
@@ -151,17 +154,6 @@ def _speed_margin(text: str) -> float:
     if margin.unit != "relative":
         raise UsageError(f"--speed-margin {text}: give a share of the time, such as 10%")
     return margin.amount
-
-
-class _Rounds:
-    """A callback that prints the number of finished rounds of a case."""
-
-    def __init__(self, rounds: int, quiet: bool) -> None:
-        self._rounds, self._quiet = rounds, quiet
-
-    def __call__(self, case: str, done: int) -> None:
-        if not self._quiet:
-            click.echo(f"[{done}/{self._rounds}] rounds of {case}", err=True)
 
 
 def _commit(stored: Sequence[Result]) -> str:

@@ -11,21 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from metabench.supervisor.runner import Silent
+from metabench.supervisor.runner import Watcher
 from metabench.tables import formatting
 
 if TYPE_CHECKING:
     from metabench.cell.cell import Cell
     from metabench.cell.messages import Progress
     from metabench.results.schema import Result
-    from metabench.supervisor.runner import Watcher
 
 
 @contextmanager
 def progress(total: int, quiet: bool) -> Iterator[Watcher]:
     """Yield a watcher for `total` cells, which writes to stderr."""
     if quiet:
-        yield Silent()
+        yield Watcher()
     elif sys.stderr.isatty():
         with Bars(total) as bars:
             yield bars
@@ -33,7 +32,7 @@ def progress(total: int, quiet: bool) -> Iterator[Watcher]:
         yield Lines(total)
 
 
-class Lines(Silent):
+class Lines(Watcher):
     """One line for each finished cell."""
 
     def __init__(self, total: int) -> None:
@@ -46,7 +45,7 @@ class Lines(Silent):
             click.echo(f"[{self._done}/{self._total}] {outcome(cell, result)}", err=True)
 
 
-class Bars(Silent):
+class Bars(Watcher):
     """A bar for all cells with the time left, and one for each running cell."""
 
     def __init__(self, total: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -100,11 +100,8 @@ class Gate:
 
     def _cases(self, grouped: Sequence[Sequence[Stored]], plugins: Plugins) -> list[Case]:
         data_root = self.request.data_root or None
-        suites = SuiteCache(data_root)
-        try:
+        with closing(SuiteCache(data_root)) as suites:
             return [self._case(stored, plugins, suites, data_root) for stored in grouped]
-        finally:
-            suites.close()
 
     def _case(
         self, stored: Sequence[Stored], plugins: Plugins, suites: SuiteCache, data_root: str | None

@@ -168,14 +168,7 @@ def _start(
     side: int, settings: RunSettings, stack: ExitStack, overdue: threading.Event
 ) -> LearnerProcess:
     log = settings.results / f"{'ab'[side]}.log"
-    process = LearnerProcess(
-        log,
-        settings.process.threads,
-        settings.allocator,
-        settings.grace,
-        lambda progress: None,
-        settings.checkout,
-    )
+    process = LearnerProcess(log, settings, lambda progress: None)
     stack.callback(process.close)
     stack.callback(process.finish)  # runs before close
     if settings.time_limit is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from tempfile import TemporaryDirectory
 
@@ -35,11 +36,8 @@ def replay(result: Result, request: Request, watcher: Watcher | None = None) -> 
         )
     plugins = load_plugins(PluginSources.from_env(request.plugins_dirs, request.plugins))
     cell = cell_of(result, plugins, request.data_root or None)
-    suites = SuiteCache(request.data_root or None)
-    try:
+    with closing(SuiteCache(request.data_root or None)) as suites:
         check_same_data(result, cell, suites)
-    finally:
-        suites.close()
     threads = 0 if result.environment is None else result.environment.threads
     with TemporaryDirectory(prefix="metabench-replay-") as folder:
         asked = replace(

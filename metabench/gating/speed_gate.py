@@ -7,6 +7,7 @@ run in turns, in fresh processes on this machine, as in a duel.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -55,11 +56,8 @@ class SpeedGate:
             (r.suite.name, r.suite.train_on, address_of(r), r.job.budget, r.job.device): r
             for r in results
         }
-        library = SuiteCache(self.request.data_root or None)
-        try:
+        with closing(SuiteCache(self.request.data_root or None)) as library:
             return [self._case(result, plugins, sources, library) for result in cases.values()]
-        finally:
-            library.close()
 
     def _case(
         self, result: Result, plugins: Plugins, sources: PluginSources, library: SuiteCache

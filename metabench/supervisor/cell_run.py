@@ -104,9 +104,7 @@ class CellRun:
         with self._lock:
             if self._stopped:
                 raise LearnerFailed(Failed("interrupted", "interrupted before it began", ""))
-            process = self._process = LearnerProcess(
-                self._log, settings.process.threads, settings.allocator, settings.grace, self.watch
-            )
+            process = self._process = LearnerProcess(self._log, settings, self.watch)
         limit = settings.time_limit
         seconds = min(limit or 0, threading.TIMEOUT_MAX)
         timer = threading.Timer(seconds, self.stop, ("timeout",))

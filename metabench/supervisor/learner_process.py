@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,7 +25,8 @@ from metabench.cell.messages import (
 )
 from metabench.supervisor.killable_process import KillableProcess
 from metabench.supervisor.logfile import BoundedLog
-from metabench.supervisor.older_checkout import OWN_PLUGINS, OlderCheckout
+from metabench.supervisor.older_checkout import OWN_PLUGINS
+from metabench.supervisor.run_settings import RunSettings
 
 _WORKER = """
 try:
@@ -53,29 +54,19 @@ class LearnerProcess(KillableProcess):
 
     Args:
         log: file for what the process prints.
-        threads: number of threads that it computes with.
-        allocator: environment variables for its memory allocator.
-        grace: seconds between SIGTERM and SIGKILL.
+        settings: how it is run.
         watch: called with the progress of meta-training.
-        checkout: run another version of the code; None: the present one.
     """
 
-    def __init__(
-        self,
-        log: Path,
-        threads: int,
-        allocator: Mapping[str, str],
-        grace: float,
-        watch: Callable[[Progress], None],
-        checkout: OlderCheckout | None = None,
-    ) -> None:
+    def __init__(self, log: Path, settings: RunSettings, watch: Callable[[Progress], None]) -> None:
+        checkout, threads = settings.checkout, str(settings.process.threads)
         printed, output = os.pipe()
         self.log = BoundedLog(log, printed)
         super().__init__(
             _WORKER if checkout is None else OWN_PLUGINS + _WORKER,
-            grace=grace,
+            grace=settings.grace,
             output=output,
-            environment={**allocator, **dict.fromkeys(_THREAD_VARIABLES, str(threads))},
+            environment={**settings.allocator, **dict.fromkeys(_THREAD_VARIABLES, threads)},
             python=sys.executable if checkout is None else checkout.python,
             folder=None if checkout is None else checkout.folder,
         )

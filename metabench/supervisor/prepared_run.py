@@ -19,7 +19,7 @@ from metabench.supervisor.local_executor import LocalExecutor
 from metabench.supervisor.plan import Planned, Policy, plan
 from metabench.supervisor.request import Request, request_cells
 from metabench.supervisor.run_settings import RunSettings
-from metabench.supervisor.runner import CellExecutor, Runner, Silent, Watcher
+from metabench.supervisor.runner import CellExecutor, Runner, Watcher
 from metabench.supervisor.suite_cache import SuiteCache, check_unseen
 
 
@@ -112,7 +112,7 @@ class PreparedRun:
         if workers is not None:
             executor = JobExecutor(workers, request.jobs, local, self.plugins)
         runner = Runner(
-            self.store, self.suites, self.plugins, settings, executor, watcher or Silent()
+            self.store, self.suites, self.plugins, settings, executor, watcher or Watcher()
         )
         return runner.run(self.planned)
 

@@ -29,16 +29,8 @@ _RESUMABLE: frozenset[Status] = frozenset({"interrupted", "timeout", "oom", "cra
 _log = logging.getLogger(__name__)
 
 
-class Watcher(Protocol):
-    """An object that is called when something happens, from any thread."""
-
-    def started(self, cell: Cell) -> None: ...
-    def progress(self, cell: Cell, progress: Progress) -> None: ...
-    def finished(self, cell: Cell, result: Result) -> None: ...
-
-
-class Silent:
-    """A watcher that does nothing."""
+class Watcher:
+    """An object that is called when something happens, from any thread; this one does nothing."""
 
     def started(self, cell: Cell) -> None: ...
     def progress(self, cell: Cell, progress: Progress) -> None: ...

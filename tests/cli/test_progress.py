@@ -15,7 +15,7 @@ from metabench.cell.messages import Progress
 from metabench.cli.progress import Bars, Lines, outcome, progress
 from metabench.learner import Algorithm
 from metabench.suites.builtin_suites import SUITES
-from metabench.supervisor.runner import Silent
+from metabench.supervisor.runner import Watcher
 
 # Applies to no suite of classes, so its cells are over before a learner process starts.
 CURVES_ONLY = """
@@ -59,7 +59,7 @@ def test_a_pipe_gets_lines_and_a_terminal_bars(terminal, monkeypatch) -> None:
     with progress(1, quiet=False) as watcher:
         assert isinstance(watcher, Bars)
     with progress(1, quiet=True) as watcher:
-        assert type(watcher) is Silent
+        assert type(watcher) is Watcher
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     with progress(1, quiet=False) as watcher:
         assert isinstance(watcher, Lines)

@@ -15,12 +15,15 @@ from typing import Any
 
 import pytest
 
+from metabench.cell.messages import ProcessSettings
 from metabench.errors import DataError
+from metabench.plugins.sources import PluginSources
 from metabench.results.schema import Result
 from metabench.results.store import Store
 from metabench.supervisor.learner_process import LearnerProcess
 from metabench.supervisor.prepared_run import PreparedRun
 from metabench.supervisor.request import Request
+from metabench.supervisor.run_settings import RunSettings
 from metabench.supervisor.suite_cache import SuiteCache
 
 SENTINELS = str(Path(__file__).parents[1] / "sentinels" / "misbehaving.py")
@@ -217,7 +220,8 @@ def descendants(pid: int) -> list[int]:
 
 @pytest.mark.parametrize("killed", ["supervisor", "guardian"])
 def test_a_learner_process_does_not_outlive_who_watches_it(tmp_path: Path, killed: str) -> None:
-    process = LearnerProcess(tmp_path / "log", 1, {}, grace=30, watch=lambda progress: None)
+    settings = RunSettings(ProcessSettings(sources=PluginSources(), threads=1), tmp_path, grace=30)
+    process = LearnerProcess(tmp_path / "log", settings, watch=lambda progress: None)
     guardian = process._process.pid
     wait_for(lambda: len(descendants(guardian)) == 1)
     (learner,) = descendants(guardian)

@@ -14,7 +14,7 @@ from metabench.supervisor.in_process_executor import InProcessExecutor
 from metabench.supervisor.prepared_run import PreparedRun
 from metabench.supervisor.request import Request
 from metabench.supervisor.run_settings import RunSettings
-from metabench.supervisor.runner import Runner, Silent
+from metabench.supervisor.runner import Runner, Watcher
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_a_runner_stores_what_learner_processes_give(prepared: PreparedRun) -> N
     settings = RunSettings.of(prepared.request, prepared.sources, Path("here"))
     executor = InProcessExecutor(prepared.suites, prepared.plugins)
     runner = Runner(
-        Store(Path("here")), prepared.suites, prepared.plugins, settings, executor, Silent()
+        Store(Path("here")), prepared.suites, prepared.plugins, settings, executor, Watcher()
     )
     skipped, here = runner.run(prepared.planned[:2])
     assert (skipped.status, here.status) == ("not_applicable", "ok")
