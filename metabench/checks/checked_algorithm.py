@@ -53,19 +53,12 @@ class Noted(Exception):
 
 @dataclass
 class Subject:
-    """An algorithm under test.
+    """An algorithm under test."""
 
-    Attributes:
-        configured: the algorithm with its parameters.
-        kind: kind of the tasks it is checked on.
-        plugins: where backbones come from.
-        origin: the plugin's file; None: unknown.
-    """
-
-    configured: Configured
-    kind: Kind
-    plugins: Plugins
-    origin: Path | None
+    configured: Configured  # the algorithm with its parameters
+    kind: Kind  # kind of the tasks it is checked on
+    plugins: Plugins  # where backbones come from
+    origin: Path | None  # the plugin's file; None: unknown
     _trained: dict[Any, Learner] = field(default_factory=dict)
     _class: type[Learner] | None = None  # of the learners it has built
 

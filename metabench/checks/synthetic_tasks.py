@@ -24,15 +24,10 @@ _SEED = 12
 
 @dataclass(frozen=True)
 class Tasks:
-    """A batch of T tasks with the true answers to their queries.
+    """A batch of T tasks with the true answers to their queries."""
 
-    Attributes:
-        support: x [T, S, *shape] float32, y [T, S] int64 or [T, S, 1] float32.
-        query: likewise; learners get only its x.
-    """
-
-    support: Support
-    query: Support
+    support: Support  # x [T, S, *shape] float32, y [T, S] int64 or [T, S, 1] float32
+    query: Support  # likewise; learners get only its x
 
     def __len__(self) -> int:
         return len(self.support.x)

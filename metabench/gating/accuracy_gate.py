@@ -30,20 +30,14 @@ Watching = Callable[[int], AbstractContextManager[Watcher | None]]
 
 @dataclass(frozen=True)
 class Gate:
-    """A gate over stored results.
+    """A gate over stored results."""
 
-    Attributes:
-        baseline: a results folder; it is only read.
-        stored: the results to gate, as `gating.baseline.select` returns them.
-        margins: how much worse each may be.
-        frozen: load learners from the baseline's checkpoints and gate only their evaluation.
-        request: how to run; suites, algorithms, seeds and budget come from the baseline.
-    """
-
-    baseline: Path
-    stored: Sequence[Stored]
-    margins: Margins = field(default_factory=Margins)
+    baseline: Path  # a results folder; it is only read
+    stored: Sequence[Stored]  # the results to gate, as `gating.baseline.select` returns them
+    margins: Margins = field(default_factory=Margins)  # how much worse each may be
+    # load learners from the baseline's checkpoints and gate only their evaluation
     frozen: bool = False
+    # how to run; suites, algorithms, seeds and budget come from the baseline
     request: Request = field(default_factory=Request)
 
     def run(

@@ -19,17 +19,11 @@ Stored = tuple[Path, Result]
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One algorithm on one suite, with its results in the baseline.
+    """One algorithm on one suite, with its results in the baseline."""
 
-    Attributes:
-        stored: its results by seed, and their files in the baseline.
-        cells: the same cells with the current code.
-        error: why there are no cells.
-    """
-
-    stored: Sequence[Stored]
-    cells: Sequence[Cell] = ()
-    error: str = ""
+    stored: Sequence[Stored]  # its results by seed, and their files in the baseline
+    cells: Sequence[Cell] = ()  # the same cells with the current code
+    error: str = ""  # why there are no cells
 
     @property
     def old(self) -> list[Result]:

@@ -44,15 +44,10 @@ class SideFailed(MetabenchError):
 
 @dataclass
 class Side:
-    """The measurements of one learner in one round.
+    """The measurements of one learner in one round."""
 
-    Attributes:
-        training_s: seconds of meta-training; None if there is none.
-        measured: one measurement for each turn.
-    """
-
-    training_s: float | None = None
-    measured: list[Measured] = field(default_factory=list)
+    training_s: float | None = None  # seconds of meta-training; None if there is none
+    measured: list[Measured] = field(default_factory=list)  # one measurement for each turn
 
     def samples(self, phase: str) -> list[float]:
         """Return the seconds of one of `PHASES`, sample by sample."""

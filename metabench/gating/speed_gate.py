@@ -32,20 +32,13 @@ from metabench.supervisor.suite_cache import SuiteCache
 
 @dataclass(frozen=True)
 class SpeedGate:
-    """A comparison of the times of two versions of the code.
+    """A comparison of the times of two versions of the code."""
 
-    Attributes:
-        checkout: the folder with the older version.
-        margin: how much slower the current version may be: 0.1 is 10 %.
-        rounds: number of fresh pairs of processes for each case.
-        request: how to run.
-        watch: called after each round with the case and the number of finished rounds.
-    """
-
-    checkout: OlderCheckout
-    margin: float
-    rounds: int
-    request: Request
+    checkout: OlderCheckout  # the folder with the older version
+    margin: float  # how much slower the current version may be: 0.1 is 10 %
+    rounds: int  # number of fresh pairs of processes for each case
+    request: Request  # how to run
+    # called after each round with the case and the number of finished rounds
     watch: Callable[[str, int], None] = lambda case, done: None
 
     def run(self, results: Sequence[Result]) -> list[SpeedGated]:

@@ -49,20 +49,14 @@ _SHORT = 12  # characters of a digest: enough to distinguish versions of a defin
 
 @dataclass(frozen=True)
 class Code:
-    """The code of a cell.
+    """The code of a cell."""
 
-    Attributes:
-        digest: SHA-256 of all of it, in hex.
-        definitions: the start of the SHA-256 of each definition's own text, by "module:name";
-            likewise "catalogue:name" and "file:name" for what the catalogue declares.
-        files: the SHA-256, in hex, of each file that the catalogue declares.
-        packages: names of other packages that the code uses.
-    """
-
-    digest: str
+    digest: str  # SHA-256 of all of it, in hex
+    # the start of the SHA-256 of each definition's own text, by "module:name"; likewise
+    # "catalogue:name" and "file:name" for what the catalogue declares
     definitions: Mapping[str, str]
-    files: Mapping[str, str]
-    packages: frozenset[str]
+    files: Mapping[str, str]  # the SHA-256, in hex, of each file that the catalogue declares
+    packages: frozenset[str]  # names of other packages that the code uses
 
 
 @no_gc()  # tracing the syntax trees over and over took two fifths of the time

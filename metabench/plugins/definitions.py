@@ -26,15 +26,10 @@ class Reference(NamedTuple):
 
 
 class Meaning(NamedTuple):
-    """The meaning of a dotted name.
+    """The meaning of a dotted name."""
 
-    Attributes:
-        found: a definition that is read, or the full dotted name of anything else.
-        rest: the attributes looked up on a definition.
-    """
-
-    found: Reference | str
-    rest: Sequence[str] = ()
+    found: Reference | str  # a definition that is read, or the full dotted name of anything else
+    rest: Sequence[str] = ()  # the attributes looked up on a definition
 
 
 class Resolver(Protocol):
@@ -53,23 +48,18 @@ _SELF = "\N{SECTION SIGN}"
 
 @dataclass
 class Definition:
-    """The normal form of the statements that define one name.
+    """The normal form of the statements that define one name."""
 
-    Attributes:
-        text: the normal form; a reference is written as its index in `references`.
-        references: definitions that it uses, in order of appearance.
-        packages: top-level names of the packages that it uses and that are not read.
-        strings: its string constants, apart from those in `defaults`.
-        defaults: the arguments whose default is a string constant, with it.
-        loaded: modules that it imports when it runs.
-    """
-
-    text: str = ""
+    text: str = ""  # the normal form; a reference is written as its index in `references`
+    # definitions that it uses, in order of appearance
     references: list[Reference] = field(default_factory=list)
+    # top-level names of the packages that it uses and that are not read
     packages: set[str] = field(default_factory=set)
+    # its string constants, apart from those in `defaults`
     strings: list[str] = field(default_factory=list)
+    # the arguments whose default is a string constant, with it
     defaults: list[tuple[str, str]] = field(default_factory=list)
-    loaded: list[str] = field(default_factory=list)
+    loaded: list[str] = field(default_factory=list)  # modules that it imports when it runs
 
     @cached_property
     def digest(self) -> str:

@@ -31,38 +31,25 @@ class Import(NamedTuple):
 
 @dataclass
 class Bindings:
-    """The statements of one module, by the names that they bind.
+    """The statements of one module, by the names that they bind."""
 
-    Attributes:
-        definitions: the statements that define a name, in order.
-        imports: the sources of imported names.
-        for_annotations: the sources of names imported below `if TYPE_CHECKING`.
-        stars: modules that `from module import *` names.
-        effects: statements that change something else when the module is imported.
-        loaded: every module that this one imports.
-    """
-
+    # the statements that define a name, in order
     definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)
-    imports: dict[str, Import] = field(default_factory=dict)
+    imports: dict[str, Import] = field(default_factory=dict)  # the sources of imported names
+    # the sources of names imported below `if TYPE_CHECKING`
     for_annotations: dict[str, Import] = field(default_factory=dict)
-    stars: list[str] = field(default_factory=list)
+    stars: list[str] = field(default_factory=list)  # modules that `from module import *` names
+    # statements that change something else when the module is imported
     effects: list[ast.stmt] = field(default_factory=list)
-    loaded: list[str] = field(default_factory=list)
+    loaded: list[str] = field(default_factory=list)  # every module that this one imports
 
 
 class Module(NamedTuple):
-    """A module that was found.
+    """A module that was found."""
 
-    Attributes:
-        name: its dotted name; without the package for the single file of a plugin.
-        file: where it lies; None for a namespace package.
-        folder: where a single file looks for its helpers; None for modules of packages.
-        bindings: its statements.
-    """
-
-    name: str
-    file: Path | None
-    folder: Path | None
+    name: str  # its dotted name; without the package for the single file of a plugin
+    file: Path | None  # where it lies; None for a namespace package
+    folder: Path | None  # where a single file looks for its helpers; None for modules of packages
     bindings: Bindings
 
     @property

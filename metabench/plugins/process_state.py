@@ -15,19 +15,12 @@ from typing import Any, NamedTuple
 
 
 class Setting(NamedTuple):
-    """A value that the process has one of.
+    """A value that the process has one of."""
 
-    Attributes:
-        name: its name in messages.
-        read: returns it.
-        write: sets it.
-        initial: the value right after torch is imported.
-    """
-
-    name: str
-    read: Callable[[], Any]
-    write: Callable[[Any], object]
-    initial: Any = None
+    name: str  # its name in messages
+    read: Callable[[], Any]  # returns it
+    write: Callable[[Any], object]  # sets it
+    initial: Any = None  # the value right after torch is imported
 
 
 def import_settings() -> list[Setting]:

@@ -31,17 +31,12 @@ class PluginSources:
     """The sources of plugins; processes with equal sources load the same plugins.
 
     `dataclasses.asdict(sources)` can be stored as JSON; `PluginSources(**fields)` reads it back.
-
-    Attributes:
-        plugins_dirs: folders whose `*.py` are plugins; made absolute.
-        plugins: the values of `-p`: "module", "path/to/file.py" or "no:name"; file paths are made
-            absolute.
-        restrict: the only entry points to load; None: all of them.
     """
 
-    plugins_dirs: tuple[str, ...] = ()
+    plugins_dirs: tuple[str, ...] = ()  # folders whose `*.py` are plugins; made absolute
+    # the values of `-p`: "module", "path/to/file.py" or "no:name"; file paths are made absolute
     plugins: tuple[str, ...] = ()
-    restrict: tuple[str, ...] | None = None
+    restrict: tuple[str, ...] | None = None  # the only entry points to load; None: all of them
 
     def __post_init__(self) -> None:
         set_field = object.__setattr__
@@ -94,23 +89,14 @@ class PluginSources:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A plugin that was found and is not imported yet.
+    """A plugin that was found and is not imported yet."""
 
-    Attributes:
-        name: its name, also for "no:NAME".
-        load: imports it and returns the object that has its hooks.
-        module: its module; "" for files.
-        origin: its file if that is known without importing it; otherwise "".
-        version: the version of its distribution; "" without one.
-        entry_point: it is installed, so `METABENCH_PLUGINS` can leave it out.
-    """
-
-    name: str
-    load: Callable[[], Any]
-    module: str = ""
-    origin: str = ""
-    version: str = ""
-    entry_point: bool = False
+    name: str  # its name, also for "no:NAME"
+    load: Callable[[], Any]  # imports it and returns the object that has its hooks
+    module: str = ""  # its module; "" for files
+    origin: str = ""  # its file if that is known without importing it; otherwise ""
+    version: str = ""  # the version of its distribution; "" without one
+    entry_point: bool = False  # it is installed, so `METABENCH_PLUGINS` can leave it out
 
 
 def candidates(sources: PluginSources) -> Iterator[Candidate]:

@@ -28,30 +28,19 @@ _CONTENDED = 0.05
 
 @dataclass
 class CellOutcome:
-    """The outcome of running a cell; a cell that failed has no scores and no times.
+    """The outcome of running a cell; a cell that failed has no scores and no times."""
 
-    Attributes:
-        trained: the learner process's report on meta-training.
-        measured: times and memory at test.
-        scores: of the leaderboard's episodes.
-        blocks: scores of further blocks.
-        properties: what answers depend on.
-        failed: why there is no score.
-        log: the file with what the learner process printed, relative to the results folder; ""
-            if no process was started.
-        contended: other cells or runs were active on the machine.
-        wall_s: seconds of the whole cell.
-    """
-
-    trained: Trained | None = None
-    measured: Measured | None = None
-    scores: Scores | None = None
-    blocks: list[Block] = field(default_factory=list)
-    properties: Properties | None = None
-    failed: Failed | None = None
+    trained: Trained | None = None  # the learner process's report on meta-training
+    measured: Measured | None = None  # times and memory at test
+    scores: Scores | None = None  # of the leaderboard's episodes
+    blocks: list[Block] = field(default_factory=list)  # scores of further blocks
+    properties: Properties | None = None  # what answers depend on
+    failed: Failed | None = None  # why there is no score
+    # the file with what the learner process printed, relative to the results folder; "" if no
+    # process was started
     log: str = ""
-    contended: bool = False
-    wall_s: float = 0.0
+    contended: bool = False  # other cells or runs were active on the machine
+    wall_s: float = 0.0  # seconds of the whole cell
 
     @property
     def waited(self) -> float:

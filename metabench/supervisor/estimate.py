@@ -13,15 +13,10 @@ from metabench.supervisor.plan import Planned
 
 @dataclass(frozen=True)
 class TimeEstimate:
-    """The expected time of the cells that are to be run.
+    """The expected time of the cells that are to be run."""
 
-    Attributes:
-        seconds: of the cells for which there are results of the same or of similar cells.
-        unknown: the number of other cells.
-    """
-
-    seconds: float
-    unknown: int
+    seconds: float  # of the cells for which there are results of the same or of similar cells
+    unknown: int  # the number of other cells
 
 
 def estimate(planned: Sequence[Planned], stored: Iterable[Result], jobs: int) -> TimeEstimate:

@@ -29,38 +29,25 @@ RUNS: frozenset[CellState] = frozenset(
 
 @dataclass(frozen=True)
 class Planned:
-    """A cell and the state of its result file.
-
-    Attributes:
-        cell: the cell.
-        state: "new": no file; "done"; "stale": computed by other code; "failed"; "interrupted";
-            "changed": other episodes or images; "partial": fewer blocks of episodes than asked
-            for; "damaged": unreadable; "forced".
-        todo: whether this run runs it.
-        stored: its result, if there is one.
-    """
+    """A cell and the state of its result file."""
 
     cell: Cell
+    # "new": no file; "done"; "stale": computed by other code; "failed"; "interrupted"; "changed":
+    # other episodes or images; "partial": fewer blocks of episodes than asked for; "damaged":
+    # unreadable; "forced"
     state: CellState
-    todo: bool
-    stored: Result | None = None
+    todo: bool  # whether this run runs it
+    stored: Result | None = None  # its result, if there is one
 
 
 @dataclass(frozen=True)
 class Policy:
-    """Rules for which finished cells to run again.
+    """Rules for which finished cells to run again."""
 
-    Attributes:
-        force: run all of them.
-        retry_failed: run failed cells.
-        keep_stale: keep results of other code.
-        blocks: run cells that have scored fewer blocks of episodes than this.
-    """
-
-    force: bool = False
-    retry_failed: bool = False
-    keep_stale: bool = False
-    blocks: int = 1
+    force: bool = False  # run all of them
+    retry_failed: bool = False  # run failed cells
+    keep_stale: bool = False  # keep results of other code
+    blocks: int = 1  # run cells that have scored fewer blocks of episodes than this
 
 
 def cells(

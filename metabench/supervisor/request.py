@@ -29,50 +29,29 @@ CONFIG = Path("bench.toml")
 
 @dataclass(frozen=True)
 class Request:
-    """A request as users write it; `bench.toml` has the same keys.
+    """A request as users write it; `bench.toml` has the same keys."""
 
-    Attributes:
-        suites: names, globs, or `folder:PATH` and `manifest:FILE`.
-        algorithms: addresses `name[param=value]`, with sweeps and globs; empty: all.
-        seeds: how many seeds; they are 0, 1, ...
-        budget: smoke, standard, paper, tasks=N or seconds=S.
-        device: cpu, cuda, cuda:1, mps, ... or auto.
-        train_on: train on this suite's base data instead of the suite's own.
-        jobs: cells side by side.
-        threads: of each learner process; 0: the machine's cores divided by jobs.
-        shard: "i/n": run only part i of n.
-        time_limit: seconds for each cell; 0: none.
-        memory_limit: MiB for each learner process; 0: none.
-        checkpoint_every: seconds of meta-training between checkpoints.
-        keep_checkpoints: keep the checkpoints of finished cells too.
-        results: the results folder; "": results, or results-smoke for the smoke budget.
-        data_root: where datasets are kept.
-        plugins: further plugins, as after `-p`.
-        plugins_dirs: folders of plugins.
-        allocator: start learner processes with the allocator settings.
-        blocks: of test episodes to score; the gate may need more than one.
-        margins: of the gate, by name or address of an algorithm.
-    """
-
-    suites: Sequence[str | Suite] = EMBEDDED
+    suites: Sequence[str | Suite] = EMBEDDED  # names, globs, or `folder:PATH` and `manifest:FILE`
+    # addresses `name[param=value]`, with sweeps and globs; empty: all
     algorithms: Sequence[str] = ()
-    seeds: int = 1
-    budget: str = "smoke"
-    device: str = "cpu"
-    train_on: str = ""
-    jobs: int = 1
-    threads: int = 0
-    shard: str = ""
-    time_limit: float = 0.0
-    memory_limit: float = 0.0
-    checkpoint_every: float = 30.0
-    keep_checkpoints: bool = False
-    results: str = ""
-    data_root: str = ""
-    plugins: Sequence[str] = ()
-    plugins_dirs: Sequence[str] = ()
-    allocator: bool = True
-    blocks: int = 1
+    seeds: int = 1  # how many seeds; they are 0, 1, ...
+    budget: str = "smoke"  # smoke, standard, paper, tasks=N or seconds=S
+    device: str = "cpu"  # cpu, cuda, cuda:1, mps, ... or auto
+    train_on: str = ""  # train on this suite's base data instead of the suite's own
+    jobs: int = 1  # cells side by side
+    threads: int = 0  # of each learner process; 0: the machine's cores divided by jobs
+    shard: str = ""  # "i/n": run only part i of n
+    time_limit: float = 0.0  # seconds for each cell; 0: none
+    memory_limit: float = 0.0  # MiB for each learner process; 0: none
+    checkpoint_every: float = 30.0  # seconds of meta-training between checkpoints
+    keep_checkpoints: bool = False  # keep the checkpoints of finished cells too
+    results: str = ""  # the results folder; "": results, or results-smoke for the smoke budget
+    data_root: str = ""  # where datasets are kept
+    plugins: Sequence[str] = ()  # further plugins, as after `-p`
+    plugins_dirs: Sequence[str] = ()  # folders of plugins
+    allocator: bool = True  # start learner processes with the allocator settings
+    blocks: int = 1  # of test episodes to score; the gate may need more than one
+    # of the gate, by name or address of an algorithm
     margins: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -17,37 +17,24 @@ from metabench.supervisor.request import Request
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Settings that all cells of a run share.
+    """Settings that all cells of a run share."""
 
-    Attributes:
-        process: settings of each learner process.
-        results: the results folder; logs and checkpoints go below it.
-        data_root: where datasets are kept; None: the default of the machine.
-        allocator: environment variables of each learner process.
-        time_limit: seconds for one cell, start of the process included; None: no limit.
-        checkpoint_every: seconds of meta-training between checkpoints.
-        keep_checkpoints: keep the checkpoints of finished cells too.
-        grace: seconds between SIGTERM and SIGKILL.
-        contended: cells run side by side.
-        blocks: of test episodes that are scored.
-        timed: measure times, memory, and what answers depend on.
-        checkout: run another version of the code; only duels do.
-        frozen: take learners from their checkpoints, whatever code made them; train none.
-    """
-
-    process: ProcessSettings
-    results: Path
-    data_root: str | None = None
+    process: ProcessSettings  # settings of each learner process
+    results: Path  # the results folder; logs and checkpoints go below it
+    data_root: str | None = None  # where datasets are kept; None: the default of the machine
+    # environment variables of each learner process
     allocator: Mapping[str, str] = field(default_factory=dict)
+    # seconds for one cell, start of the process included; None: no limit
     time_limit: float | None = None
-    checkpoint_every: float = 30.0
-    keep_checkpoints: bool = False
-    grace: float = 5.0
-    contended: bool = False
-    blocks: int = 1
-    timed: bool = True
+    checkpoint_every: float = 30.0  # seconds of meta-training between checkpoints
+    keep_checkpoints: bool = False  # keep the checkpoints of finished cells too
+    grace: float = 5.0  # seconds between SIGTERM and SIGKILL
+    contended: bool = False  # cells run side by side
+    blocks: int = 1  # of test episodes that are scored
+    timed: bool = True  # measure times, memory, and what answers depend on
+    # take learners from their checkpoints, whatever code made them; train none
     frozen: bool = False
-    checkout: OlderCheckout | None = None
+    checkout: OlderCheckout | None = None  # run another version of the code; only duels do
 
     @classmethod
     def of(

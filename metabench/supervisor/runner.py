@@ -38,13 +38,9 @@ class Watcher:
 
 
 class CellExecutor(Protocol):
-    """An executor of cells; entered before the first one, left after the last.
+    """An executor of cells; entered before the first one, left after the last."""
 
-    Attributes:
-        width: how many cells it may have at a time.
-    """
-
-    width: int
+    width: int  # how many cells it may have at a time
 
     def __enter__(self) -> object: ...
     def __exit__(self, *exception: object) -> None: ...

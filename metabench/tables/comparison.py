@@ -30,18 +30,7 @@ class EpisodePair(msgspec.Struct, frozen=True):
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """A comparison; scores are fractions or mean squared errors, None is unknown.
-
-    Attributes:
-        difference: mean of A minus mean of B.
-        p: two-sided p-value of the hypothesis of no difference.
-        better: probability that A is better by more than the margin.
-        equivalent: probability that the difference is within the margin.
-        worse: probability that A is worse by more than the margin.
-        flags_a: flags that concern A's score.
-        flags_b: flags that concern B's score.
-        most_different: the episodes that differ most, largest difference first.
-    """
+    """A comparison; scores are fractions or mean squared errors, None is unknown."""
 
     suite: str
     budget: str
@@ -53,16 +42,16 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     seeds_a: int
     seeds_b: int
     episodes: int
-    difference: float
+    difference: float  # mean of A minus mean of B
     ci95: tuple[float, float] | None
-    p: float | None
+    p: float | None  # two-sided p-value of the hypothesis of no difference
     margin: float
-    better: float | None
-    equivalent: float | None
-    worse: float | None
-    flags_a: list[str]
-    flags_b: list[str]
-    most_different: list[EpisodePair]
+    better: float | None  # probability that A is better by more than the margin
+    equivalent: float | None  # probability that the difference is within the margin
+    worse: float | None  # probability that A is worse by more than the margin
+    flags_a: list[str]  # flags that concern A's score
+    flags_b: list[str]  # flags that concern B's score
+    most_different: list[EpisodePair]  # the episodes that differ most, largest difference first
 
 
 def compare(

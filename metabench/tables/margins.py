@@ -23,17 +23,12 @@ _UNITS: tuple[tuple[str, Literal["points", "relative"]], ...] = (
 
 @dataclass(frozen=True)
 class Margin:
-    """A loss that is allowed.
+    """A loss that is allowed."""
 
-    Attributes:
-        text: the margin as it was written.
-        amount: a fraction: 0.005 for "0.5pp" and for "0.005", 0.05 for "5%".
-        unit: "points" of accuracy, "relative" to the baseline's score, or "absolute" in the
-            units of the metric: a fraction, or a squared error.
-    """
-
-    text: str
-    amount: float
+    text: str  # the margin as it was written
+    amount: float  # a fraction: 0.005 for "0.5pp" and for "0.005", 0.05 for "5%"
+    # "points" of accuracy, "relative" to the baseline's score, or "absolute" in the units of the
+    # metric: a fraction, or a squared error
     unit: Literal["points", "relative", "absolute"]
 
     @classmethod
@@ -75,14 +70,10 @@ DEFAULTS: Mapping[Metric, Margin] = {
 
 @dataclass(frozen=True)
 class Margins:
-    """The margin of each algorithm.
+    """The margin of each algorithm."""
 
-    Attributes:
-        given: the margin for all algorithms, as given by `--margin`.
-        by_algorithm: margins by name, or by address for one set of parameters.
-    """
-
-    given: Margin | None = None
+    given: Margin | None = None  # the margin for all algorithms, as given by `--margin`
+    # margins by name, or by address for one set of parameters
     by_algorithm: Mapping[str, Margin] = field(default_factory=dict)
 
     @classmethod

@@ -34,29 +34,17 @@ _TEXT_COLUMNS = frozenset({"published", "our row", "budget", "their protocol"})
 
 
 class Published(msgspec.Struct, frozen=True, kw_only=True):
-    """A number from a paper.
+    """A number from a paper."""
 
-    Attributes:
-        method: its name in the paper.
-        algorithm: the name of the same algorithm in metabench, if there is one.
-        params: parameters that a row of this algorithm must have.
-        suite: the suite in metabench with the same task.
-        score: accuracy as a fraction, or mean squared error.
-        half_ci95: half the width of the 95 % interval in the paper.
-        verified: whether the number was read in `source`; if not, it is from memory.
-        source: the paper and the table.
-        protocol: how the number was measured, as far as the paper says.
-    """
-
-    method: str
-    algorithm: str | None
-    params: dict[str, bool | int | float | str]
-    suite: str
-    score: float
-    half_ci95: float | None
-    verified: bool
-    source: str
-    protocol: dict[str, int | str]
+    method: str  # its name in the paper
+    algorithm: str | None  # the name of the same algorithm in metabench, if there is one
+    params: dict[str, bool | int | float | str]  # parameters that a row of this algorithm must have
+    suite: str  # the suite in metabench with the same task
+    score: float  # accuracy as a fraction, or mean squared error
+    half_ci95: float | None  # half the width of the 95 % interval in the paper
+    verified: bool  # whether the number was read in `source`; if not, it is from memory
+    source: str  # the paper and the table
+    protocol: dict[str, int | str]  # how the number was measured, as far as the paper says
 
 
 class Pair(msgspec.Struct, frozen=True, kw_only=True):
