@@ -81,8 +81,10 @@ def test_options_that_are_named_exist(document: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_commands_run(document: Path, folder: Path) -> None:
-    # CI runs `make leaderboard`, with every suite, by itself.
-    (folder / "bench.toml").write_text('suites = ["digits-5w1s"]\n')
+    # CI runs `make leaderboard`, with every suite and built-in algorithm, by itself.
+    (folder / "bench.toml").write_text(
+        'suites = ["digits-5w1s"]\nalgorithms = ["nearest-centroid", "protonet", "pca-lr"]\n'
+    )
     for command in new_commands(document):
         words = shlex.split(command)
         if words[0] == "make":
