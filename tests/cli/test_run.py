@@ -167,6 +167,7 @@ class TestRerun:
         assert "74.75" in kept.out
         assert "- stale: made by code that differs" in kept.out
 
+    @pytest.mark.slow
     def test_only_what_is_stale_or_damaged_runs_again(self, rerun, tmp_path: Path) -> None:
         stored = tmp_path / "results-smoke"
         before = digests(stored)
@@ -201,6 +202,7 @@ def plan(rerun, names: tuple[str, ...], *flags: str) -> list[tuple[str, str]]:
     return [(row.split()[-2], row.split()[-1]) for row in rows]
 
 
+@pytest.mark.slow
 def test_a_learner_that_ignores_signals_is_stopped_in_time(cli, tmp_path, monkeypatch) -> None:
     (tmp_path / "stubborn.py").write_text(
         "import signal, time\n"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
+
 from metabench.cell.messages import ProcessSettings, Start
 from metabench.gating import duel_rounds
 from metabench.plugins.sources import PluginSources
@@ -13,6 +15,7 @@ from metabench.supervisor.request import Request
 from metabench.supervisor.run_settings import RunSettings
 
 
+@pytest.mark.slow
 def test_each_side_is_trained_on_what_its_cell_says(tmp_path: Path) -> None:
     request = Request(
         suites=["sinusoid-5s"],

@@ -142,6 +142,7 @@ def test_a_copy_of_metabench_in_the_folder_of_a_plugin_is_not_imported(folder: P
     assert (algorithms, warnings) == ("['one-one']", "[]")
 
 
+@pytest.mark.slow
 def test_settings_that_imports_change_are_restored_with_a_warning(folder: Path) -> None:
     plugin = (folder / "one" / "a.py").read_text()
     changes = {
