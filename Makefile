@@ -22,7 +22,7 @@ check: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/codespell README.md CONTRIBUTING.md CHANGELOG.md docs metabench plugins tools benchmarks
+	$(BIN)/codespell README.md CONTRIBUTING.md CHANGELOG.md results/README.md docs metabench plugins tools benchmarks
 	$(BIN)/python -m tools.doc_tables --check
 
 # The committed results and the leaderboard made from them; resumes where it stopped. Omniglot is

@@ -77,7 +77,7 @@ def make_environment(
     allocator: Mapping[str, str] = ALLOCATOR,
     plugins: list[str] | None = None,
 ) -> Environment:
-    """Where a cell ran."""
+    """The machine that a cell ran on."""
     return Environment(
         metabench="0.1.0",
         python="3.11.9",

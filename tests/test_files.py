@@ -32,7 +32,7 @@ def test_what_a_dead_process_left_is_removed_and_nothing_else(tmp_path: Path) ->
     assert others(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="/proc tells when one began")
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="/proc says when one began")
 def test_a_number_that_a_new_process_has_got_is_no_excuse(tmp_path: Path) -> None:
     host, pid, started = temporary_name("x").split(".")[2].rsplit("-", 3)[:3]
     assert int(pid) == os.getpid()

@@ -180,7 +180,7 @@ def test_what_differs_on_regression_is_put_in_place_there():
     assert spec.on("regression") == spec
 
 
-def test_elsewhere_an_entry_stands_as_it_is():
+def test_elsewhere_an_entry_is_unchanged():
     assert BOTH_KINDS.on("classification") is BOTH_KINDS
     plain = Algorithm("plain", build=Constant, params={"lr": 0.1})
     assert plain.on("regression") == plain

@@ -53,7 +53,7 @@ class TrainingPlan(msgspec.Struct, frozen=True):
 
 
 class CheckpointSettings(msgspec.Struct, frozen=True):
-    """Where and how often meta-training is saved, so that a killed cell can resume."""
+    """The place and interval of saving meta-training, so that a killed cell can resume."""
 
     file: str
     identity: str  # of the cell; checkpoints of another one, or of other code, are ignored

@@ -49,7 +49,7 @@ def test_each_seed_starts_from_another_network(build: Any, episodes: Any) -> Non
     assert not torch.allclose(first, other, atol=1e-3)
 
 
-def test_new_digits_are_told_apart(build: Any) -> None:
+def test_new_digits_are_distinguished(build: Any) -> None:
     opened = open_digits()
     test, images = opened.episodes, opened.dataset.images
     learner = build("cnn-adam")

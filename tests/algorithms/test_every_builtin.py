@@ -1,4 +1,4 @@
-"""What holds for every built-in algorithm, whatever it does."""
+"""Rules that hold for every built-in algorithm."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def outputs(learner: Learner, keep: bool) -> np.ndarray:
 
 
 def count_images(learner: Any) -> list[int]:
-    """How many images go through the backbone at each call, from now on."""
+    """Record the number of images in each call of the backbone, from now on."""
     counts: list[int] = []
     learner.backbone.register_forward_pre_hook(lambda module, given: counts.append(len(given[0])))
     return counts

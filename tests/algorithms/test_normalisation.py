@@ -1,4 +1,4 @@
-"""Whose statistics normalise: what makes a learner transductive, for all that have a network."""
+"""Statistics that normalise decide whether a learner with a network is transductive."""
 
 from __future__ import annotations
 

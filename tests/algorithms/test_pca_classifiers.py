@@ -30,7 +30,7 @@ def digits_episode(way: int, shot: int) -> tuple[Support, Tensor]:
 def by_hand(
     classifier: ClassifierMixin, support: Support, query: Tensor, components: int
 ) -> np.ndarray:
-    """What a user of scikit-learn would write."""
+    """The same in scikit-learn, as its user would write it."""
     base = digits_material().images.reshape(-1, 64) / 255.0
     pca = PCA(components, svd_solver="full").fit(base)
     classifier.fit(pca.transform(support.x.flatten(1).numpy()), support.y.numpy())
@@ -88,7 +88,7 @@ def test_two_classes_have_two_logits_as_probable_as_scikit_learn_says(
 
 
 @pytest.mark.parametrize("name", ["pca-lr", "sgd"])
-def test_novel_digits_are_told_apart(name: str, trained: Any) -> None:
+def test_novel_digits_are_distinguished(name: str, trained: Any) -> None:
     learner = trained(name, shot=5)
     support, query = digits_episode(5, 5)
     guesses = learner.predict(learner.adapt(support), query).argmax(1)
@@ -128,6 +128,6 @@ def test_components_are_at_most_the_pixels(build: Any) -> None:
     assert learner.components.shape == (64, 64)
 
 
-def test_features_do_not_hang_on_the_seed(trained: Any) -> None:
+def test_features_do_not_depend_on_the_seed(trained: Any) -> None:
     one, two = (trained("pca-lr", seed=seed) for seed in (0, 1))
     assert torch.equal(one.components, two.components)

@@ -105,7 +105,7 @@ def test_training_lowers_the_loss(build: Any) -> None:
 
 
 @pytest.mark.slow
-def test_it_learns_to_tell_characters_of_other_scripts_apart(build: Any) -> None:
+def test_it_learns_to_distinguish_characters_of_other_scripts(build: Any) -> None:
     opened = next(suite for suite in SUITES if suite.name == "glyphs-5w1s").open()
     test, images = opened.episodes, opened.dataset.images
 

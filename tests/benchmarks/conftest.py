@@ -17,7 +17,7 @@ FOLDER = Path(__file__).parents[2] / PEERS
 
 @pytest.fixture(autouse=True)
 def _path(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where peers are imported from is no matter of other tests."""
+    """Restore the import path, so that peers do not affect other tests."""
     monkeypatch.setattr(sys, "path", [*sys.path])
 
 

@@ -1,4 +1,4 @@
-"""What benchmarks do with their options."""
+"""Options of benchmarks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is measured against, and how it is got."""
+"""Peers that are measured against, and their installation."""
 
 from __future__ import annotations
 

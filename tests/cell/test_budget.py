@@ -1,4 +1,4 @@
-"""How much meta-training and how many test episodes a budget means."""
+"""A budget: the amount of meta-training and the number of test episodes."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def test_the_path_is_all_that_was_asked_for(made: Cell, path: str) -> None:
     assert made.path == Path(path)
 
 
-def test_a_cell_is_told_in_words() -> None:
+def test_a_cell_is_described_in_words() -> None:
     assert str(cell(given={"steps": "3"}, seed=1)) == "digits-5w1s maml[steps=3] seed 1"
 
 

@@ -1,4 +1,4 @@
-"""What answers depend on is found out, by each probe that is to find it."""
+"""Each probe finds the dependence of answers that it looks for."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_more_tasks_may_be_probed_than_are_answered_at_once(
 def test_state_that_is_carried_over_is_found() -> None:
     found = properties(Remembers)
     assert found.independent is False
-    assert (found.inductive, found.isolated) == (None, None)  # nothing else can be told
+    assert (found.inductive, found.isolated) == (None, None)  # nothing else is known
 
 
 def test_the_evidence_is_kept() -> None:

@@ -1,4 +1,4 @@
-"""What tests of `metabench run` share: a plugin, and the command in a folder of one's choice."""
+"""Helpers of the tests of `metabench run`: a plugin, and the command in a given folder."""
 
 from __future__ import annotations
 

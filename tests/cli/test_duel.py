@@ -39,7 +39,7 @@ def test_mistakes_are_one_line(cli, arguments, message) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("plugin")
-def test_a_duel_tells_the_ratio_of_every_phase_and_stores_nothing(cli, tmp_path) -> None:
+def test_a_duel_prints_the_ratio_of_every_phase_and_stores_nothing(cli, tmp_path) -> None:
     before = sorted(tmp_path.iterdir())
     outcome = cli(*DUEL, "centroid", "projected", "--rounds", "2", "--json")
     assert outcome.code == 0

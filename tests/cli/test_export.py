@@ -40,7 +40,7 @@ def test_the_file_lists_the_first_episodes_image_by_image(export, tmp_path: Path
                 assert np.array_equal(np.asarray(Image.open(tmp_path / path)), images[member, 0])
 
 
-def test_the_file_goes_where_it_is_told(export, tmp_path: Path) -> None:
+def test_the_file_is_written_to_the_given_path(export, tmp_path: Path) -> None:
     assert export("--episodes", "1", "-o", "there/some.json", "-q") == (0, "", "")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["there"]
     assert (tmp_path / "there" / "some-images").is_dir()

@@ -168,7 +168,7 @@ def test_what_has_become_worse_fails_and_says_how(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_episodes_are_bought_until_they_tell(folder: Path) -> None:
+def test_more_episodes_are_run_until_the_verdict_is_clear(folder: Path) -> None:
     edit(folder, "noise, lr = 0.0", "noise, lr = 0.05")
     found = gated(folder, "-a", "centroid")["centroid"]
     assert (found["verdict"], found["looks"], found["episodes"]) == ("pass", 3, 300)

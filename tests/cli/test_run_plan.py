@@ -1,4 +1,4 @@
-"""What `metabench run` would do: names, sweeps, shards, `bench.toml`, and mistakes."""
+"""The plan of `metabench run`: names, sweeps, shards, `bench.toml`, and mistakes."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_a_mistake_is_one_line_and_nothing_is_stored(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_plan_tells_how_long_it_may_take(cli, tmp_path: Path, chance_run: Path) -> None:
+def test_a_plan_says_how_long_it_may_take(cli, tmp_path: Path, chance_run: Path) -> None:
     assert ", 1 to run, 1 never run before, into " in cli(*ONE, "--dry-run").out
     shutil.copytree(chance_run, tmp_path, dirs_exist_ok=True)
     again = cli(*ONE, "--force", "--dry-run").out.splitlines()[0]

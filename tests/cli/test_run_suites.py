@@ -88,7 +88,7 @@ def test_base_data_may_come_from_another_suite(first, tmp_path: Path, cli) -> No
 
 
 @pytest.mark.slow
-def test_it_is_told_where_base_data_came_from(first, tmp_path: Path, cli) -> None:
+def test_the_table_says_where_base_data_came_from(first, tmp_path: Path, cli) -> None:
     shutil.copytree(first[0], tmp_path, dirs_exist_ok=True)
     outcome = cli(*MANIFEST, "-a", "projected", "--train-on", "digits-5w1s")
     assert outcome.code == 0

@@ -255,7 +255,7 @@ def write(folder: Path, name: str, text: str) -> Path:
     return file
 
 
-def test_the_key_of_files_tells_content_from_place(tmp_path):
+def test_the_key_of_files_depends_on_content_not_place(tmp_path):
     def key(folder: str, **params: object) -> str:
         root = tmp_path / folder
         return files_key(sorted(root.rglob("*.txt")), root, **params)

@@ -1,4 +1,4 @@
-"""What a dataset computes and refuses by itself."""
+"""A dataset: the values that it computes, and the mistakes that it refuses."""
 
 from __future__ import annotations
 

@@ -209,7 +209,7 @@ def test_missing_characters_are_counted(tmp_path) -> None:
 
 @pytest.fixture
 def server(tmp_path, monkeypatch) -> Iterator[Path]:
-    """What torchvision downloads from, on this machine; yields the folder that is served."""
+    """Serve a folder in place of the site that torchvision downloads from; yield the folder."""
     folder = tmp_path / "served"
     write_archives(folder)
     known = download.torchvision_datasets().Omniglot

@@ -17,7 +17,7 @@ def split(**members: list[str]) -> Split:
     return Split("mine", "", {"base": [], "validation": [], "novel": [], **members}, "digest")
 
 
-def test_a_class_is_told_before_its_group() -> None:
+def test_a_class_is_looked_up_before_its_group() -> None:
     found = split(base=["A", "C"], novel=["B", "C/2"]).classes(NAMES)
     assert {name: ids.tolist() for name, ids in found.items()} == {
         "base": [0, 1, 3],

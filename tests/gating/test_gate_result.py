@@ -76,7 +76,7 @@ def test_equal_outputs_with_other_scores_are_an_error() -> None:
     assert found.reason.startswith("outputs are equal but scores differ")
 
 
-def test_a_proven_loss_within_reach_of_the_margin_is_told_as_such() -> None:
+def test_a_proven_loss_within_reach_of_the_margin_is_reported_as_such() -> None:
     def losing(seed: int) -> Result:
         scores = right(seed=seed).scores
         assert scores is not None
@@ -117,7 +117,7 @@ def test_two_seeds_of_what_is_meta_trained_do_not_tell() -> None:
     assert frozen.verdict == "fail"  # these two learners are worse, whatever others are
 
 
-def test_one_seed_tells_of_what_ignores_it() -> None:
+def test_one_seed_suffices_for_what_ignores_it() -> None:
     def sure(result: Result) -> Result:
         job = msgspec.structs.replace(result.job, deterministic=True)
         return msgspec.structs.replace(result, job=job)

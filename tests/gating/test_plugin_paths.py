@@ -7,7 +7,7 @@ from pathlib import Path
 from metabench.gating import plugin_paths
 
 
-def test_a_file_beside_the_test_comes_first_and_all_else_stays_as_it_was_given(
+def test_a_file_next_to_the_test_comes_first_and_all_else_stays_as_given(
     tmp_path: Path,
 ) -> None:
     mine = tmp_path / "mine.py"

@@ -149,7 +149,7 @@ def test_looking_for_what_waits_is_quiet_and_ends(monkeypatch: pytest.MonkeyPatc
 
 
 class Again:
-    """A recording that computes anew."""
+    """A recording that computes again."""
 
     made: ClassVar[list[int]] = []  # tasks in the part that was recorded
 
@@ -199,7 +199,7 @@ def test_each_kind_of_part_has_a_recording(
     assert as_on_a_gpu.made == made
 
 
-def test_parameters_that_moved_are_recorded_anew(as_on_a_gpu: type[Again]) -> None:
+def test_parameters_that_moved_are_recorded_again(as_on_a_gpu: type[Again]) -> None:
     scale = torch.nn.Parameter(torch.tensor(0.7, dtype=torch.float64))
     gradients, episodes = TaskGradients([scale]), plain.small_episodes("mlp", tasks=5)
     for _ in range(2):

@@ -180,7 +180,7 @@ def test_gradients_of_tasks_mapped_with_their_inner_gradient_are_wrong_in_torch(
     """Why tasks are mapped first and differentiated by ordinary autograd after.
 
     `grad(vmap(task))` is silently wrong where a convolution stands before `F.batch_norm` and
-    the task takes a gradient itself. Should this fail, torch has been mended.
+    the task takes a gradient itself. If this fails, torch has fixed it.
     """
     network, episodes = plain.small_network("episode"), plain.small_episodes("episode")
     right = gradients(plain.meta_loss(network, parameters(network), episodes, LR, 1), network)

@@ -387,7 +387,7 @@ def single_code(file: Path, name: str) -> Code:
     return cell_code(plugins, name, plugins.algorithms[name].spec.params)
 
 
-def test_a_single_file_the_helpers_beside_it_and_the_files_it_declares(single: Path) -> None:
+def test_a_single_file_the_helpers_next_to_it_and_the_files_it_declares(single: Path) -> None:
     before = [single_code(single, name) for name in ("alone", "other", "typed")]
     assert "plug_nearby:WIDTH" in before[0].definitions
     edit(single.with_name("plug_nearby.py"), "1", "2")

@@ -181,7 +181,7 @@ class Hoards(Honest):
 
 
 class HoardsNatively(Honest):
-    """What C++ does that gets no memory."""
+    """Fail like C++ code that gets no memory."""
 
     def adapt(self, support):
         os.write(2, b"terminate called after throwing an instance of 'std::bad_alloc'\n")

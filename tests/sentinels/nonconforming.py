@@ -416,7 +416,7 @@ class FirstOrder(BatchedLearner):
 
 
 class HidesState(Trained):
-    """What training changes hangs on a function, where no state is looked for."""
+    """Training changes an attribute of a function, where no state is looked for."""
 
     def __init__(self, task):
         super().__init__(task)

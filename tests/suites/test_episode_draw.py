@@ -73,7 +73,7 @@ def test_labels_belong_to_the_images() -> None:
         assert np.array_equal(classes[query_y], query // 20 + 100)
 
 
-def test_query_order_and_label_ids_tell_nothing() -> None:
+def test_query_order_and_label_ids_reveal_nothing() -> None:
     drawn = make_pool([20] * 5).draw(stream_key("o"), 0, 4000, 5, 1, 15)
     first_labels = np.bincount(drawn.query_y[:, 0], minlength=5)
     first_classes = np.bincount(drawn.classes[:, 0] - 100, minlength=5)

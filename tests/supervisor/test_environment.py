@@ -18,7 +18,7 @@ model name\t: another
 """
 
 
-def test_generations_of_one_name_are_told_apart():
+def test_generations_of_one_name_are_distinguished():
     old, new = (describe_cpu(EPYC.format(family=f, model=m)) for f, m in ((23, 49), (26, 2)))
     assert old == "AMD EPYC (family 23 model 49)"
     assert old != new

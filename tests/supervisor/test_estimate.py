@@ -35,7 +35,7 @@ def test_nothing_is_known_of_what_never_ran(planned):
     assert (found.seconds, found.unknown) == (0, 8)
 
 
-def test_other_seeds_tell_first_and_other_suites_next(planned):
+def test_other_seeds_are_used_first_and_other_suites_next(planned):
     stored = [
         took(10, chosen={"lr": 0.1}),
         took(30, "digits-5w5s", chosen={"lr": 0.1}),
@@ -55,7 +55,7 @@ def test_a_cell_is_not_shared_among_jobs(planned):
     assert estimate(planned, stored, jobs=8).seconds == 100
 
 
-def test_other_datasets_tell_nothing(planned):
+def test_other_datasets_are_not_used(planned):
     found = estimate(planned, [took(5, "sinusoid-5s")], jobs=1)
     assert (found.seconds, found.unknown) == (0, 8)
 
@@ -74,7 +74,7 @@ def test_what_does_not_apply_is_known_to_take_no_time(planned):
     assert (found.seconds, found.unknown) == (0, 6)
 
 
-def test_updates_by_more_tasks_tell_nothing(planned):
+def test_updates_by_more_tasks_are_not_used(planned):
     found = estimate(planned, [took(5, chosen={"tasks_per_step": 9})], jobs=1)
     assert (found.seconds, found.unknown) == (0, 8)
 

@@ -1,4 +1,4 @@
-"""Which cells there are, which are done, and what a run does about each."""
+"""The plan: its cells, which of them are done, and what a run does about each."""
 
 from __future__ import annotations
 

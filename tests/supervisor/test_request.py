@@ -150,7 +150,7 @@ def test_an_empty_shard_says_so(ask) -> None:
         ({"train_on": "digits-5w*"}, "'digits-5w*' matches digits-5w1s, digits-5w5s: name one"),
     ],
 )
-def test_what_is_wrong_is_told_in_one_line(ask, values: dict[str, Any], error: str) -> None:
+def test_what_is_wrong_is_said_in_one_line(ask, values: dict[str, Any], error: str) -> None:
     with pytest.raises(UsageError) as caught:
         ask(**{"suites": ["digits-5w1s"], **values})
     assert str(caught.value).startswith(error)
@@ -267,7 +267,7 @@ class TestConfig:
             (b'budget = "\xff"', "{file} is not valid TOML: "),
         ],
     )
-    def test_a_wrong_key_or_type_is_told_in_one_line(self, read, tmp_path, text, error) -> None:
+    def test_a_wrong_key_or_type_is_reported_in_one_line(self, read, tmp_path, text, error) -> None:
         with pytest.raises(UsageError) as caught:
             read(text)
         assert str(caught.value).startswith(error.format(file=tmp_path / "bench.toml"))

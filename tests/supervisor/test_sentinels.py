@@ -77,7 +77,7 @@ def test_one_answer_for_all_is_chance_and_flagged(tables: list[Table]) -> None:
 def test_the_place_of_a_query_says_nothing(tables: list[Table]) -> None:
     table, by_place = row(tables, "by-place")
     assert flags.CHANCE in by_place.flags
-    assert table.transductive  # its answers hang on the others: they decide the place
+    assert table.transductive  # its answers depend on the others, which decide the table
 
 
 def test_rows_of_the_support_set_are_no_secret(found: dict[str, Result]) -> None:
@@ -86,7 +86,7 @@ def test_rows_of_the_support_set_are_no_secret(found: dict[str, Result]) -> None
 
 
 @pytest.mark.parametrize("name", ["normalises-by-batch", "counts-queries"])
-def test_answers_that_hang_on_other_queries_stand_apart(tables: list[Table], name: str) -> None:
+def test_answers_that_depend_on_other_queries_are_set_apart(tables: list[Table], name: str) -> None:
     table, cheat = row(tables, name)
     assert table.transductive
     assert cheat.inductive is False

@@ -90,7 +90,7 @@ def test_times_that_are_not_shown_are_not_judged():
     assert flags_of(noisy) == ["contended"]
 
 
-def test_a_batch_that_had_to_be_halved_is_flagged():
+def test_a_halved_batch_is_flagged():
     result = make_result()
     scores = replace(result.scores, halved=True)
     assert flags_of(replace(result, scores=scores)) == ["halved batch"]

@@ -23,7 +23,7 @@ def test_the_docs_are_up_to_date(document: Path) -> None:
         assert f"\n| `{suite.name}` | " in document.read_text()
 
 
-def test_a_changed_table_is_reported_in_one_line_and_mended(
+def test_a_changed_table_is_reported_in_one_line_and_corrected(
     document: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good = document.read_text()

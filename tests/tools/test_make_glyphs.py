@@ -78,7 +78,7 @@ def test_of_letters_that_scripts_share_one_split_has_any(dataset, found, lookali
     assert len(holding) <= 1
 
 
-def test_similarity_tells_look_alikes_from_others():
+def test_similarity_separates_look_alikes_from_others():
     alike = similarity(
         named(
             "LATIN CAPITAL LETTER A",

@@ -54,7 +54,7 @@ def test_many_tasks_at_once_equal_one_at_a_time() -> None:
 
 @pytest.mark.parametrize("kind", [Nearest, BatchedNearest])
 @pytest.mark.parametrize("given", [None, [1.0], np.zeros((15, 5))])
-def test_outputs_that_are_no_tensor_are_told(kind: type[Learner], given: object) -> None:
+def test_outputs_that_are_no_tensor_are_reported(kind: type[Learner], given: object) -> None:
     learner = kind(task())
     learner.predict = lambda *_: given  # type: ignore[assignment, method-assign, return-value]
     with pytest.raises(UsageError, match=f"returned {type(given).__name__}, expected a torch"):

@@ -33,7 +33,7 @@ def test_a_split_holds_out_every_tenth_of_each_class() -> None:
     assert sum(image.numpy().tobytes() in pairs for image in held_out.x) <= 1  # twins in the data
 
 
-def test_an_epoch_holds_everything_once_and_the_next_is_shuffled_anew() -> None:
+def test_an_epoch_holds_everything_once_and_the_next_is_shuffled_again() -> None:
     base, _ = make_base()
     count = len(base.y)
     batches = list(itertools.islice(base.batches(100), 2 * -(-count // 100)))

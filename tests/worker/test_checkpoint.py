@@ -135,7 +135,7 @@ def test_two_and_two_updates_are_four(build: Callable[[Any], Learner], tmp_path:
     assert training.selected_update == undisturbed.selected_update
 
 
-def test_a_block_of_episodes_that_was_begun_is_gone_on_with(tmp_path: Path) -> None:
+def test_a_block_of_episodes_that_was_begun_is_resumed(tmp_path: Path) -> None:
     # 128 // 3 updates share one drawn block; 45 is in the second.
     whole, _ = train(Random, None, updates=48)
     train(Random, keeper(tmp_path), updates=48, killed_after=45)
@@ -190,9 +190,7 @@ def test_a_state_that_is_not_plain_is_not_kept_and_training_goes_on(tmp_path: Pa
     assert caplog.text.count("no checkpoint is kept") == 1
 
 
-def test_what_is_made_in_the_first_update_only_cannot_be_gone_on_with(
-    tmp_path: Path, caplog
-) -> None:
+def test_what_is_made_in_the_first_update_only_cannot_be_resumed(tmp_path: Path, caplog) -> None:
     class Late(Random):
         def meta_step(self, episodes: Episodes) -> float:
             if not hasattr(self, "late"):
@@ -257,7 +255,7 @@ def test_what_took_no_time_to_fit_is_not_kept(tmp_path: Path) -> None:
     assert not (tmp_path / "cell.pt").exists()
 
 
-def test_a_fitted_learner_whose_state_cannot_be_had_is_fitted_again(tmp_path: Path, caplog) -> None:
+def test_a_fitted_learner_that_cannot_be_saved_is_fitted_again(tmp_path: Path, caplog) -> None:
     class Tree(Fitted):
         def fit(self, base: Any) -> None:
             self.tree = KDTree(np.zeros((3, 2)))

@@ -1,4 +1,4 @@
-"""What happened for the first time in a timed block is found."""
+"""First-time work in a timed block is found."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def test_examples_with_one_fingerprint_keep_their_own_features() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("width", [1, 2, 3])
-def test_fingerprints_tell_rows_of_any_width_apart(dtype: torch.dtype, width: int) -> None:
+def test_fingerprints_distinguish_rows_of_any_width(dtype: torch.dtype, width: int) -> None:
     rows = torch.rand(50, width, dtype=dtype, generator=torch.Generator().manual_seed(0))
     cache = FeatureCache(lambda x: 2 * x, (width,))
     assert torch.equal(cache(rows), 2 * rows)
@@ -112,7 +112,7 @@ def test_a_network_that_changes_is_noticed() -> None:
     assert cache.moved()
 
 
-def test_features_that_hang_on_their_company_are_noticed() -> None:
+def test_features_that_depend_on_other_images_are_noticed() -> None:
     cache = FeatureCache(lambda x: (x - x.mean(0)).flatten(1), SHAPE)
     cache(digits())
     assert cache.moved()

@@ -143,7 +143,7 @@ def scored_plainly(learner: Learner, episodes: int = EPISODES) -> Scores:
 
 
 def pool(episodes: int) -> int:
-    """How many images the first episodes hold."""
+    """Return the number of images in the first episodes."""
     drawn = open_digits().episodes
     return len(np.unique(np.concatenate([drawn.support[:episodes], drawn.query[:episodes]], 1)))
 
@@ -226,7 +226,7 @@ def test_without_frozen_features_nothing_is_replaced(kind: type[Frozen]) -> None
     assert scored(learner).outputs_digest == scored_plainly(kind(task())).outputs_digest
 
 
-def test_probes_have_features_embedded_anew() -> None:
+def test_probes_have_features_embedded_again() -> None:
     learner = Frozen(task())
     session = Session(learner)
     score(session, open_digits(), EPISODES)

@@ -150,7 +150,7 @@ def test_a_loss_that_is_not_a_number_stays_visible() -> None:
 
 
 @pytest.mark.parametrize("given", [None, torch.ones(2), "1.0.0"])
-def test_a_step_that_returns_no_loss_is_told(given: object) -> None:
+def test_a_step_that_returns_no_loss_is_reported(given: object) -> None:
     class Silent(Counting):
         def meta_step(self, episodes: Episodes) -> Any:
             return given
@@ -207,7 +207,7 @@ def test_a_budget_of_seconds_ends_minibatches() -> None:
     assert 0.05 <= trained.seconds < 5
 
 
-def test_one_minibatch_is_had_however_short_the_time() -> None:
+def test_one_minibatch_is_drawn_however_short_the_time() -> None:
     trained = meta_train(Fitting(task()), digits_material(), plan(None, seconds=1e-9), silent)
     assert trained.updates == 1
 

@@ -1,4 +1,4 @@
-"""The timer: when it samples, what it waits for, and that it tells known costs rightly."""
+"""The timer: when it samples, what it waits for, and that it measures known costs correctly."""
 
 from __future__ import annotations
 

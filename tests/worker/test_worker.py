@@ -1,4 +1,4 @@
-"""What a learner process imports, and what it leaves to the garbage collector."""
+"""A learner process: its imports, and the objects that it leaves to the garbage collector."""
 
 from __future__ import annotations
 

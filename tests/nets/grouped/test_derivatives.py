@@ -177,7 +177,7 @@ def test_a_weight_of_zero_has_the_gradient_that_torch_gives_it() -> None:
 
 @halving
 def test_third_derivatives_are_those_of_the_formula(halve: bool) -> None:
-    """Which torch's own batch normalisation gets wrong."""
+    """torch's own batch normalisation gets these wrong."""
     y, weight, bias = tensor(3, 4, 4, 4), tensor(4, seed=1).abs(), tensor(4, seed=2)
 
     def second(y: Tensor) -> Tensor:

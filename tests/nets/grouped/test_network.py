@@ -1,4 +1,4 @@
-"""Which networks are read as layers, and that groups of tasks equal one task at a time."""
+"""Networks that are read as layers; groups of tasks equal one task at a time."""
 
 from __future__ import annotations
 
