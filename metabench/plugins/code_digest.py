@@ -12,6 +12,7 @@ import hashlib
 import inspect
 import json
 import operator
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -24,7 +25,7 @@ from metabench.errors import UsageError
 from metabench.garbage import no_gc
 from metabench.learner import Algorithm, Backbone, Kind
 from metabench.plugins.code_reader import CodeReader, digests
-from metabench.plugins.definitions import Reference
+from metabench.plugins.definitions import ALL, OWN, Definition, Reference
 from metabench.plugins.modules import OURS, Module
 
 if TYPE_CHECKING:
@@ -95,15 +96,17 @@ def cell_code(
             "budgets": dict(algorithm.budgets),
             "training": asdict(algorithm.training),
         },
+        provided.origin,
     )
-    given = {value for value in params.values() if isinstance(value, str)}
+    given = {value for value in params.values() if isinstance(value, str)} | parts.given
     # A learner may also name a backbone in its own code.
     texts = sorted(given | parts.strings(params))
     for backbone, found in plugins.backbones.items():
         addresses = [text for text in texts if _named_by(text) == backbone]
+        addresses += [text for text in given if backbone in _inner_names(text)]
         if addresses:
             parts.add_built(found.spec.build, found)
-            parts.declare(backbone, dict(found.spec.params))
+            parts.declare(backbone, dict(found.spec.params), found.origin)
         for text in addresses:
             parts.add_files(found.spec, found.origin, {**found.spec.params, **_chosen(text)})
     for target in dict.fromkeys((*ROOTS, *suite_code)):  # two suites may share a protocol
@@ -116,14 +119,21 @@ class _Parts:
 
     def __init__(self, readers: dict[frozenset[str], CodeReader]) -> None:
         self._readers = readers
+        self.given: set[str] = set()  # texts among the arguments of functions
         self._targets: list[tuple[str, Path | None]] = []
+        self._imported: list[tuple[str, Path | None]] = []
         self._declared: list[tuple[str, str]] = []
         self._files: dict[str, str] = {}
         self._file_parts: list[str] = []  # by place, not by name: a file may be renamed
 
-    def declare(self, name: str, value: object) -> None:
+    def declare(self, name: str, value: object, origin: Path | None) -> None:
         """Count the values of a catalogue entry, or the arguments of its functions."""
-        text = json.dumps(value, sort_keys=True, default=_shown)
+        try:
+            text = json.dumps(value, sort_keys=True, default=_shown)
+        except (TypeError, ValueError):  # keys that are no texts, or a list that contains itself
+            text = _shown(value)
+        if origin is not None:
+            text = text.replace(str(origin.parent), ".")  # the plugin may be moved
         self._declared.append((f"catalogue:{name}", hashlib.sha256(text.encode()).hexdigest()))
 
     def add_files(
@@ -144,9 +154,12 @@ class _Parts:
         What a closure, an object or a bound method holds is found nowhere in the syntax. It was
         made by the module that provides the entry, so all of that module counts.
         """
+        self._imported.append((provided.module, provided.origin))
         while isinstance(build, functools.partial):
-            self.declare("partial", [build.args, build.keywords])
+            self.declare("partial", [build.args, build.keywords], provided.origin)
             for value in (*build.args, *build.keywords.values()):
+                if isinstance(value, str):
+                    self.given.add(value)
                 if callable(value):
                     self.add_built(value, provided)
                 elif not _is_shown(value):
@@ -160,7 +173,7 @@ class _Parts:
         if not _is_found_by_name(build):
             self.add_target(f"{provided.module}:*", provided.origin)
         if module == "__main__" or not hasattr(sys.modules.get(module), "__file__"):
-            self.declare(name, _text(build))
+            self.declare(name, _text(build), None)
 
     def add_target(self, target: str, origin: Path | None) -> None:
         """Count the target of "module:attr", or the whole plugin file if it is not found."""
@@ -173,7 +186,7 @@ class _Parts:
             params: arguments that are given, so that their defaults are not used.
         """
         found: set[str] = set()
-        for definition in self._reader.reach(self._roots(self._reader)).values():
+        for definition in self._reached(self._reader).values():
             found.update(definition.strings)
             found.update(text for name, text in definition.defaults if name not in params)
         return found
@@ -182,7 +195,7 @@ class _Parts:
         """Return the code of all parts added so far."""
         reader = self._reader
         roots = self._roots(reader)
-        reached = reader.reach(roots)
+        reached = self._reached(reader)
         each = digests(reached)
         whole = [digest for _, digest in self._declared]
         whole += [*sorted(self._file_parts), "", *(each[root] for root in roots)]
@@ -196,7 +209,7 @@ class _Parts:
                 **{
                     reader.name(reference): definition.digest[:_SHORT]
                     for reference, definition in reached.items()
-                    if reference.name != "*"
+                    if reference.name not in (OWN, ALL)
                 },
             },
             files=self._files,
@@ -205,11 +218,16 @@ class _Parts:
 
     @property
     def _reader(self) -> CodeReader:
-        tops = (target.partition(".")[0].partition(":")[0] for target, _ in self._targets)
-        packages = frozenset(tops) - {*OURS}  # always read: learners of metabench share a reader
-        if packages not in self._readers:
-            self._readers[packages] = CodeReader(sorted(packages), OUTSIDE)
-        return self._readers[packages]
+        places = (*self._targets, *self._imported)
+        tops = {target.partition(".")[0].partition(":")[0] for target, _ in places}
+        tops |= {_package_around(origin) for _, origin in places if origin is not None}
+        packages = tops - {*OURS, ""}  # always read: learners of metabench share a reader
+        return self._readers.setdefault(frozenset(packages), CodeReader(sorted(packages), OUTSIDE))
+
+    def _reached(self, reader: CodeReader) -> dict[Reference, Definition]:
+        """Return every definition of all parts, and what importing the providers' modules runs."""
+        found = (_module(reader, name, origin) for name, origin in self._imported)
+        return reader.reach(self._roots(reader), filter(None, found))
 
     def _roots(self, reader: CodeReader) -> list[Reference]:
         return [root for target, origin in self._targets for root in _root(reader, target, origin)]
@@ -232,13 +250,26 @@ def _is_found_by_name(function: Callable[..., Any]) -> bool:
 
 def _root(reader: CodeReader, target: str, origin: Path | None) -> list[Reference]:
     module_name, _, name = target.partition(":")
-    module: Module | None = reader.module(module_name)
-    if module is None and origin is not None:
-        module = reader.file(origin)
+    module = _module(reader, module_name, origin)
     if module is None:
         return []
     found = reader.look_up(module, name.partition(".")[0])
-    return [Reference(module.key, "*") if found is None else found]
+    return [Reference(module.key, ALL) if found is None else found]
+
+
+def _module(reader: CodeReader, name: str, origin: Path | None) -> Module | None:
+    found = reader.module(name)
+    return reader.file(origin) if found is None and origin is not None else found
+
+
+def _package_around(file: Path) -> str:
+    """Return the package that a plugin's file lies in, "" if it lies in none."""
+    top = ""
+    for folder in file.parents:
+        if not (folder / "__init__.py").is_file():
+            break
+        top = folder.name
+    return top
 
 
 def _file_digest(entry: Algorithm | Backbone, name: str, given: str, origin: Path | None) -> str:
@@ -259,6 +290,11 @@ def _named_by(text: str) -> str:
     return text.partition("[")[0].strip()
 
 
+def _inner_names(text: str) -> list[str]:
+    """Return the names after the first of an address, such as "b" in "a[inner=b]"."""
+    return re.findall(r"[\w-]+", text.partition("[")[2])
+
+
 def _chosen(text: str) -> Mapping[str, str]:
     """Return the parameters in an address; none if the text is not one."""
     try:
@@ -269,13 +305,15 @@ def _chosen(text: str) -> Mapping[str, str]:
 
 def _is_shown(value: object) -> bool:
     """Return whether JSON text says all about a value."""
-    if isinstance(value, Path):
-        return True
     try:
-        json.dumps(value)
-    except (TypeError, ValueError):
+        json.dumps(value, default=str)
+    except (TypeError, ValueError):  # keys that are no texts, or a list that contains itself
         return False
-    return True
+    if isinstance(value, dict):
+        return type(value) is dict and all(map(_is_shown, value.values()))
+    if isinstance(value, list | tuple):
+        return type(value) in (list, tuple) and all(map(_is_shown, value))
+    return type(value) in (str, int, float, bool, type(None)) or isinstance(value, Path)
 
 
 def _shown(value: object) -> str:

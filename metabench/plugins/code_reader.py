@@ -7,8 +7,8 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from metabench.plugins.definitions import Definition, Meaning, Reference, normal_form
-from metabench.plugins.modules import Import, Module, ModuleFinder
+from metabench.plugins.definitions import ALL, OWN, Definition, Meaning, Reference, normal_form
+from metabench.plugins.modules import Import, Module, ModuleFinder, inner_nodes
 
 _DEEPEST = 30  # levels of re-exports that are followed; circular ones never end
 
@@ -42,15 +42,19 @@ class CodeReader:
         meaning = self._attribute(module, name, [])
         return meaning.found if isinstance(meaning.found, Reference) else None
 
-    def reach(self, roots: Iterable[Reference]) -> dict[Reference, Definition]:
+    def reach(
+        self, roots: Iterable[Reference], imported: Iterable[Module] = ()
+    ) -> dict[Reference, Definition]:
         """Return the definitions of `roots`, and all that they use.
 
         Statements that run on import count for each module with a definition in use, and for the
-        modules that it imports.
+        modules that it imports; likewise for the modules `imported`.
         """
         found: dict[Reference, Definition] = {}
         loaded: set[str] = set()
         todo = list(roots)
+        for module in imported:
+            todo += self._loading([module.name], module, loaded)
         while todo:
             reference = todo.pop()
             if reference in found:
@@ -91,12 +95,21 @@ class CodeReader:
             while path and self._finder.find(f"{below}.{path[0]}") is not None:
                 below, path = f"{below}.{path[0]}", path[1:]
             return Meaning(".".join(["metabench", *path]))  # its place does not count
-        if not path:
-            return Meaning(Reference(module.key, "*"))
+        if not path or path[0] == "__dict__":
+            return Meaning(Reference(module.key, ALL), path)
         return self._attribute(module, path[0], path[1:], depth)
 
     def _attribute(self, module: Module, name: str, rest: Sequence[str], depth: int = 0) -> Meaning:
         """Resolve a name of a module, as seen from outside."""
+        found = self._bound(module, name, rest, depth)
+        if found is not None:
+            return found
+        if "__getattr__" in module.bindings.definitions:
+            return Meaning(Reference(module.key, "__getattr__"), [name, *rest])
+        return Meaning(".".join([module.name, name, *rest]))
+
+    def _bound(self, module: Module, name: str, rest: Sequence[str], depth: int) -> Meaning | None:
+        """Resolve a name that a module defines, imports or contains."""
         bindings = module.bindings
         if name in bindings.definitions:
             return Meaning(Reference(module.key, name), rest)
@@ -106,12 +119,7 @@ class CodeReader:
         below = self._finder.find(f"{module.name}.{name}", module)
         if below is not None:
             return self._inside(self._known(below), rest, depth + 1)
-        starred = self._starred(module, name, rest, depth)
-        if starred is not None:
-            return starred
-        if "__getattr__" in bindings.definitions:
-            return Meaning(Reference(module.key, "__getattr__"), [name, *rest])
-        return Meaning(".".join([module.name, name, *rest]))
+        return self._starred(module, name, rest, depth)
 
     def _starred(
         self, module: Module, name: str, rest: Sequence[str], depth: int
@@ -119,16 +127,16 @@ class CodeReader:
         for star in reversed(module.bindings.stars):  # the last one wins
             target = self._finder.find(star, module)
             if target is not None and depth <= _DEEPEST:
-                meaning = self._attribute(self._known(target), name, rest, depth + 1)
-                if isinstance(meaning.found, Reference):
+                meaning = self._bound(self._known(target), name, rest, depth + 1)
+                if meaning is not None:
                     return meaning
         return None
 
     def _definition(self, reference: Reference) -> Definition:
         if reference not in self._read:
             module = self._modules[reference.module]
-            if reference.name == "*":
-                self._read[reference] = self._whole(module)
+            if reference.name in (OWN, ALL):
+                self._read[reference] = self._whole(module, reference.name == ALL)
             else:
                 statements = self._statements(module, reference.name)
                 found = normal_form(reference.name, statements, module, self)
@@ -145,10 +153,22 @@ class CodeReader:
                 found.text += f" {meaning.found}"
         return found
 
-    def _whole(self, module: Module) -> Definition:
+    def _whole(self, module: Module, with_imports: bool) -> Definition:
         """Return a whole module; its names count, because its user may look up any of them."""
-        names = sorted(module.bindings.definitions)
-        return Definition(",".join(names), [Reference(module.key, name) for name in names])
+        bindings = module.bindings
+        names = sorted(bindings.definitions)
+        found = Definition(",".join(names), [Reference(module.key, name) for name in names])
+        if with_imports:
+            stars = [self._finder.find(star, module) for star in bindings.stars]
+            for meaning in (
+                *(self.of_import(module, source, []) for source in bindings.imports.values()),
+                *(self._inside(self._known(star), [], 0) for star in stars if star is not None),
+            ):
+                if isinstance(meaning.found, Reference):
+                    found.references.append(meaning.found)
+                else:
+                    found.text += f" {meaning.found}"
+        return found
 
     def _statements(self, module: Module, name: str) -> Sequence[ast.stmt]:
         return module.bindings.definitions[name] if name else module.bindings.effects
@@ -173,13 +193,17 @@ class CodeReader:
         if module.key not in self._effects:
             effects = [Reference(module.key, "")] if module.bindings.effects else []
             for name, statements in module.bindings.definitions.items():
-                if any(self._registers(module, node) for node in statements):
+                inner = (node for statement in statements for node in inner_nodes(statement))
+                if any(self._registers(module, node) for node in inner):
                     effects.append(Reference(module.key, name))
             self._effects[module.key] = effects
         return self._effects[module.key]
 
-    def _registers(self, module: Module, node: ast.stmt) -> bool:
-        """Return whether defining this runs a decorator or a base class that is read."""
+    def _registers(self, module: Module, node: ast.AST) -> bool:
+        """Return whether a definition runs a decorator, base class or function that is read."""
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            defined = self._defined_by(module, node.value.func)
+            return defined is not None and not isinstance(defined[1], ast.ClassDef)
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             return False
         for decorator in node.decorator_list:
@@ -201,10 +225,8 @@ class CodeReader:
                 return True
         return False
 
-    def _defined_by(
-        self, module: Module, node: ast.expr
-    ) -> tuple[Module, ast.FunctionDef | ast.ClassDef] | None:
-        """Return the function or class that a decorator or base names, if it is read."""
+    def _defined_by(self, module: Module, node: ast.expr) -> tuple[Module, ast.stmt] | None:
+        """Return the statement that defines what a decorator or base names, if it is read."""
         path: list[str] = []
         while isinstance(node, ast.Attribute):
             path.insert(0, node.attr)
@@ -213,10 +235,8 @@ class CodeReader:
         if meaning is None or not isinstance(meaning.found, Reference):
             return None
         home = self._modules[meaning.found.module]
-        for statement in home.bindings.definitions.get(meaning.found.name, ()):
-            if isinstance(statement, ast.FunctionDef | ast.ClassDef):
-                return home, statement
-        return None
+        statements = home.bindings.definitions.get(meaning.found.name, ())
+        return next(((home, statement) for statement in statements), None)
 
     def _known(self, module: Module) -> Module:
         return self._modules.setdefault(module.key, module)

@@ -19,10 +19,14 @@ from metabench.plugins.modules import Import, Module, absolute, imported, loads
 
 
 class Reference(NamedTuple):
-    """A definition that is read; the name "*" means a whole module."""
+    """A definition that is read, or several: `OWN` of a module, or `ALL` that it has."""
 
     module: str
     name: str
+
+
+OWN = "*"  # all definitions of a module
+ALL = "**"  # also those that it imports
 
 
 class Meaning(NamedTuple):
@@ -42,7 +46,8 @@ class Resolver(Protocol):
 # Code that uses one of these may use any definition of its module, or of the class's module.
 _ANY = frozenset({"globals", "eval", "exec", "__subclasses__"})
 _IMPORTS = frozenset({"import_module", "__import__"})
-_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 _SELF = "\N{SECTION SIGN}"
 
 
@@ -108,6 +113,7 @@ class _Writer:
             ast.Constant: self._constant,
             ast.Call: self._call,
             ast.Delete: self._delete,
+            ast.Subscript: self._subscript,
         }
 
     def write(self, node: object) -> None:
@@ -205,7 +211,7 @@ class _Writer:
                 self.words.append(".".join(path))
                 return
         if name in _ANY:
-            self._refer(Reference(self._module.key, "*"))
+            self._refer(Reference(self._module.key, ALL))
         meaning = self._resolver.of_global(self._module, path)
         if meaning is None:
             self.words.append(".".join(path))
@@ -216,10 +222,17 @@ class _Writer:
         if isinstance(meaning.found, Reference):
             self.words.append(".".join([self._refer(meaning.found), *meaning.rest]))
             if not _ANY.isdisjoint(meaning.rest):
-                self._refer(Reference(meaning.found.module, "*"))
+                self._refer(Reference(meaning.found.module, ALL))
         else:
             self.found.packages.add(meaning.found.partition(".")[0])
             self.words.append(meaning.found)
+
+    def _mean_if_read(self, source: Import, rest: Sequence[str]) -> bool:
+        """Write what a text names, if that is read; return whether it is."""
+        meaning = self._resolver.of_import(self._module, source, rest)
+        if isinstance(meaning.found, Reference):
+            self._mean(meaning)
+        return isinstance(meaning.found, Reference)
 
     def _refer(self, reference: Reference) -> str:
         if reference == self._own:
@@ -231,7 +244,7 @@ class _Writer:
     def _attribute(self, node: ast.Attribute) -> None:
         """Write a dotted name, or attributes of any other expression."""
         if node.attr in _ANY:
-            self._refer(Reference(self._module.key, "*"))
+            self._refer(Reference(self._module.key, OWN))  # most are `network.eval()`
         path: list[str] = []
         value: ast.expr = node
         while isinstance(value, ast.Attribute):
@@ -261,6 +274,12 @@ class _Writer:
                 self.found.loaded.append(source)
                 self._mean(self._resolver.of_import(self._module, Import(source), []))
 
+    def _subscript(self, node: ast.Subscript) -> None:
+        match node.slice:
+            case ast.Name("__name__"):  # sys.modules[__name__]
+                self._refer(Reference(self._module.key, ALL))
+        self._plain(node)
+
     def _delete(self, node: ast.Delete) -> None:
         """Write `del (a, b)` as `del a, b`, which some formatters prefer."""
         match node.targets:
@@ -274,10 +293,15 @@ class _Writer:
             self.found.strings.append(value)
             if _TARGET.fullmatch(value):  # "module:attr", as catalogues name what they load
                 module, _, name = value.partition(":")
-                meaning = self._resolver.of_import(self._module, Import(module, name), [])
-                if isinstance(meaning.found, Reference):
-                    self._mean(meaning)
+                attr, *rest = name.split(".")
+                if self._mean_if_read(Import(module, attr), rest):
                     return
+            elif _DOTTED.fullmatch(value):  # "module.attr", as configuration files name it
+                parts = value.split(".")
+                for k in range(len(parts) - 1, 0, -1):
+                    source = Import(".".join(parts[:k]), parts[k])
+                    if self._mean_if_read(source, parts[k + 1 :]):
+                        return
         self.words.append(repr(value))
 
 

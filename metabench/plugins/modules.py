@@ -222,9 +222,10 @@ def _collect(body: Sequence[ast.stmt], module: Module) -> None:
             case _:
                 for name in _bound(statement):
                     found.definitions.setdefault(name, []).append(statement)
-                for inner in _inner(statement):
+                for inner in inner_nodes(statement):
                     if isinstance(inner, ast.Import | ast.ImportFrom):
                         found.loaded += loads(inner, module)
+                        found.stars += [s.module for n, s in imported(inner, module) if n == "*"]
                 if _has_effect(statement):
                     found.effects.append(statement)
 
@@ -262,7 +263,7 @@ def loads(node: ast.Import | ast.ImportFrom, module: Module) -> list[str]:
 def _bound(statement: ast.stmt) -> Mapping[str, None]:
     """Return the names that a top-level statement defines, in order, also in its blocks."""
     found: dict[str, None] = {}
-    for node in _inner(statement):
+    for node in inner_nodes(statement):
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 found[node.name] = None
@@ -285,8 +286,10 @@ def _has_effect(statement: ast.stmt) -> bool:
             return False
         case ast.Assign():
             return not all(_is_name(target) for target in statement.targets)
-        case ast.AnnAssign() | ast.AugAssign():
+        case ast.AnnAssign():
             return not _is_name(statement.target)
+        case ast.AugAssign(ast.Name(name)):
+            return name != "__all__"  # it may change a list that another module made
         case ast.If():
             return any(map(_has_effect, [*statement.body, *statement.orelse]))
         case ast.Try():
@@ -300,7 +303,7 @@ def _has_effect(statement: ast.stmt) -> bool:
     return True
 
 
-def _inner(statement: ast.AST) -> Iterator[ast.AST]:
+def inner_nodes(statement: ast.AST) -> Iterator[ast.AST]:
     """Yield a statement and the nodes of its blocks and targets, except functions and classes."""
     yield statement
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
@@ -308,7 +311,7 @@ def _inner(statement: ast.AST) -> Iterator[ast.AST]:
     if isinstance(statement, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
         return
     for child in ast.iter_child_nodes(statement):
-        yield from _inner(child)
+        yield from inner_nodes(child)
 
 
 def _is_name(target: ast.expr) -> bool:
@@ -331,6 +334,6 @@ def _is_type_checking(test: ast.expr) -> bool:
 
 def _is_main(test: ast.expr) -> bool:
     match test:
-        case ast.Compare(left=ast.Name(id="__name__")):
+        case ast.Compare(ast.Name("__name__"), [ast.Eq()], [ast.Constant("__main__")]):
             return True
     return False

@@ -48,7 +48,7 @@ class Provided(Generic[T]):
         spec: its specification.
         provider: the name of its plugin.
         origin: the file of that plugin.
-        module: the module with the hook that provided it.
+        module: the module of that plugin.
     """
 
     spec: T
@@ -230,7 +230,7 @@ class Plugins:
                         f"rename one or leave it out with -p no:{row.name}"
                     )
                 origin = Path(row.origin) if row.origin else None
-                module = impl.function.__module__
+                module = getattr(impl.plugin, "__name__", impl.function.__module__)
                 found[spec.name] = Provided(spec, row.name, origin, module)
         return found
 

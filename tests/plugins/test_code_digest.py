@@ -12,6 +12,7 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -621,8 +622,7 @@ def test_what_an_object_holds_counts_by_the_module_that_made_it(build: str, tmp_
         def function(task, **given): ...
 
 
-        BOUND = make(3)
-
+        MADE
 
         @metabench.hookimpl
         def metabench_algorithms():
@@ -630,7 +630,8 @@ def test_what_an_object_holds_counts_by_the_module_that_made_it(build: str, tmp_
             yield metabench.Algorithm("plain", build=function)
     """
     file = tmp_path / "holding.py"
-    file.write_text(textwrap.dedent(text).replace("BUILD", build))
+    made = "BOUND = make(3)\n" if build == "BOUND" else ""
+    file.write_text(textwrap.dedent(text).replace("MADE", made).replace("BUILD", build))
 
     def both() -> list[str]:
         plugins = load_plugins(PluginSources(plugins=(str(file),), restrict=()))
@@ -645,7 +646,161 @@ def test_what_an_object_holds_counts_by_the_module_that_made_it(build: str, tmp_
     file.write_text(file.read_text().replace("(3)", "(4)"))
     held, plain = both()
     assert held != before[0]
-    assert plain == before[1]
+    # A function that is called on import may change anything, so its call counts for both.
+    assert (plain == before[1]) == (build != "BOUND")
+
+
+HOOK = """
+import metabench
+import pack.more
+from pack.core import build
+
+
+@metabench.hookimpl
+def metabench_algorithms():
+    yield metabench.Algorithm("mine", build=build)
+"""
+CORE = "from pack import table\n\n\ndef build(task):\n    return table.TABLE['f']\n"
+TABLE = """
+TABLE = {}
+
+
+class Table(dict):
+    def register(self, name, function=None):
+        return lambda function: self.setdefault(name, function)
+
+
+def register(name, function):
+    TABLE[name] = function
+
+
+HEADS = Table()
+"""
+
+
+@pytest.mark.parametrize(
+    ("core", "more"),
+    [
+        pytest.param(CORE, "from pack.table import TABLE\n\nTABLE['f'] = 1\n", id="item"),
+        pytest.param(CORE, "from pack import core\n\ncore.RATE = 1\n", id="attribute"),
+        pytest.param(
+            "import pack.more\nfrom pack.table import HEADS\n\n\ndef build(task):\n"
+            "    return HEADS['f']\n",
+            "from pack.table import HEADS\n\n\n@HEADS.register('f')\ndef f():\n    return 1\n",
+            id="decorator of an object",
+        ),
+        pytest.param(
+            "import pack.more\n" + CORE,
+            "from pack.table import register\n\n\ndef f():\n    return 1\n\n\n"
+            "f = register('f', f)\n",
+            id="assigned call",
+        ),
+        pytest.param(
+            "import pack.more\nfrom pack.table import HEADS\n\n\ndef build(task):\n"
+            "    return HEADS['f']\n",
+            "from pack.table import HEADS\n\nif HEADS is not None:\n\n"
+            "    @HEADS.register('f')\n    def f():\n        return 1\n",
+            id="decorator in a block",
+        ),
+        pytest.param(
+            "from pack import nets\n\n\ndef build(task):\n    return getattr(nets, 'f')()\n",
+            "def f():\n    return 1\n",
+            id="re-exported",
+        ),
+        pytest.param(
+            "from pack import nets\n\n\ndef build(task):\n    return nets.__dict__['f']()\n",
+            "def f():\n    return 1\n",
+            id="dictionary of a module",
+        ),
+        pytest.param(
+            "import sys\nfrom pack.more import f\n\n\ndef build(task):\n"
+            "    return getattr(sys.modules[__name__], 'f')()\n",
+            "def f():\n    return 1\n",
+            id="own module by name",
+        ),
+        pytest.param(
+            "import pydoc\n\n\ndef build(task):\n    return pydoc.locate('pack.more.f')()\n",
+            "def f():\n    return 1\n",
+            id="dotted text",
+        ),
+        pytest.param(
+            "from metabench.learner import load\n\n\ndef build(task):\n"
+            "    return load('pack.more:F.f')()\n",
+            "class F:\n    @staticmethod\n    def f():\n        return 1\n",
+            id="target with an attribute",
+        ),
+        pytest.param(
+            "try:\n    from pack.more import *\nexcept ImportError:\n    pass\n\n\n"
+            "def build(task):\n    return f()\n",
+            "def f():\n    return 1\n",
+            id="star in a block",
+        ),
+        pytest.param(
+            "from pack.more import *\n\n\ndef build(task):\n    return act(1)\n",
+            "from math import log1p as act\n",
+            id="star of another package's name",
+        ),
+        pytest.param(
+            "import pack.more\nfrom pack.table import TABLE\n\nLIST = []\n\n\n"
+            "def build(task):\n    return LIST\n",
+            "import pack.core\nfrom pack.table import TABLE\n\n"
+            "if __name__ != '__main__':\n    TABLE['f'] = 1\n",
+            id="not as a script",
+        ),
+    ],
+)
+def test_what_plugins_do_when_they_are_imported_counts(
+    core: str, more: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Registries, re-exports and names in texts, as packages of learners have them."""
+    files = {
+        "__init__.py": "",
+        "hook.py": HOOK,
+        "core.py": core,
+        "table.py": TABLE,
+        "more.py": more,
+        "nets.py": "from pack.more import *\n",
+    }
+    write(tmp_path / "pack", files)
+    monkeypatch.syspath_prepend(tmp_path)
+    provided = {"module": "pack.hook", "origin": tmp_path / "pack" / "hook.py"}
+    before = digest_of("pack.core:build", **provided)
+    (tmp_path / "pack" / "more.py").write_text("# a comment\n" + more)
+    assert digest_of("pack.core:build", **provided) == before
+    (tmp_path / "pack" / "more.py").write_text(more.replace("1", "2"))
+    assert digest_of("pack.core:build", **provided) != before
+
+
+def test_a_plugin_file_in_a_package_counts_with_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {
+        "__init__.py": "",
+        "learner.py": "from pack.layers import width\n\n\ndef build(task):\n    return width()\n",
+        "layers.py": "def width():\n    return 1\n",
+    }
+    write(tmp_path / "pack", files)
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / "pack" / "learner.py"
+    before = digest_of("nowhere:build", file)
+    edit(tmp_path / "pack" / "layers.py", "1", "2")
+    assert digest_of("nowhere:build", file) != before
+
+
+@pytest.mark.parametrize("odd", [{(1, 2): 3}, {1: 2, "a": 3}, [[]]])
+def test_arguments_that_json_cannot_express_are_no_error(odd: Any) -> None:
+    if odd == [[]]:
+        odd[0].append(odd)  # contains itself
+    build = functools.partial(replace, odd=odd)
+    assert digest_of(Algorithm("mine", build=build)) == digest_of(Algorithm("mine", build=build))
+
+
+def test_paths_next_to_the_plugin_count_without_its_folder(tmp_path: Path) -> None:
+    def digest(folder: str) -> str:
+        build = functools.partial(replace, weights=tmp_path / folder / "weights.npz")
+        return digest_of(Algorithm("mine", build=build), tmp_path / folder / "my.py")
+
+    assert digest("one") == digest("other")
 
 
 def test_an_import_by_a_written_name_counts(site: Path) -> None:
@@ -692,12 +847,14 @@ def test_a_backbone_counts_whoever_names_it(site: Path) -> None:
     text = "def learner(task):\n    return task.backbone('a-body[width=3]')\n"
     write(site / "plug_pkg", {"asks.py": text})
     given = Algorithm("mine", build=BUILD, params={"encoder": "a-body"})
+    inside = Algorithm("mine", build=BUILD, params={"encoder": "wrapped[inner=a-body]"})
+    partial = Algorithm("mine", build=functools.partial(replace, encoder="a-body"))
     asking = Algorithm("mine", build="plug_pkg.asks:learner")
     found = []
-    for spec in (given, asking):
+    for spec in (given, inside, partial, asking):
         found.append(digest_of(spec, site / "plug_pkg" / "asks.py", (body,)))
     edit(site / "plug_pkg" / "body.py", "1", "2")
-    for spec, before in zip((given, asking), found, strict=True):
+    for spec, before in zip((given, inside, partial, asking), found, strict=True):
         assert digest_of(spec, site / "plug_pkg" / "asks.py", (body,)) != before
 
 
