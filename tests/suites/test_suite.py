@@ -53,7 +53,7 @@ def test_digests_are_the_recorded_ones(suite: Suite) -> None:
         "episodes": opened.episodes.digest,
         "block 1": opened.manifest(1).digest,
         "pixels": opened.dataset.pixels,
-    } == DIGESTS[suite.name]
+    } == DIGESTS.get(suite.name)
 
 
 def keys(examples: Dataset | Material, members: np.ndarray) -> np.ndarray:

@@ -351,7 +351,7 @@ def test_cells_are_escaped_once_and_long_tables_need_no_padding():
 
 
 def test_every_format_of_the_registry_can_be_rendered():
-    assert list(formats.FORMATS) == ["md", "csv", "json", "html"]
+    assert {"md", "csv", "json", "html"} <= {*formats.FORMATS}
     tables = tables_of(small_case())
     assert len({formats.render(name, tables) for name in formats.FORMATS}) == len(formats.FORMATS)
 
