@@ -72,6 +72,7 @@ def test_a_failure_shows_the_problem_and_the_file(user: pytest.Pytester) -> None
     )
 
 
+@pytest.mark.slow
 def test_a_plugin_is_first_looked_up_in_the_folder_of_the_test(user: pytest.Pytester) -> None:
     folder = user.mkdir("tests")
     (user.path / "mine.py").rename(folder / "mine.py")

@@ -66,6 +66,7 @@ def test_a_change_of_the_last_digits_is_within_tolerance(folder: Path) -> None:
     assert "  differs: code " in outcome.out
 
 
+@pytest.mark.slow
 def test_another_score_is_different_and_says_what_else_is(folder: Path) -> None:
     code = (folder / "my.py").read_text()
     (folder / "my.py").write_text(

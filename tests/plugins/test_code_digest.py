@@ -571,20 +571,19 @@ def test_a_partial_is_the_function_inside_and_what_it_is_given() -> None:
     assert digest(network=object()) == digest(network=object())  # in every process
 
 
-@pytest.mark.parametrize(
-    "build",
-    [
-        "make(3)",
-        "Factory(3)",
-        "Factory(3).build",
-        "sub(3).wide",
-        "functools.partial(Factory(0), width=Width(3))",
-        "functools.partial(function, widths=[Width(3)])",
-        "functools.partial(function, inner=make(3))",
-        "BOUND",
-    ],
+HELD = (
+    "make(3)",
+    "Factory(3)",
+    "Factory(3).build",
+    "sub(3).wide",
+    "functools.partial(Factory(0), width=Width(3))",
+    "functools.partial(function, widths=[Width(3)])",
+    "functools.partial(function, inner=make(3))",
 )
-def test_what_an_object_holds_counts_by_the_module_that_made_it(build: str, tmp_path: Path) -> None:
+
+
+@pytest.mark.parametrize("bound", [False, True])
+def test_what_objects_hold_counts_by_the_module_that_made_them(bound: bool, tmp_path: Path) -> None:
     text = """
         import functools
 
@@ -626,28 +625,32 @@ def test_what_an_object_holds_counts_by_the_module_that_made_it(build: str, tmp_
 
         @metabench.hookimpl
         def metabench_algorithms():
-            yield metabench.Algorithm("held", build=BUILD)
+            for number, build in enumerate([BUILDS]):
+                yield metabench.Algorithm(f"held-{number}", build=build)
             yield metabench.Algorithm("plain", build=function)
     """
+    builds = ("BOUND",) if bound else HELD
+    made = "BOUND = make(3)\n" if bound else ""
     file = tmp_path / "holding.py"
-    made = "BOUND = make(3)\n" if build == "BOUND" else ""
-    file.write_text(textwrap.dedent(text).replace("MADE", made).replace("BUILD", build))
+    text = textwrap.dedent(text).replace("MADE", made).replace("BUILDS", ", ".join(builds))
+    file.write_text(text)
 
-    def both() -> list[str]:
+    def found() -> list[str]:
         plugins = load_plugins(PluginSources(plugins=(str(file),), restrict=()))
+        names = [*(f"held-{number}" for number in range(len(builds))), "plain"]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(code_digest, "ROOTS", ())
-            return [cell_code(plugins, name, {}).digest for name in ("held", "plain")]
+            return [cell_code(plugins, name, {}).digest for name in names]
 
-    before = both()
-    assert both() == before
-    file.write_text("# a comment\n" + file.read_text())
-    assert both() == before
-    file.write_text(file.read_text().replace("(3)", "(4)"))
-    held, plain = both()
-    assert held != before[0]
+    *before, plain = found()
+    file.write_text(f"# a comment\n{text}")
+    assert found() == [*before, plain]
+    file.write_text(text.replace("(3)", "(4)"))
+    *after, now = found()
+    for build, old, new in zip(builds, before, after, strict=True):
+        assert old != new, build
     # A function that is called on import may change anything, so its call counts for both.
-    assert (plain == before[1]) == (build != "BOUND")
+    assert (now == plain) == (not bound)
 
 
 HOOK = """

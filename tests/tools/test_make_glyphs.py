@@ -53,12 +53,14 @@ def named(*names: str) -> list[Character]:
     return [by_char[unicodedata.lookup(name)] for name in names]
 
 
+@pytest.mark.slow
 def test_no_shipped_character_looks_like_one_of_another_split(dataset, alike):
     for i, split in enumerate(SPLITS):
         for other in SPLITS[:i]:
             assert alike[np.ix_(dataset.split(split), dataset.split(other))].max() < ACROSS
 
 
+@pytest.mark.slow
 def test_no_two_shipped_characters_of_a_split_are_the_same_glyph(dataset, alike):
     for split in SPLITS:
         ids = dataset.split(split)
@@ -107,6 +109,7 @@ def reference_similarity(one: Character, other: Character) -> float:
     return best
 
 
+@pytest.mark.slow
 def test_similarity_is_that_of_its_simple_reference(shipped, alike):
     rng = np.random.default_rng(0)
     for i, j in rng.integers(0, len(shipped), (25, 2)):
