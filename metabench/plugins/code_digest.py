@@ -103,7 +103,7 @@ def cell_code(
     texts = sorted(given | parts.strings(params))
     for backbone, found in plugins.backbones.items():
         addresses = [text for text in texts if _named_by(text) == backbone]
-        addresses += [text for text in given if backbone in _inner_names(text)]
+        addresses += [text for text in sorted(given) if backbone in _inner_names(text)]
         if addresses:
             parts.add_built(found.spec.build, found)
             parts.declare(backbone, dict(found.spec.params), found.origin)
