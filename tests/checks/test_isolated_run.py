@@ -113,6 +113,7 @@ def test_a_learner_may_load_its_data_with_processes() -> None:
     assert found.status == "passed", found
 
 
+@pytest.mark.slow
 def test_processes_of_a_plugin_end_with_the_checks() -> None:
     assert until_built("leaves").status == "passed"
     wait_for(lambda: not running())
@@ -124,6 +125,7 @@ def test_processes_of_a_plugin_end_at_the_time_limit() -> None:
     wait_for(lambda: not running())
 
 
+@pytest.mark.slow
 def test_the_end_of_the_process_is_noticed_while_a_copy_continues() -> None:
     assert until_built("forks").message == "the process ended (exit code 3)"
 

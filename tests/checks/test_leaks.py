@@ -117,6 +117,7 @@ EMBEDDED = list(filter(has_data, SUITES))
 DATASETS = {suite.dataset_name: suite for suite in reversed(EMBEDDED)}  # one suite of each
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suite", DATASETS.values(), ids=lambda suite: suite.name)
 def test_the_embedded_datasets_have_no_leaks(suite: Suite) -> None:
     assert leaks(suite.open()) == {}

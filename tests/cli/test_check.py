@@ -167,6 +167,7 @@ def test_mistakes_are_one_line(cli, in_process: None, name: str, said: str) -> N
     assert_one_line(cli("check", "-p", "my.py", name), said)
 
 
+@pytest.mark.slow
 def test_a_mistake_that_the_separate_process_finds_is_one_line(cli) -> None:
     said = "unknown algorithm 'centrid': did you mean 'centroid'?"
     assert_one_line(cli("check", "-p", "my.py", "centrid"), said)

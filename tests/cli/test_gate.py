@@ -150,6 +150,7 @@ def test_a_default_that_has_become_worse_fails(folder: Path) -> None:
     assert run_in(folder, "replay", "-p", "my.py", FILE).code == 0
 
 
+@pytest.mark.slow
 def test_what_has_become_worse_fails_and_says_how(folder: Path) -> None:
     edit(folder, "noise, lr = 0.0", "noise, lr = 1.0")
     outcome = gate(folder, "-a", "centroid")
