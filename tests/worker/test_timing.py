@@ -74,10 +74,13 @@ def test_known_costs_come_out_right_and_are_not_mixed(kind: type[Costly]) -> Non
 
 
 def check_is_of(samples: list[float], own: list[float]) -> None:
-    """Each sample has all of its own time in it, and, where nobody came between, hardly more."""
+    """Each sample has all of its own time in it, and little more where nothing else ran.
+
+    A prediction that was counted as adapting would add a fifth.
+    """
     over = [sample - one for sample, one in zip(samples, own, strict=True)]
     assert min(over) >= 0
-    assert min(over) <= 0.05 * median(own)
+    assert min(over) <= 0.15 * median(own)
 
 
 class Clock:
