@@ -163,7 +163,7 @@ class _Parts:
                 if callable(value):
                     self.add_built(value, provided)
                 elif not _is_shown(value):
-                    self.add_target(f"{provided.module}:*", provided.origin)
+                    self.add_target(f"{provided.module}:{ALL}", provided.origin)
             build = build.func
         if isinstance(build, str):
             self.add_target(build, provided.origin)
@@ -171,7 +171,7 @@ class _Parts:
         module, name = target_of(build)
         self.add_target(f"{module}:{name}", provided.origin)
         if not _is_found_by_name(build):
-            self.add_target(f"{provided.module}:*", provided.origin)
+            self.add_target(f"{provided.module}:{ALL}", provided.origin)
         if module == "__main__" or not hasattr(sys.modules.get(module), "__file__"):
             self.declare(name, _text(build), None)
 
@@ -253,7 +253,7 @@ def _root(reader: CodeReader, target: str, origin: Path | None) -> list[Referenc
     module = _module(reader, module_name, origin)
     if module is None:
         return []
-    found = reader.look_up(module, name.partition(".")[0])
+    found = None if name == ALL else reader.look_up(module, name.partition(".")[0])
     return [Reference(module.key, ALL) if found is None else found]
 
 

@@ -621,6 +621,10 @@ def test_what_objects_hold_counts_by_the_module_that_made_them(bound: bool, tmp_
         def function(task, **given): ...
 
 
+        def __getattr__(name):  # it has every name, but is not all of the module
+            raise AttributeError(name)
+
+
         MADE
 
         @metabench.hookimpl
