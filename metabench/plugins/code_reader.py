@@ -146,11 +146,7 @@ class CodeReader:
     def _with_import(self, found: Definition, name: str, module: Module) -> Definition:
         """Add the import that a definition may use by its own name, as in `f = wrap(f)`."""
         if name in module.bindings.imports:
-            meaning = self.of_import(module, module.bindings.imports[name], [])
-            if isinstance(meaning.found, Reference):
-                found.references.append(meaning.found)
-            else:
-                found.text += f" {meaning.found}"
+            _add(found, self.of_import(module, module.bindings.imports[name], []))
         return found
 
     def _whole(self, module: Module, with_imports: bool) -> Definition:
@@ -164,10 +160,7 @@ class CodeReader:
                 *(self.of_import(module, source, []) for source in bindings.imports.values()),
                 *(self._inside(self._known(star), [], 0) for star in stars if star is not None),
             ):
-                if isinstance(meaning.found, Reference):
-                    found.references.append(meaning.found)
-                else:
-                    found.text += f" {meaning.found}"
+                _add(found, meaning)
         return found
 
     def _statements(self, module: Module, name: str) -> Sequence[ast.stmt]:
@@ -236,13 +229,22 @@ class CodeReader:
             return None
         home = self._modules[meaning.found.module]
         statements = home.bindings.definitions.get(meaning.found.name, ())
-        return next(((home, statement) for statement in statements), None)
+        own = (s for s in statements if isinstance(s, ast.FunctionDef | ast.ClassDef))
+        return next(((home, statement) for statement in (*own, *statements)), None)
 
     def _known(self, module: Module) -> Module:
         return self._modules.setdefault(module.key, module)
 
     def _is_outside(self, name: str) -> bool:
         return any(name == out or name.startswith(f"{out}.") for out in self._outside)
+
+
+def _add(found: Definition, meaning: Meaning) -> None:
+    """Add what a name means to a definition that may use it."""
+    if isinstance(meaning.found, Reference):
+        found.references.append(meaning.found)
+    else:
+        found.text += f" {meaning.found}"
 
 
 def digests(reached: dict[Reference, Definition]) -> dict[Reference, str]:
