@@ -6,7 +6,6 @@ import gc
 import math
 import tracemalloc
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -25,7 +24,7 @@ _TIES = 0.05
 _DIRECTIONS = 5
 _GRADIENT = 1e-3  # relative difference that rounding and kinks may cause
 _EPISODES = 8  # in each window between two measurements of memory
-_WARM_UP, _WINDOWS = 2, 4
+_WARM_UP, _WINDOWS = 2, 12
 _BYTES = 2048  # that an episode may leave; what Python caches is less, and stops growing
 
 
@@ -188,20 +187,24 @@ def memory(subject: Subject) -> None:
     older = _tensors()  # which may grow too
     gc.freeze()  # other objects that exist already are no leak, and to count them takes long
     tracemalloc.start()
+    least = math.inf
     try:
-        sizes = [_held(older)]
+        held = _held(older)
         for _ in range(_WINDOWS):
             answer_some()
-            sizes.append(_held(older))
+            before, held = held, _held(older)
+            least = min(least, (held - before) / _EPISODES)
+            # Caches fill only once, and objects from before tracing are replaced less and less
+            # often by traced ones, so one window without growth is enough.
+            if least <= _BYTES:
+                return
     finally:
         tracemalloc.stop()
         gc.unfreeze()
-    growth = [(b - a) / _EPISODES for a, b in pairwise(sizes)]
-    if min(growth) > _BYTES:  # in every window, because a cache fills only once
-        raise CheckFailed(
-            f"each task leaves {min(growth) / 1024:.1f} KiB behind",
-            "keep nothing of a task in self, and detach the state of a task",
-        )
+    raise CheckFailed(
+        f"each task leaves {least / 1024:.1f} KiB behind",
+        "keep nothing of a task in self, and detach the state of a task",
+    )
 
 
 def _held(older: Sequence[Tensor]) -> int:

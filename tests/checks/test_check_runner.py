@@ -186,6 +186,18 @@ def test_declared_first_order_is_no_failure() -> None:
     assert found.message.startswith("first_order=true")
 
 
+@pytest.mark.parametrize(("tasks", "status"), [(60, "passed"), (1000, "failed")])
+def test_memory_that_stops_growing_is_not_a_leak(tasks: int, status: str) -> None:
+    class FillsACache(nonconforming.KeepsEverything):
+        def adapt(self, support: Support) -> Tensor:
+            state = super().adapt(support)
+            del self.seen[tasks:]
+            return state
+
+    found = run_check("memory", subject(sentinel(FillsACache)))
+    assert found.status == status, found
+
+
 def test_changed_settings_are_restored() -> None:
     assert run_check("globals", subject(sentinel(nonconforming.SetsDtype))).status == "failed"
     assert torch.get_default_dtype() == torch.float32
