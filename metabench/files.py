@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
+MOST = 256 << 20  # bytes that are read of a file whose content is kept in memory
 _LONGEST = 80  # characters of the name that a temporary file is for
 
 
@@ -18,6 +21,23 @@ def temporary_name(name: str) -> str:
     pid = os.getpid()
     owner = f"{_host()}-{pid}-{_started(pid)}"
     return f".{name[:_LONGEST]}.{owner}-{secrets.token_hex(4)}.tmp"
+
+
+def read_file(file: Path, most: int = MOST) -> bytes:
+    """Read a regular file of bounded size.
+
+    A pipe would wait for a writer, and a device may never end.
+
+    Raises:
+        OSError: it cannot be read, is no regular file, or is larger than `most` bytes.
+    """
+    with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "this is not a regular file", str(file))
+        content = stream.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"it is larger than {most >> 20} MiB", str(file))
+    return content
 
 
 def write_atomically(file: Path, data: bytes) -> None:

@@ -49,6 +49,8 @@ def replay(file: Path, threads: int, time_limit: float, as_json: bool, common: C
         new = run_again(old, request, watcher)
     verdict = agreement(old, new)
     differs = differences(old, new)
+    if old.altered:
+        differs.append("the file, which has changed since metabench wrote it")
     if as_json:
         emit_json(
             file=str(file),

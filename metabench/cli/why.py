@@ -46,6 +46,8 @@ def why(file: Path, as_json: bool, common: Common) -> None:
     if as_json:
         click.echo(file.read_text(encoding="utf-8"), nl=False)
         return
+    if result.altered:
+        click.echo("altered: the file has changed since metabench wrote it")
     for part in _PARTS:
         value = msgspec.to_builtins(getattr(result, part))
         if isinstance(value, dict):
@@ -104,13 +106,18 @@ def read_result(file: Path) -> Result:
     """
     import msgspec
 
-    from metabench.results.schema import decode
+    from metabench.files import read_file
+    from metabench.results.schema import NewerResult, decode
 
     try:
-        return decode(file.read_bytes())
+        return decode(read_file(file))
     except OSError as error:
         raise UsageError(
             f"cannot read {file}: {error.strerror}; `metabench status` lists the files"
+        ) from None
+    except NewerResult as error:
+        raise UsageError(
+            f"{file} was made by a newer version of metabench ({error}); upgrade metabench"
         ) from None
     except msgspec.DecodeError as error:
         raise UsageError(f"{file} is not a readable result: {error}") from None

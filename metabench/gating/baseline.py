@@ -50,7 +50,7 @@ def select(
     """
     stored, problems = Store(baseline).read(lambda path: _may_match(path, suites, algorithms))
     if problems:
-        raise DataError(f"{problems[0].partition(';')[0]}; make this baseline again")
+        raise DataError(f"{problems[0].partition('; it is left out')[0]}; make this baseline again")
     found = [
         (path, result)
         for path, result in stored

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -25,19 +26,31 @@ def agreement(old: Result, new: Result) -> Agreement:
     - within tolerance: the numbers of right answers, compared episode by episode, differ by at
       most 1 % of the queries. Squared errors differ relatively by at most 1e-4 in the median
       over episodes, and their mean by at most 1e-3;
-    - different: the scores differ by more, a run has no scores, or equal outputs have different
-      scores.
+    - different: the scores differ by more, a run has no scores, equal outputs have different
+      scores, or the file of a run has changed since it was written.
     """
     pairs = list(zip(scored_blocks(old), scored_blocks(new), strict=False))
-    if not pairs:
+    if not pairs or old.altered or new.altered:
         return "different"
     if all(one.outputs_digest == other.outputs_digest for one, other in pairs):
-        return (
-            "equal"
-            if all(same_scores(one.per_episode(), other.per_episode()) for one, other in pairs)
-            else "different"
-        )
+        return "equal" if all(_same(one, other) for one, other in pairs) else "different"
     return "within tolerance" if all(_close(*pair) for pair in pairs) else "different"
+
+
+def _same(old: Scores, new: Scores) -> bool:
+    """Return whether all that is computed from equal outputs is equal up to rounding."""
+    return same_scores(_numbers(old), _numbers(new))
+
+
+def _numbers(scores: Scores) -> npt.NDArray[np.float64]:
+    calibration = scores.calibration
+    return np.array(
+        [
+            *scores.per_episode(),
+            *(scores.f1 or ()),
+            *(() if calibration is None else msgspec.structs.astuple(calibration)),
+        ]
+    )
 
 
 def same_scores(old: npt.NDArray[np.float64], new: npt.NDArray[np.float64]) -> bool:

@@ -1,16 +1,20 @@
 """The schema of one result file: the cell, its scores and costs, and where it ran.
 
-Every field is documented here. Files with another `SCHEMA` number or an unknown field are refused
-rather than guessed at.
+Every field is documented here. A file of a newer version is named as such. A file that contradicts
+itself is not a result, and one that has changed since it was written says so.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import codecs
+import hashlib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta
 
 from metabench.learner import Kind, Metric, kind_of
 
@@ -19,6 +23,18 @@ SCHEMA = 1
 Status = Literal["ok", "not_applicable", "error", "timeout", "oom", "crashed", "interrupted"]
 
 FAILED: frozenset[Status] = frozenset({"error", "timeout", "oom", "crashed"})
+
+_DIGEST = "sha256"  # the field of a file with the digest of all others; not in 0.1.0
+
+# Checked when a file is read.
+Count = Annotated[int, Meta(ge=0)]
+Positive = Annotated[int, Meta(ge=1)]
+Amount = Annotated[float, Meta(ge=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+
+
+class NewerResult(msgspec.ValidationError):
+    """A result that a newer version of metabench wrote."""
 
 
 class Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -30,11 +46,11 @@ class SuiteFacts(Struct, frozen=True, kw_only=True):
 
     name: str
     dataset: str
-    way: int
-    shot: int
-    query: int  # queries per class
+    way: Positive
+    shot: Positive
+    query: Positive  # queries per class
     metric: Metric
-    episodes: int  # in the full suite; `Scores` says how many were scored
+    episodes: Positive  # in the full suite; `Scores` says how many were scored
     episodes_digest: str  # SHA-256 of the manifest
     pixels_digest: str  # SHA-256 of the preprocessed images
     train_on: str | None = None  # the suite whose base data was used, if another
@@ -51,10 +67,10 @@ class SuiteFacts(Struct, frozen=True, kw_only=True):
 class Training(Struct, frozen=True, kw_only=True):
     """Training episodes as resolved for this cell; None for learners without `meta_step`."""
 
-    way: int
-    shot: int
-    query: int
-    tasks_per_step: int
+    way: Positive
+    shot: Positive
+    query: Positive
+    tasks_per_step: Positive
 
 
 class Job(Struct, frozen=True, kw_only=True):
@@ -77,22 +93,22 @@ class Job(Struct, frozen=True, kw_only=True):
 class Calibration(Struct, frozen=True, kw_only=True):
     """Calibration over all queries; see `metabench.cell.calibration`."""
 
-    nll: float  # negative log-likelihood, nats per query
-    brier: float  # 0 to 2
-    ece: float  # expected calibration error, 0 to 1
+    nll: Amount  # negative log-likelihood, nats per query
+    brier: Annotated[float, Meta(ge=0, le=2)]
+    ece: Share  # expected calibration error
 
 
 class Scores(Struct, frozen=True, kw_only=True):
     """Per-episode scores, in manifest order."""
 
-    queries: int  # per episode
-    correct: list[int] | None = None  # right answers per episode (metric accuracy)
-    f1: list[float] | None = None  # macro-F1 per episode (metric accuracy)
-    error: list[float] | None = None  # mean squared error per episode (metric mse)
-    nonfinite: int = 0  # outputs that were NaN or infinite
+    queries: Positive  # per episode
+    correct: list[Count] | None = None  # right answers per episode (metric accuracy)
+    f1: list[Share] | None = None  # macro-F1 per episode (metric accuracy)
+    error: list[Amount] | None = None  # mean squared error per episode (metric mse)
+    nonfinite: Count = 0  # outputs that were NaN or infinite
     calibration: Calibration | None = None  # metric accuracy, all logits finite
     outputs_digest: str  # SHA-256 of all outputs, float32, in manifest order
-    tasks_per_batch: int = 0  # number of tasks adapted to at once
+    tasks_per_batch: Count = 0  # number of tasks adapted to at once
     halved: bool = False  # memory did not suffice for twice as many
 
     def __post_init__(self) -> None:
@@ -101,8 +117,6 @@ class Scores(Struct, frozen=True, kw_only=True):
             raise ValueError(f"right answers of an episode must be 0 to {self.queries}")
         if self.f1 is not None and len(self.f1) != len(right):
             raise ValueError(f"{len(self.f1)} F1 scores of {len(right)} episodes")
-        if any(error < 0 for error in self.error or []):
-            raise ValueError("a squared error must not be below zero")
 
     def per_episode(self) -> npt.NDArray[np.float64]:
         """Return [E] scores, one per episode: accuracy as a fraction, or squared error."""
@@ -122,9 +136,9 @@ class Evidence(Struct, frozen=True, kw_only=True):
     """Differences between two answers to the same queries; see `metabench.cell.probe`."""
 
     probe: str  # "alone", "permuted", "foreign", "batched" or "repeated"
-    queries: int  # number of queries compared
-    deviation: float  # median over queries, in units of the outputs' spread; the worst case
-    flipped: float  # share of queries whose class changed
+    queries: Count  # number of queries compared
+    deviation: Amount  # median over queries, in units of the outputs' spread; the worst case
+    flipped: Share  # share of queries whose class changed
 
 
 class Properties(Struct, frozen=True, kw_only=True):
@@ -133,7 +147,7 @@ class Properties(Struct, frozen=True, kw_only=True):
     inductive: bool | None  # of other queries: alone, permuted, with foreign ones
     isolated: bool | None  # of other tasks that are computed at the same time
     independent: bool | None  # of earlier questions
-    episodes: int
+    episodes: Count
     evidence: list[Evidence] = []
     problem: str = ""  # why it could not be measured
 
@@ -141,46 +155,46 @@ class Properties(Struct, frozen=True, kw_only=True):
 class CurvePoint(Struct, frozen=True, kw_only=True):
     """One point of the learning curve; its values depend on the learner."""
 
-    update: int  # outer updates so far
+    update: Count  # outer updates so far
     values: dict[str, float | None]  # e.g. {"loss": 1.2, "validation": 0.61}; null: not finite
 
 
 class MetaTraining(Struct, frozen=True, kw_only=True):
     """The meta-training that a cell got."""
 
-    updates: int
-    tasks: int  # training episodes, or images converted to them for non-episodic learners
-    images: int
-    seconds: float  # wall time of training, without validation by metabench
+    updates: Count
+    tasks: Count  # training episodes, or images converted to them for non-episodic learners
+    images: Count
+    seconds: Amount  # wall time of training, without validation by metabench
     curve: list[CurvePoint]
     selected: str  # "best" (on validation) or "last"
-    selected_update: int
+    selected_update: Count
     best_validation: float | None = None
-    resumed: int = 0  # number of times it was interrupted and resumed
-    peak_memory: int | None = None  # bytes, in one update (in the whole of `fit`); None: unknown
-    tasks_at_once: int = 0  # tasks of an update computed together; 0: all, or unknown
+    resumed: Count = 0  # number of times it was interrupted and resumed
+    peak_memory: Count | None = None  # bytes, in one update (in the whole of `fit`); None: unknown
+    tasks_at_once: Count = 0  # tasks of an update computed together; 0: all, or unknown
 
 
 class Timing(Struct, frozen=True, kw_only=True):
     """Wall times of the learner at test; lists are raw samples, in seconds."""
 
-    cold_s: float  # the very first adapt and predict together, not among the samples
-    warmup: int = 0  # tasks discarded before the first sample
-    adapt_s: list[float]  # latency mode, one task at a time
-    predict_s: list[float]
-    throughput_s: list[float]  # throughput mode: blocks of tasks, adapt and predict together
-    throughput_episodes: int  # episodes in each of these samples
+    cold_s: Amount  # the very first adapt and predict together, not among the samples
+    warmup: Count = 0  # tasks discarded before the first sample
+    adapt_s: list[Amount]  # latency mode, one task at a time
+    predict_s: list[Amount]
+    throughput_s: list[Amount]  # throughput mode: blocks of tasks, adapt and predict together
+    throughput_episodes: Count  # episodes in each of these samples
     cold: list[str] = []  # what happened for the first time while sampling
-    waited: float | None = None  # largest share of the time that a thread had no core to run on
+    waited: Amount | None = None  # largest share of the time that a thread had no core to run on
 
 
 class Memory(Struct, frozen=True, kw_only=True):
     """Memory in bytes; None: unknown. The peak of training is in `MetaTraining`."""
 
     kind: str  # "resident": of the process, Python and torch included; "device": torch's allocator
-    bare: int | None = None  # before the learner was built
-    adapt: int | None = None  # peak while one task is adapted to
-    predict: int | None = None  # peak while it is predicted
+    bare: Count | None = None  # before the learner was built
+    adapt: Count | None = None  # peak while one task is adapted to
+    predict: Count | None = None  # peak while it is predicted
 
 
 class Environment(Struct, frozen=True, kw_only=True):
@@ -190,9 +204,9 @@ class Environment(Struct, frozen=True, kw_only=True):
     python: str
     platform: str
     cpu: str
-    cores: int
-    threads: int
-    memory_mib: int | None = None  # of the machine
+    cores: Count
+    threads: Count
+    memory_mib: Count | None = None  # of the machine
     packages: dict[str, str]
     settings: dict[str, str] = {}  # those of torch that change numbers or speed
     device_name: str | None = None
@@ -217,18 +231,19 @@ class Result(Struct, frozen=True, kw_only=True):
     schema: int = SCHEMA
     status: Status
     created: str  # UTC, ISO 8601
-    wall_s: float  # the whole cell, start of the process included
+    wall_s: Amount  # the whole cell, start of the process included
     suite: SuiteFacts
     job: Job
     scores: Scores | None = None
     blocks: list[Block] = []  # blocks 1, 2, ...; `scores` are of block 0
-    parameters: int | None = None  # learnable numbers in the learner
+    parameters: Count | None = None  # learnable numbers in the learner
     training: MetaTraining | None = None
     timing: Timing | None = None
     memory: Memory | None = None
     properties: Properties | None = None
     environment: Environment | None = None
     failure: Failure | None = None
+    altered: bool = False  # changed since it was written; found by `decode`, not in the file
 
     def per_episode(self) -> npt.NDArray[np.float64]:
         """Return [E] scores, one per episode: accuracy as a fraction, or squared error."""
@@ -249,17 +264,61 @@ def scored_blocks(result: Result) -> list[Scores]:
 def encode(result: Result) -> bytes:
     """Encode a result as JSON, one line per field, so that files can be read and diffed."""
     fields: dict[str, Any] = msgspec.to_builtins(result)
+    del fields["altered"]
+    fields[_DIGEST] = _sha256(fields)
     lines = [f'  "{name}": {msgspec.json.encode(value).decode()}' for name, value in fields.items()]
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
 
 
 def decode(data: bytes) -> Result:
-    """Read a result back.
+    """Read a result back; `altered` is set if its content has changed since it was written.
 
     Raises:
-        msgspec.DecodeError: it is not JSON, or not this schema.
+        NewerResult: a newer version of metabench wrote it.
+        msgspec.DecodeError: it is not JSON, not this schema, or contradicts itself.
     """
-    result = msgspec.json.decode(data, type=Result)
+    data = data.removeprefix(codecs.BOM_UTF8)
+    try:
+        fields = msgspec.json.decode(data, type=dict[str, Any])
+        if isinstance(schema := fields.get("schema"), int) and schema > SCHEMA:
+            raise NewerResult(f"schema {schema}, known: {SCHEMA}")
+        digest = fields.pop(_DIGEST, None)
+        result = msgspec.convert(fields, Result)
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError(f"not UTF-8: {error.reason}") from None
+    except RecursionError:
+        raise msgspec.DecodeError("its values are nested too deeply") from None
+    except msgspec.ValidationError as error:
+        if str(error).startswith("Object contains unknown field"):
+            raise NewerResult(str(error)) from None
+        raise
     if result.schema != SCHEMA:
         raise msgspec.ValidationError(f"schema {result.schema}, expected {SCHEMA}")
-    return result
+    if wrong := _contradiction(result):
+        raise msgspec.ValidationError(wrong)
+    return msgspec.structs.replace(result, altered=digest not in (None, _sha256(fields)))
+
+
+def _sha256(fields: Mapping[str, Any]) -> str:
+    """Return the digest of the content, which does not depend on how it is laid out as text."""
+    return hashlib.sha256(msgspec.json.encode(fields, order="deterministic")).hexdigest()
+
+
+def _contradiction(result: Result) -> str:
+    """Describe what in a result contradicts something else in it; "" if nothing does."""
+    suite = result.suite
+    if (result.status == "ok") != (result.scores is not None):
+        return f"status {result.status} {'without' if result.scores is None else 'with'} scores"
+    for scores in scored_blocks(result):
+        values, others = scores.correct, (scores.error,)
+        if suite.metric == "mse":
+            values, others = scores.error, (scores.correct, scores.f1)
+        if values is None or any(other is not None for other in others):
+            return f"its scores are not those of metric {suite.metric}"
+        if suite.metric == "accuracy" and scores.f1 is None:
+            return "there are no F1 scores"
+        if not 1 <= len(values) <= suite.episodes:
+            return f"scores of {len(values)} episodes, the suite has {suite.episodes}"
+        if scores.queries != suite.way * suite.query:
+            return f"{scores.queries} queries per episode, the suite has {suite.way * suite.query}"
+    return ""

@@ -6,17 +6,18 @@ import contextlib
 import hashlib
 import json
 import logging
+import os
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
 from metabench.address import Value, show
 from metabench.errors import DataError
-from metabench.files import remove_leftovers, write_atomically
-from metabench.results.schema import Result, decode, encode
+from metabench.files import read_file, remove_leftovers, write_atomically
+from metabench.results.schema import NewerResult, Result, decode, encode
 
 _LONGEST = 80  # characters of parameters in a file name, before a hash takes over
 DAMAGED = ".damaged"
@@ -24,6 +25,10 @@ LOGS, CHECKPOINTS, CODE = "logs", "checkpoints", "code"  # folders in the result
 _DIGITS = 16  # of a digest of code, in the name of the file that lists its definitions
 
 _log = logging.getLogger(__name__)
+
+
+class Damaged(DataError):
+    """A file that is not the result that its path promises; its cell can be run again."""
 
 
 def cell_path(
@@ -36,6 +41,12 @@ def cell_path(
 ) -> Path:
     """Return the path of a cell's result, relative to the results folder."""
     return Path(suite) / algorithm / f"{_params(chosen)}-s{seed}-{budget}-{device}.json"
+
+
+def path_of(result: Result) -> Path:
+    """Return the path of a result, relative to the results folder."""
+    job = result.job
+    return cell_path(result.suite.name, job.algorithm, job.chosen, job.seed, job.budget, job.device)
 
 
 def _params(chosen: Mapping[str, Value]) -> str:
@@ -104,8 +115,8 @@ class Store:
     def load_code(self, digest: str) -> dict[str, str] | None:
         """Return the digests of definitions that `write_code` kept; None if there are none."""
         try:
-            return msgspec.json.decode(self._code_file(digest).read_bytes(), type=dict[str, str])
-        except (OSError, msgspec.DecodeError):
+            return msgspec.json.decode(read_file(self._code_file(digest)), type=dict[str, str])
+        except (OSError, ValueError):  # ValueErrors: it is not JSON, or not UTF-8
             return None
 
     def _code_file(self, digest: str) -> Path:
@@ -115,15 +126,27 @@ class Store:
         """Return the result at a path from `cell_path`; None if there is none.
 
         Raises:
-            DataError: the file is not a readable result.
+            Damaged: the file is not a result, or that of another cell.
+            DataError: the file cannot be read now, or a newer version of metabench wrote it.
         """
         file = self.root / path
         try:
-            return decode(file.read_bytes())
+            result = decode(read_file(file))
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (msgspec.DecodeError, OSError) as error:
-            raise DataError(f"{file}: not a readable result ({error})") from error
+        except OSError as error:
+            raise DataError(f"cannot read {file}: {error.strerror}") from error
+        except NewerResult as error:
+            raise DataError(
+                f"{file}: made by a newer version of metabench ({error}); upgrade metabench"
+            ) from error
+        except msgspec.DecodeError as error:
+            raise Damaged(f"{file}: not a readable result ({error})") from error
+        own = path_of(result)
+        # Some systems treat "A" and "a" alike, so that two cells may share a file.
+        if own.as_posix().casefold() != path.as_posix().casefold():
+            raise Damaged(f"{file}: this is the result of another cell, {own}")
+        return result
 
     def set_aside(self, path: Path) -> Path:
         """Rename a damaged file so that its cell can be run again, and return its new path.
@@ -152,29 +175,56 @@ class Store:
                 folder.rmdir()
 
     def paths(self) -> list[Path]:
-        """List every result file, relative to the folder, in a fixed order."""
-        found = self.root.glob("*/*/*.json")
-        return sorted(p.relative_to(self.root) for p in found if not p.name.startswith("."))
+        """List every result file, relative to the folder, in a fixed order.
+
+        Raises:
+            DataError: a folder cannot be read, so results might be missing.
+        """
+        try:
+            found = [
+                Path(file.path)
+                for suite in _folders(self.root)
+                for algorithm in _folders(suite)
+                for file in os.scandir(algorithm)
+                if file.name.endswith(".json") and not file.name.startswith(".")
+            ]
+        except OSError as error:
+            raise DataError(f"cannot read {error.filename}: {error.strerror}") from error
+        return sorted(path.relative_to(self.root) for path in found)
 
     def read(
         self, wanted: Callable[[Path], bool] = lambda path: True
     ) -> tuple[list[tuple[Path, Result]], list[str]]:
-        """Return every readable result with its path, and a line about each other file.
+        """Return every readable result with its path, and a line about each suspicious file.
 
         Args:
             wanted: returns whether to read the file at a path.
+
+        Raises:
+            DataError: a folder cannot be read.
         """
         results: list[tuple[Path, Result]] = []
         problems: list[str] = []
         for path in filter(wanted, self.paths()):
             try:
                 result = self.load(path)
-            except DataError as error:
+            except Damaged as error:
                 problems.append(f"{error}; it is left out; a run of its cell sets it aside")
+                continue
+            except DataError as error:
+                problems.append(f"{error}; it is left out")
                 continue
             if result is not None:
                 results.append((path, result))
+                if result.altered:
+                    problems.append(f"{self.root / path}: changed since metabench wrote it")
         return results, problems
+
+
+def _folders(parent: Path | os.DirEntry[str]) -> Iterator[os.DirEntry[str]]:
+    """Yield the folders in a folder; none if there is no such folder."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(parent) as found:
+        yield from (entry for entry in found if entry.is_dir())
 
 
 def unwritable(file: Path, error: OSError) -> DataError:

@@ -9,11 +9,10 @@ from typing import Literal
 
 from metabench.cell.budget import Budget
 from metabench.cell.cell import Cell, Configured, other_kind
-from metabench.errors import DataError
 from metabench.learner import Kind
 from metabench.plugins.staleness import is_stale
 from metabench.results.schema import FAILED, Result
-from metabench.results.store import Store
+from metabench.results.store import Damaged, Store
 from metabench.suites.open_suite import OpenSuite
 from metabench.suites.suite import Suite
 
@@ -34,7 +33,7 @@ class Planned:
     cell: Cell
     # "new": no file; "done"; "stale": computed by other code; "failed"; "interrupted"; "changed":
     # other episodes or images; "partial": fewer blocks of episodes than asked for; "damaged":
-    # unreadable; "forced"
+    # unreadable, of another cell, or changed since it was written; "forced"
     state: CellState
     todo: bool  # whether this run runs it
     stored: Result | None = None  # its result, if there is one
@@ -96,7 +95,9 @@ def _look_up(
 ) -> Planned:
     try:
         stored = store.load(cell.path)
-    except DataError:
+    except Damaged:
+        return Planned(cell, "damaged", todo=True)
+    if stored is not None and stored.altered:
         return Planned(cell, "damaged", todo=True)
     state = _state(cell, stored, open_suite, policy)
     failed = stored is not None and stored.status in FAILED

@@ -12,6 +12,7 @@ from metabench.tables.aggregate import contended, machine, says_transductive
 FEW_SEEDS = "seeds<5"
 ONE_SEED = "one seed"
 STALE = "stale"
+ALTERED = "altered"
 CHANCE = "CI contains chance"
 BELOW = "below chance"
 NONFINITE = "non-finite outputs"
@@ -44,6 +45,9 @@ NOTES: dict[str, str] = {
     re.escape(
         STALE
     ): "made by code that differs from the current code; `metabench run` computes it again",
+    re.escape(
+        ALTERED
+    ): "a result file has changed since metabench wrote it; `metabench run` computes it again",
     re.escape(CHANCE): "the confidence interval contains the accuracy of guessing",
     re.escape(
         BELOW
@@ -109,6 +113,7 @@ def of_cells(results: Sequence[Result], timed_on: str | None) -> list[str]:
         FEW_SEEDS if 2 <= len(ok) < 5 else "",
         ONE_SEED if len(ok) == 1 and not ignores_seed(ok[0]) else "",
         *_missing(results),
+        ALTERED if any(r.altered for r in results) else "",
         NONFINITE if any(r.scores is not None and r.scores.nonfinite for r in ok) else "",
         NOISY if any(map(_noisy, alone)) else "",
         COLD if any(r.timing is not None and r.timing.cold for r in alone) else "",

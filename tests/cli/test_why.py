@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -105,7 +106,8 @@ def test_a_damaged_file_is_one_line(cli, file: Path) -> None:
 
 
 def test_long_values_are_cut_but_json_has_them(cli, tmp_path: Path) -> None:
-    timed = make_result(adapt_s=[0.001] * 500, correct=[9] * 500, f1=[0.5] * 500)
+    suite = make_suite(episodes=500)
+    timed = make_result(suite=suite, adapt_s=[0.001] * 500, correct=[9] * 500, f1=[0.5] * 500)
     file = Store(tmp_path).write(Path("a/b/c.json"), timed)
     assert "  adapt_s: 500 samples, median 1.00 ms, IQR / median 0.0%\n" in cli("why", file).out
     assert max(map(len, cli("why", file).out.splitlines())) < 250
@@ -122,3 +124,17 @@ def test_the_evidence_for_a_flag_is_shown_in_full(cli, tmp_path: Path) -> None:
     assert [line.split(",")[0] for line in out.splitlines() if "probe " in line] == [
         f"  evidence: probe {probe}" for probe in "abcdef"
     ]
+
+
+def test_a_file_that_was_changed_is_said_so(cli, file: Path) -> None:
+    assert "altered" not in cli("why", file).out
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps({**content, "wall_s": 1e-3}))
+    assert cli("why", file).out.startswith("altered: the file has changed since metabench wrote it")
+
+
+def test_a_file_of_a_newer_version_is_named_as_such(cli, file: Path) -> None:
+    file.write_text(file.read_text().replace('"schema": 1', '"schema": 2'))
+    outcome = cli("why", file)
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1)
+    assert "made by a newer version of metabench" in outcome.err

@@ -5,6 +5,7 @@ from msgspec.structs import replace
 from results_factory import make_result, make_suite
 
 from metabench.gating.replay_verdict import agreement
+from metabench.results.schema import Calibration
 
 WAVES = make_suite("sinusoid-5s", way=1, shot=5, query=10, metric="mse", episodes=3)
 
@@ -21,6 +22,19 @@ def test_equal_outputs_with_other_scores_are_different() -> None:
     old, new = right(12, 10), right(12, 10)
     altered = replace(old, scores=replace(old.scores, correct=[13, 10]))
     assert agreement(altered, new) == "different"
+
+
+def test_equal_outputs_with_another_f1_or_calibration_are_different() -> None:
+    new = right(12, 10)
+    assert new.scores is not None
+    for fields in ({"f1": [1.0, 1.0]}, {"calibration": Calibration(nll=0.1, brier=0.1, ece=0.0)}):
+        scores = replace(new.scores, **fields)
+        assert agreement(replace(new, scores=scores), new) == "different", fields
+
+
+def test_a_file_that_was_changed_agrees_with_nothing() -> None:
+    new = right(12, 10)
+    assert agreement(replace(new, altered=True), new) == "different"
 
 
 @pytest.mark.parametrize(

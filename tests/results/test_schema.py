@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from typing import get_args
 
@@ -10,9 +11,22 @@ import numpy as np
 import pytest
 from results_factory import make_result, make_suite
 
-from metabench.results.schema import FAILED, SCHEMA, CurvePoint, Result, Status, decode, encode
+from metabench.results.schema import (
+    FAILED,
+    SCHEMA,
+    CurvePoint,
+    NewerResult,
+    Result,
+    Status,
+    decode,
+    encode,
+)
 
 REGRESSION = make_suite("sinusoid-5s", way=1, metric="mse")
+
+
+def changed(**fields: object) -> bytes:
+    return json.dumps({**json.loads(encode(make_result())), **fields}).encode()
 
 
 @pytest.mark.parametrize(
@@ -31,26 +45,86 @@ def test_a_result_is_read_back_as_it_was(result: Result) -> None:
 @pytest.mark.parametrize(
     ("found", "said"),
     [
-        ({"correct": [900]}, "must be 0 to 75"),
-        ({"correct": [-1]}, "must be 0 to 75"),
+        ({"correct": [16], "f1": [0.5]}, "must be 0 to 15"),
+        ({"correct": [-1], "f1": [0.5]}, "Expected `int` >= 0"),
+        ({"correct": [None], "f1": [0.5]}, "Expected `int`, got `null`"),
         ({"correct": [1], "f1": [0.1, 0.2]}, "2 F1 scores of 1 episodes"),
-        ({"error": [0.1, -0.1]}, "must not be below zero"),
+        ({"correct": [1], "f1": [50.0]}, "Expected `float` <= 1.0"),
+        ({"correct": [1]}, "there are no F1 scores"),
+        ({"correct": [1] * 21, "f1": [0.5] * 21}, "scores of 21 episodes, the suite has 20"),
+        ({"correct": [], "f1": []}, "scores of 0 episodes, the suite has 20"),
+        ({"correct": [1], "f1": [0.5], "queries": 30}, "30 queries per episode, the suite has 15"),
+        ({"correct": [1], "f1": [0.5], "queries": 0}, "Expected `int` >= 1"),
+        ({"error": [0.1]}, "not those of metric accuracy"),
+        ({"error": [-0.1]}, "Expected `float` >= 0.0"),
     ],
 )
-def test_scores_that_cannot_be_are_refused(found: dict[str, list[float]], said: str) -> None:
-    content = msgspec.to_builtins(make_result())
-    content["scores"] = {"queries": 75, "outputs_digest": "", **found}
+def test_scores_that_cannot_be_are_refused(found: dict[str, object], said: str) -> None:
+    scores = {"queries": 15, "outputs_digest": "", **found}
+    block = {"episodes_digest": "", "scores": scores}
+    for content in (changed(scores=scores), changed(blocks=[block])):
+        with pytest.raises(msgspec.ValidationError, match=said):
+            decode(content)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"scores": None}, "status ok without scores"),
+        ({"status": "error"}, "status error with scores"),
+        ({"wall_s": -1.0}, "Expected `float` >= 0"),
+        ({"parameters": -1}, "Expected `int` >= 0"),
+    ],
+)
+def test_a_result_that_contradicts_itself_is_refused(fields: dict[str, object], said: str) -> None:
     with pytest.raises(msgspec.ValidationError, match=said):
-        decode(json.dumps(content).encode())
+        decode(changed(**fields))
+
+
+def test_every_bit_that_is_flipped_is_noticed() -> None:
+    content = encode(make_result())
+    original = decode(content)
+    for place in range(0, 8 * len(content), 7):
+        flipped = bytearray(content)
+        flipped[place // 8] ^= 1 << place % 8
+        try:
+            found = decode(bytes(flipped))
+        except msgspec.DecodeError:
+            continue
+        assert found.altered or found == original, bytes(flipped[place // 8 - 20 :][:40])
+
+
+def test_layout_and_line_ends_are_no_change() -> None:
+    content = encode(make_result())
+    for other in (
+        json.dumps(json.loads(content), indent=4, sort_keys=True).encode(),
+        codecs.BOM_UTF8 + content.replace(b"\n", b"\r\n"),
+    ):
+        assert decode(other) == make_result()
+
+
+def test_a_result_without_a_digest_is_not_altered() -> None:
+    content = json.loads(encode(make_result()))
+    del content["sha256"]
+    assert decode(json.dumps(content).encode()) == make_result()
+
+
+@pytest.mark.parametrize("fields", [{"schema": SCHEMA + 1}, {"energy_j": 3.5}])
+def test_a_result_of_a_newer_version_is_named_as_such(fields: dict[str, object]) -> None:
+    with pytest.raises(NewerResult):
+        decode(changed(**fields))
 
 
 def test_a_file_is_json_with_one_line_a_field() -> None:
     result = make_result()
     lines = encode(result).decode().splitlines()
     fields = [field.name for field in msgspec.structs.fields(Result)]
+    fields[fields.index("altered")] = "sha256"
     assert (lines[0], lines[-1]) == ("{", "}")
     assert [line.split('"')[1] for line in lines[1:-1]] == fields
-    assert json.loads(encode(result)) == msgspec.to_builtins(result)
+    content = json.loads(encode(result))
+    del content["sha256"]
+    assert {**content, "altered": False} == msgspec.to_builtins(result)
 
 
 def test_the_same_result_is_the_same_bytes() -> None:
@@ -66,19 +140,18 @@ def test_a_loss_that_was_not_finite_is_null() -> None:
     assert decode(text).training == training
 
 
-def changed(**fields: object) -> bytes:
-    return json.dumps({**json.loads(encode(make_result())), **fields}).encode()
-
-
 @pytest.mark.parametrize(
     ("data", "error"),
     [
-        (changed(schema=SCHEMA + 1), f"schema {SCHEMA + 1}, expected {SCHEMA}"),
+        (changed(schema=SCHEMA + 1), f"schema {SCHEMA + 1}, known: {SCHEMA}"),
         (changed(speed=9), "unknown field `speed`"),
         (changed(status="fine"), "Invalid enum value 'fine'"),
         (changed(wall_s="long"), "Expected `float`"),
         (changed(suite={}), "missing required field"),
         (encode(make_result())[:-10], "truncated"),
+        (encode(make_result()).replace(b"torch", b"t\xefrch"), "not UTF-8"),
+        (b'{"a":' * 100_000, "nested too deeply"),
+        (b"[]", "Expected `object`"),
     ],
 )
 def test_what_is_not_understood_is_refused(data: bytes, error: str) -> None:

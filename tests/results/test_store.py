@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import threading
 from pathlib import Path
@@ -11,8 +12,9 @@ import pytest
 from results_factory import make_result, make_suite, store_results
 
 from metabench.errors import DataError
+from metabench.files import MOST
 from metabench.results.schema import encode
-from metabench.results.store import Store, cell_path
+from metabench.results.store import Damaged, Store, cell_path
 
 PATH = Path("digits-5w1s/protonet/default-s0-smoke-cpu.json")
 
@@ -104,12 +106,77 @@ def test_a_damaged_file_is_named_and_costs_no_other(tmp_path: Path, content: byt
     store.write(PATH, make_result())
     other = PATH.with_name("lr=1-s0-smoke-cpu.json")
     (tmp_path / other).write_bytes(content)
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(Damaged) as caught:
         store.load(other)
     assert str(caught.value).startswith(f"{tmp_path / other}: not a readable result (")
     results, problems = store.read()
     assert [path for path, _ in results] == [PATH]
     assert problems == [f"{caught.value}; it is left out; a run of its cell sets it aside"]
+
+
+def test_a_result_in_the_place_of_another_is_left_out(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write(PATH, make_result("chance"))
+    own = Path("digits-5w1s/chance/default-s0-smoke-cpu.json")
+    with pytest.raises(Damaged, match=f"this is the result of another cell, {own}"):
+        store.load(PATH)
+    assert store.read()[0] == []
+
+
+def test_a_result_of_a_newer_version_is_not_damaged(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    file = store.write(PATH, make_result())
+    file.write_text(file.read_text().replace('"schema": 1', '"schema": 2'))
+    with pytest.raises(
+        DataError, match=r"made by a newer version of metabench .* upgrade"
+    ) as caught:
+        store.load(PATH)
+    assert not isinstance(caught.value, Damaged)
+    assert store.read() == ([], [f"{caught.value}; it is left out"])
+
+
+@pytest.mark.parametrize("unreadable", ["fifo", "folder", "too large"])
+def test_a_file_that_cannot_be_read_is_not_damaged(
+    unreadable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / PATH
+    file.parent.mkdir(parents=True)
+    if unreadable == "fifo":
+        os.mkfifo(file)
+    elif unreadable == "folder":
+        file.mkdir()
+    else:
+        with file.open("wb") as stream:
+            stream.truncate(MOST + 1)
+    with pytest.raises(DataError, match=f"cannot read {file}: ") as caught:
+        Store(tmp_path).load(PATH)
+    assert not isinstance(caught.value, Damaged)
+
+
+def test_a_result_that_was_changed_is_shown_and_said_so(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    file = store.write(PATH, make_result(correct=[3] * 20))
+    file.write_text(file.read_text().replace('"correct":[3', '"correct":[4'))
+    ((path, result),), problems = store.read()
+    assert (path, result.altered) == (PATH, True)
+    assert problems == [f"{file}: changed since metabench wrote it"]
+
+
+def test_a_folder_that_cannot_be_read_is_no_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+    store.write(PATH, make_result())
+    scandir = os.scandir
+
+    def refuse(folder: Path) -> object:  # the tests may run as root, who may read every folder
+        if Path(folder).name == "protonet":
+            raise PermissionError(13, "Permission denied", str(tmp_path / PATH.parent))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DataError, match=f"cannot read {tmp_path / PATH.parent}: Permission denied"):
+        store.read()
 
 
 def test_a_damaged_file_is_set_aside_and_said_so(tmp_path: Path, caplog) -> None:

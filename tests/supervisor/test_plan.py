@@ -12,6 +12,7 @@ from training_materials import open_digits
 
 from metabench.cell.budget import Budget
 from metabench.cell.cell import Cell, configure
+from metabench.errors import DataError
 from metabench.learner import Algorithm
 from metabench.plugins.code_digest import Code
 from metabench.results.schema import Block, Failure, Result, Status
@@ -112,7 +113,6 @@ def stored(status: Status = "ok", code: str = CODE.digest, **suite: str) -> Resu
         (stored(episodes_digest="others"), "changed", True),
         (stored(pixels_digest="others"), "changed", True),
         (stored(train_on="another"), "changed", True),
-        (msgspec.structs.replace(stored(), job=make_result(chosen={"lr": 9}).job), "changed", True),
     ],
 )
 def test_without_a_policy(look_up, result: Result | None, state: str, todo: bool) -> None:
@@ -159,6 +159,23 @@ def test_a_damaged_file_is_run_again_and_left_alone_until_then(
     planned = look_up(None)
     assert (planned.state, planned.todo, planned.stored) == ("damaged", True, None)
     assert len(file.read_bytes()) == 100
+
+
+def test_a_file_that_metabench_did_not_write_so_is_run_again(
+    look_up, cell: Cell, tmp_path: Path
+) -> None:
+    other = msgspec.structs.replace(stored(), job=make_result(chosen={"lr": 9}).job)
+    assert look_up(other).state == "damaged"
+    file = Store(tmp_path).write(cell.path, stored())
+    file.write_text(file.read_text().replace('"provider":"', '"provider":"x'))
+    assert look_up(None).state == "damaged"
+
+
+def test_a_file_that_cannot_be_read_ends_the_plan(look_up, cell: Cell, tmp_path: Path) -> None:
+    file = Store(tmp_path).write(cell.path, stored())
+    file.write_text(file.read_text().replace('"schema": 1', '"schema": 2'))
+    with pytest.raises(DataError, match="made by a newer version"):
+        look_up(None)
 
 
 def test_suites_are_opened_only_where_there_is_something_to_compare(

@@ -126,6 +126,11 @@ def test_outputs_that_are_not_finite_are_flagged():
     assert flags_of(*seeds(4), make_result(seed=4, nonfinite=3)) == ["non-finite outputs"]
 
 
+def test_a_file_that_was_changed_is_flagged() -> None:
+    altered = replace(make_result(seed=4), altered=True)
+    assert flags_of(*seeds(4), altered) == ["altered"]
+
+
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
