@@ -19,7 +19,6 @@ _LOADING = 60.0  # least time limit in seconds for importing torch and the plugi
 _CHILD = """
 import json, sys
 connection, order = int(sys.argv[1]), json.loads(sys.argv[3])
-sys.path[:] = order.pop("path")
 from metabench.checks.isolated_run import serve
 serve(connection, **order)
 """
@@ -53,7 +52,7 @@ def check_apart(
     Raises:
         UsageError: there is no such algorithm.
     """
-    order = json.dumps({"path": sys.path, "sources": asdict(sources), "name": name})
+    order = json.dumps({"sources": asdict(sources), "name": name})
     process = KillableProcess(_CHILD, order, grace=5)
     left: list[str] = []
     try:

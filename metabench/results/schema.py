@@ -278,14 +278,13 @@ def decode(data: bytes) -> Result:
         msgspec.DecodeError: it is not JSON, not this schema, or contradicts itself.
     """
     data = data.removeprefix(codecs.BOM_UTF8)
+    text = data.decode(errors="replace")  # a wrong byte in a text costs no more than that text
     try:
-        fields = msgspec.json.decode(data, type=dict[str, Any])
+        fields = msgspec.json.decode(text, type=dict[str, Any])
         if isinstance(schema := fields.get("schema"), int) and schema > SCHEMA:
             raise NewerResult(f"schema {schema}, known: {SCHEMA}")
         digest = fields.pop(_DIGEST, None)
         result = msgspec.convert(fields, Result)
-    except UnicodeDecodeError as error:
-        raise msgspec.DecodeError(f"not UTF-8: {error.reason}") from None
     except RecursionError:
         raise msgspec.DecodeError("its values are nested too deeply") from None
     except msgspec.ValidationError as error:
@@ -296,7 +295,8 @@ def decode(data: bytes) -> Result:
         raise msgspec.ValidationError(f"schema {result.schema}, expected {SCHEMA}")
     if wrong := _contradiction(result):
         raise msgspec.ValidationError(wrong)
-    return msgspec.structs.replace(result, altered=digest not in (None, _sha256(fields)))
+    altered = digest not in (None, _sha256(fields)) or text.encode() != data
+    return msgspec.structs.replace(result, altered=altered)
 
 
 def _sha256(fields: Mapping[str, Any]) -> str:
@@ -310,15 +310,11 @@ def _contradiction(result: Result) -> str:
     if (result.status == "ok") != (result.scores is not None):
         return f"status {result.status} {'without' if result.scores is None else 'with'} scores"
     for scores in scored_blocks(result):
-        values, others = scores.correct, (scores.error,)
-        if suite.metric == "mse":
-            values, others = scores.error, (scores.correct, scores.f1)
-        if values is None or any(other is not None for other in others):
+        right = scores.correct is not None, scores.f1 is not None, scores.error is not None
+        if right != ((True, True, False) if suite.metric == "accuracy" else (False, False, True)):
             return f"its scores are not those of metric {suite.metric}"
-        if suite.metric == "accuracy" and scores.f1 is None:
-            return "there are no F1 scores"
-        if not 1 <= len(values) <= suite.episodes:
-            return f"scores of {len(values)} episodes, the suite has {suite.episodes}"
+        if not 1 <= (found := len(scores.correct or scores.error or [])) <= suite.episodes:
+            return f"scores of {found} episodes, the suite has {suite.episodes}"
         if scores.queries != suite.way * suite.query:
             return f"{scores.queries} queries per episode, the suite has {suite.way * suite.query}"
     return ""

@@ -39,12 +39,15 @@ def main() -> None:
     child = _start(command)
     # The command's own pipes must close when it closes them or ends.
     kept = sorted((lifeline, wakeup, signalled))
-    for above, below in zip([2, *kept], [*kept, 1024], strict=True):
+    for above, below in zip([2, *kept], [*kept, os.sysconf("SC_OPEN_MAX")], strict=True):
         os.closerange(above + 1, below)
+    waiting = select.poll()  # select() refuses descriptors above 1,023
+    for end in (lifeline, wakeup):
+        waiting.register(end, select.POLLIN)
     deadline = None
     while True:
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        ready, _, _ = select.select([lifeline, wakeup], [], [], left)
+        left = None if deadline is None else 1000 * max(0.0, deadline - time.monotonic())
+        ready = [end for end, _ in waiting.poll(left)]
         signals = os.read(wakeup, 1024) if wakeup in ready else b""
         if lifeline in ready or not ready:
             _kill_descendants(child)

@@ -30,7 +30,8 @@ class KillableProcess:
         grace: seconds between SIGTERM and SIGKILL.
         output: file descriptor that it prints to; by default that of stderr.
         environment: variables that are added to those of this process.
-        python: its interpreter.
+        python: its interpreter; None: this one. It imports every module from where this process
+            would, and nothing from the working folder that this process would not.
         folder: its working folder; None: that of this process.
     """
 
@@ -41,7 +42,7 @@ class KillableProcess:
         grace: float,
         output: int = 2,
         environment: Mapping[str, str] = {},
-        python: str = sys.executable,
+        python: str | None = None,
         folder: Path | None = None,
     ) -> None:
         self._grace = grace
@@ -50,7 +51,12 @@ class KillableProcess:
         lifeline, held = os.pipe()
         self._lifeline = os.fdopen(held, "wb")
         command = [sys.executable, "-I", "-S", guardian.__file__, str(lifeline), str(grace)]
-        command += [python, "-c", code, str(theirs.fileno()), str(lifeline), *arguments]
+        if python is None:
+            path = [os.fspath(entry) for entry in sys.path]
+            command += [sys.executable, "-P", "-c", f"import sys; sys.path[:] = {path!r}\n{code}"]
+        else:
+            command += [python, "-c", code]
+        command += [str(theirs.fileno()), str(lifeline), *arguments]
         self._process = subprocess.Popen(
             command,
             cwd=folder,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -67,7 +66,7 @@ class LearnerProcess(KillableProcess):
             grace=settings.grace,
             output=output,
             environment={**settings.allocator, **dict.fromkeys(_THREAD_VARIABLES, threads)},
-            python=sys.executable if checkout is None else checkout.python,
+            python=None if checkout is None else checkout.python,
             folder=None if checkout is None else checkout.folder,
         )
         os.close(output)

@@ -7,6 +7,7 @@ import os
 import threading
 from collections import deque
 from pathlib import Path
+from typing import BinaryIO
 
 HALF = 2**20  # bytes kept of the beginning, and of the end
 _CHUNK = 2**16
@@ -27,9 +28,11 @@ class BoundedLog:
         self._file, self._pipe = file, pipe
         self._end: deque[bytes] = deque()
         self._kept = self._left_out = 0
+        self._log: BinaryIO | None = None
         with contextlib.suppress(OSError):
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(b"")
+            file.unlink(missing_ok=True)  # not emptied: a link may lead to any file
+            self._log = file.open("xb", buffering=0)
         self._thread = threading.Thread(target=self._copy, daemon=True)
         self._thread.start()
 
@@ -45,10 +48,9 @@ class BoundedLog:
 
     def _copy(self) -> None:
         room = HALF
-        with contextlib.suppress(OSError), self._file.open("ab", buffering=0) as log:
-            while room > 0 and (chunk := os.read(self._pipe, min(_CHUNK, room))):
-                log.write(chunk)
-                room -= len(chunk)
+        while room > 0 and (chunk := os.read(self._pipe, min(_CHUNK, room))):
+            self._write(chunk)
+            room -= len(chunk)
         # Writers must not wait for a reader, even if the log cannot be written.
         while chunk := os.read(self._pipe, _CHUNK):
             self._end.append(chunk)
@@ -60,5 +62,11 @@ class BoundedLog:
         os.close(self._pipe)
         if self._end:
             note = f"\n[... {self._left_out:,} bytes left out ...]\n" if self._left_out else ""
-            with contextlib.suppress(OSError), self._file.open("ab", buffering=0) as log:
-                log.write(note.encode() + b"".join(self._end))
+            self._write(note.encode() + b"".join(self._end))
+        if self._log is not None:
+            self._log.close()
+
+    def _write(self, chunk: bytes) -> None:
+        with contextlib.suppress(OSError):
+            if self._log is not None:
+                self._log.write(chunk)

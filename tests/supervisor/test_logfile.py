@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from metabench.supervisor.logfile import HALF, BoundedLog
 
 
@@ -33,6 +35,20 @@ def test_of_a_long_log_the_beginning_and_the_end_are_kept(tmp_path: Path) -> Non
     left_out = int(content.split(b"[... ")[1].split(b" bytes")[0].replace(b",", b""))
     note = len(f"\n[... {left_out:,} bytes left out ...]\n")
     assert len(content) - note + left_out == 300 * 2**20 + 22
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_what_lies_in_the_place_of_a_log_is_replaced_and_not_written_to(
+    kind: str, tmp_path: Path
+) -> None:
+    precious, file = tmp_path / "precious", tmp_path / "a.log"
+    precious.write_text("keys")
+    if kind == "link":
+        file.symlink_to(precious)
+    else:
+        os.mkfifo(file)
+    printed(file, b"one\n")
+    assert (file.read_bytes(), precious.read_text()) == (b"one\n", "keys")
 
 
 def test_a_log_that_cannot_be_written_holds_nobody_up(tmp_path: Path) -> None:
