@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from metabench.plugins.registry import load_plugins
+from metabench.plugins.sources import PluginSources
 from metabench.results.schema import Result
 from metabench.statistics.intervals import mean_ci
 from metabench.tables import formatting
 from metabench.tables.formats import render
-from metabench.tables.leaderboard_frame import leaderboard, read
+from metabench.tables.leaderboard_frame import leaderboard, read, with_code
 from metabench.tables.ranked_tables import build_tables
 from metabench.tables.rows import StoredResult
 
@@ -48,8 +50,9 @@ def result(suite: str, algorithm: str, chosen: str = "default", budget: str = "p
 
 
 def test_the_leaderboard_is_the_one_that_the_results_make() -> None:
+    plugins = load_plugins(PluginSources(restrict=("builtin",)))
     text = (ROOT / "leaderboard.md").read_text(encoding="utf-8")
-    assert text == render("md", build_tables(committed()), "results")
+    assert text == render("md", build_tables(with_code(committed(), plugins)), "results")
 
 
 @pytest.mark.parametrize(("algorithm", "shot"), PUBLISHED)

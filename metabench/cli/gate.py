@@ -42,7 +42,6 @@ _OF_RUN = frozenset({"shard", "results", "blocks", "keep_checkpoints"})
 @click.option("--threads", type=int, help="Threads of each learner.  [default: the baseline's]")
 @click.option("--time-limit", type=float, metavar="SECONDS", help="Limit for each cell.")
 @click.option("--memory-limit", type=float, metavar="MIB", help="Limit for each learner process.")
-@click.option("--config", type=Path, metavar="FILE", help="Read options from a TOML file.")
 @click.option("--results", metavar="DIR", help="Store new results in DIR.")
 @common_options("data_root", "plugins")
 @json_option
@@ -56,7 +55,6 @@ def gate(
     speed_margin: str | None,
     base: str | None,
     rounds: int,
-    config: Path | None,
     as_json: bool,
     **options: Any,
 ) -> int:
@@ -79,7 +77,7 @@ def gate(
         if not common.quiet:
             click.echo(f"[{done}/{rounds}] rounds of {case}", err=True)
 
-    request = _request(common, config, options)
+    request = _request(common, options)
     margins = Margins.parse(margin, request.margins)
     allowed = None if speed_margin is None else _speed_margin(speed_margin)
     if allowed is not None and rounds < FEWEST_ROUNDS:
@@ -115,21 +113,17 @@ def exit_code(found: Sequence[Gated | SpeedGated]) -> int:
     return INCONCLUSIVE if "inconclusive" in verdicts else PASSED
 
 
-def _request(common: Common, config: Path | None, options: dict[str, Any]) -> Request:
-    from metabench.supervisor.request import CONFIG, Request, read_config
+def _request(common: Common, options: dict[str, Any]) -> Request:
+    from metabench.supervisor.request import Request
 
-    request = Request()
-    if config is not None or CONFIG.exists():
-        values = read_config(config or CONFIG)
-        ours = {k: v for k, v in values.items() if k not in _OF_BASELINE | _OF_RUN}
-        request = request.updated(ours)
-    request = request.updated({k: v for k, v in options.items() if v is not None})
+    ours = {k: v for k, v in common.config.items() if k not in _OF_BASELINE | _OF_RUN}
+    given = {k: v for k, v in options.items() if v is not None}
     return replace(
-        request,
+        Request().updated({**ours, **given}),
         results=str(common.results) if common.results_given else "",
-        data_root=common.data_root or request.data_root,
-        plugins=(*request.plugins, *common.sources.plugins),
-        plugins_dirs=(*request.plugins_dirs, *common.sources.plugins_dirs),
+        data_root=common.data_root or "",
+        plugins=common.sources.plugins,
+        plugins_dirs=common.sources.plugins_dirs,
     )
 
 

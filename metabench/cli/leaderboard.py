@@ -90,8 +90,7 @@ def leaderboard(
         raise UsageError(f"{asked[0]} has a fixed format: remove --format")
     wanted = "json" if as_json else format_
     cells = _cells(common, suites, budget)
-    kept = check or output is not None or diff is not None
-    tables = build_tables(cells, () if kept else _stale(common, cells))
+    tables = build_tables(cells if diff is not None else _with_code(common, cells))
     if diff is not None:
         _diff(common, diff, suites, budget, tables)
         return 0
@@ -185,13 +184,11 @@ def _document(common: Common, file: Path, wanted: str | None, tables: Sequence[T
     return render(wanted or _format_of(file), tables, results.as_posix())
 
 
-def _stale(common: Common, cells: Sequence[StoredResult]) -> list[Path | None]:
-    """Return the files of results whose code has changed; other results give None."""
+def _with_code(common: Common, cells: Sequence[StoredResult]) -> list[StoredResult]:
     from metabench.plugins.registry import load_plugins
-    from metabench.plugins.staleness import stale
+    from metabench.tables.leaderboard_frame import with_code
 
-    changed = stale(load_plugins(common.sources), (cell.result for cell in cells))
-    return [cell.file for cell, is_stale in zip(cells, changed, strict=True) if is_stale]
+    return with_code(cells, load_plugins(common.sources))
 
 
 def _format_of(file: Path) -> str:

@@ -9,8 +9,8 @@ def status(common: Common, as_json: bool) -> None: ...
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +23,7 @@ from metabench.results import DEFAULT_FOLDER, TRIAL_FOLDER
 
 Choice = Literal["results", "data_root", "plugins"]
 
+DEFAULT_CONFIG = Path("bench.toml")
 DEFAULT_RESULTS, TRIAL_RESULTS = Path(DEFAULT_FOLDER), Path(TRIAL_FOLDER)
 
 
@@ -31,8 +32,9 @@ class Common:
     """The values of the common options.
 
     Attributes:
+        config: the options in `bench.toml` or in the file of `--config`.
         results: the results folder.
-        results_given: whether `--results` was given.
+        results_given: whether `--results` or `config` names it.
         data_root: as given; if None, `METABENCH_DATA` or the platform decides.
         sources: where plugins come from.
         quiet: `-q`, print only results and errors.
@@ -40,6 +42,7 @@ class Common:
         debug: `--debug`, show tracebacks.
     """
 
+    config: Mapping[str, Any] = field(default_factory=dict)
     results: Path = DEFAULT_RESULTS
     results_given: bool = False
     data_root: str | None = None
@@ -71,6 +74,12 @@ _PLUGIN = click.option(
 )
 _PLUGINS_DIR = click.option(
     "--plugins-dir", "plugins_dirs", metavar="DIR", multiple=True, help="Load every DIR/*.py."
+)
+_CONFIG = click.option(
+    "--config",
+    type=Path,
+    metavar="FILE",
+    help="Read options from a TOML file.  [default: bench.toml, if it exists]",
 )
 _ALWAYS = (
     click.option("-q", "--quiet", is_flag=True, help="Print only results and errors."),
@@ -105,15 +114,17 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 def common_options(*choices: Choice) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Add the chosen common options, and always -q, -v and --debug, to a command.
 
-    The command gets them as one argument, `common: Common`. metabench's logging goes to stderr,
-    at the level that -q and -v select.
+    The command gets them as one argument, `common: Common`. What the command line leaves open,
+    `bench.toml` decides. metabench's logging goes to stderr, at the level that -q and -v select.
     """
     options = [option for choice in choices for option in _CHOICES[choice]]
+    if choices:
+        options.append(_CONFIG)
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)
         def command(**values: Any) -> Any:
-            common = _common(values)
+            common = _common(values, choices)
             _set_up_logging(common)
             return function(common=common, **values)
 
@@ -125,18 +136,31 @@ def common_options(*choices: Choice) -> Callable[[Callable[..., Any]], Callable[
     return decorate
 
 
-def _common(values: dict[str, Any]) -> Common:
+def _common(values: dict[str, Any], choices: Sequence[Choice]) -> Common:
     """Remove the common options from a command's values and return them."""
-    results = values.pop("results", None)
+    config = _read_config(values.pop("config")) if choices else {}
+    results = values.pop("results", None) or (config.get("results") if "results" in choices else "")
     return Common(
-        results=DEFAULT_RESULTS if results is None else Path(results),
-        results_given=results is not None,
-        data_root=values.pop("data_root", None),
-        sources=PluginSources.from_env(values.pop("plugins_dirs", ()), values.pop("plugins", ())),
+        config=config,
+        results=Path(results) if results else DEFAULT_RESULTS,
+        results_given=bool(results),
+        data_root=values.pop("data_root", None) or config.get("data_root") or None,
+        sources=PluginSources.from_env(
+            (*config.get("plugins_dirs", ()), *values.pop("plugins_dirs", ())),
+            (*config.get("plugins", ()), *values.pop("plugins", ())),
+        ),
         quiet=values.pop("quiet"),
         verbose=values.pop("verbose"),
         debug=values.pop("debug"),
     )
+
+
+def _read_config(file: Path | None) -> dict[str, Any]:
+    if file is None and not DEFAULT_CONFIG.exists():
+        return {}
+    from metabench.supervisor.request import read_config
+
+    return read_config(file or DEFAULT_CONFIG)
 
 
 class _Stderr(logging.Handler):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -43,7 +43,6 @@ GOOD, SOME_FAILED = 0, 1
     "--keep-checkpoints", is_flag=True, default=None, help="Keep checkpoints of finished cells."
 )
 @click.option("--blocks", type=int, help="Blocks of episodes; a baseline has three.  [default: 1]")
-@click.option("--config", type=Path, metavar="FILE", help="Read options from a TOML file.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @click.option("--force", is_flag=True, help="Run finished cells again.")
 @click.option("--retry-failed", is_flag=True, help="Run failed cells again.")
@@ -53,7 +52,6 @@ GOOD, SOME_FAILED = 0, 1
 @common_options("results", "data_root", "plugins")
 def run(
     common: Common,
-    config: Path | None,
     dry_run: bool,
     force: bool,
     retry_failed: bool,
@@ -70,23 +68,22 @@ def run(
     """
     from metabench.supervisor.plan import Policy
     from metabench.supervisor.prepared_run import PreparedRun
-    from metabench.supervisor.request import CONFIG, Request, read_config
+    from metabench.supervisor.request import Request
 
-    request = Request()
-    if config is not None or CONFIG.exists():
-        request = request.updated(read_config(config or CONFIG))
     given = {key: value for key, value in options.items() if value not in (None, ())}
     if common.results_given:
         given["results"] = str(common.results)
-    if common.data_root:
-        given["data_root"] = common.data_root
     if no_allocator:
         given["allocator"] = False
-    given["plugins"] = (*request.plugins, *common.sources.plugins)
-    given["plugins_dirs"] = (*request.plugins_dirs, *common.sources.plugins_dirs)
+    request = replace(
+        Request().updated({**common.config, **given}),
+        data_root=common.data_root or "",
+        plugins=common.sources.plugins,
+        plugins_dirs=common.sources.plugins_dirs,
+    )
     policy = Policy(force=force, retry_failed=retry_failed, keep_stale=keep_stale)
 
-    with PreparedRun(request.updated(given), policy) as prepared:
+    with PreparedRun(request, policy) as prepared:
         common.warn(prepared.plugins.warnings)
         if dry_run:
             _print_plan(prepared)
@@ -131,8 +128,13 @@ def _show(prepared: PreparedRun, common: Common, todo: int, ran: Sequence[Result
     if not failed and not any(result.status == "ok" for _, result in found):
         cell, result = prepared.cells[0], found[0][1]
         raise NothingToRun(f"no algorithm applies to these suites; {cell}: {result.reason}")
-    stale = [p.cell.path for p in prepared.planned if p.state == "stale" and not p.todo]
-    show(build_tables([StoredResult(path, result) for path, result in found], stale))
+    stale = {p.cell.path for p in prepared.planned if p.state == "stale" and not p.todo}
+    show(
+        build_tables(
+            StoredResult(path, result, "stale" if path in stale else "current")
+            for path, result in found
+        )
+    )
     for path, result in failed:
         click.echo(
             f"metabench: failed: {result.reason}; see metabench why {folder / path}", err=True

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from metabench.cli.json_output import emit_json
 from metabench.cli.options import Common, common_options, json_option, no_results
 from metabench.cli.table_printing import show
+
+if TYPE_CHECKING:
+    from metabench.plugins.registry import Plugins
+    from metabench.results.schema import Result
 
 
 @click.command()
@@ -20,11 +24,12 @@ def status(failed: bool, as_json: bool, common: Common) -> None:
     """Show the state of every cell in the results folder.
 
     A cell is stale if the code that it ran has changed since; `run` runs it again. -v names the
-    definitions that have changed. `run --dry-run` shows which cells remain to be run.
+    definitions that have changed. It is unknown whether a cell is stale if its plugin is not
+    loaded. `run --dry-run` shows which cells remain to be run.
     """
     from metabench.cli.why import changed_code
     from metabench.plugins.registry import load_plugins
-    from metabench.plugins.staleness import current_codes
+    from metabench.plugins.staleness import code_state, current_codes
     from metabench.results.schema import FAILED
     from metabench.results.store import Store
 
@@ -38,7 +43,7 @@ def status(failed: bool, as_json: bool, common: Common) -> None:
     rows: list[dict[str, Any]] = []
     codes = current_codes(plugins, (result for _, result in stored))
     for (path, _), (result, code) in zip(stored, codes, strict=True):
-        changed = changed_code(store, result, code)
+        changed, state = changed_code(store, result, code), code_state(result, code)
         job, failure = result.job, result.failure
         if failed and result.status not in FAILED:
             continue
@@ -51,15 +56,17 @@ def status(failed: bool, as_json: bool, common: Common) -> None:
                 "budget": job.budget,
                 "device": job.device,
                 "status": result.status,
-                "stale": bool(changed),
+                "stale": state == "stale",
+                "code": state,
                 "reason": "" if failure is None else failure.reason,
                 "changed": changed,
+                "plugins": _not_loaded(result, plugins) if state == "unknown" else "",
             }
         )
     if as_json:
         emit_json(cells=rows)
         return
-    counts = Counter("stale" if row["stale"] else row["status"] for row in rows)
+    counts = Counter(r["status"] if r["code"] == "current" else r["code"] for r in rows)
     title = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
     show(
         f"{common.results}: {title or 'none failed'}",
@@ -68,11 +75,19 @@ def status(failed: bool, as_json: bool, common: Common) -> None:
         [
             (
                 str(common.results / r["file"]),
-                r["status"] + " (stale)" * r["stale"],
+                r["status"] + (f" ({r['code']})" if r["code"] != "current" else ""),
                 "; ".join(
-                    [*filter(None, [r["reason"]]), *(r["changed"] if common.verbose else [])]
+                    filter(None, [r["reason"], r["plugins"]] + r["changed"] * common.verbose)
                 ),
             )
             for r in rows
         ],
     )
+
+
+def _not_loaded(result: Result, plugins: Plugins) -> str:
+    """Describe what has to be loaded to find the code of a result."""
+    if result.job.algorithm in plugins.algorithms:
+        return "its suite is not known here"
+    recorded = None if result.environment is None else result.environment.plugins
+    return f"its plugin is not loaded; add {' '.join(recorded)}" if recorded else "no such plugin"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from metabench.errors import UsageError
 from metabench.plugins.code_digest import Code, cell_code
@@ -13,15 +13,25 @@ if TYPE_CHECKING:
     from metabench.plugins.registry import Plugins
     from metabench.results.schema import Result, SuiteFacts
 
+# "unknown": the plugin or the suite is not loaded.
+CodeState = Literal["current", "stale", "unknown"]
+
 
 def is_stale(result: Result, code: Code | None) -> bool:
     """Return whether a result was computed by code other than this; False if it is not found."""
     return code is not None and code.digest != result.job.code
 
 
-def stale(plugins: Plugins, results: Iterable[Result]) -> list[bool]:
-    """Return for each result whether the current code of its cell is other code."""
-    return [is_stale(result, code) for result, code in current_codes(plugins, results)]
+def code_state(result: Result, code: Code | None) -> CodeState:
+    """Compare the code of a result with the current code of its cell; None: it is not found."""
+    if code is None:
+        return "unknown"
+    return "stale" if is_stale(result, code) else "current"
+
+
+def code_states(plugins: Plugins, results: Iterable[Result]) -> list[CodeState]:
+    """Compare the code of each result with the current code of its cell."""
+    return [code_state(result, code) for result, code in current_codes(plugins, results)]
 
 
 def current_codes(

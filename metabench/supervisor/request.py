@@ -14,6 +14,7 @@ from metabench import address
 from metabench.cell.budget import Budget
 from metabench.cell.cell import Cell, Configured, configure
 from metabench.errors import NothingToRun, UsageError, unknown
+from metabench.files import read_file
 from metabench.learner import Kind
 from metabench.plugins.code_digest import cell_code
 from metabench.plugins.registry import Plugins
@@ -23,8 +24,6 @@ from metabench.suites.from_address import addressed_suite
 from metabench.suites.suite import Suite
 from metabench.supervisor.plan import cells, shard
 from metabench.worker.memory_limit import can_limit_memory
-
-CONFIG = Path("bench.toml")
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def read_config(file: Path) -> dict[str, Any]:
         UsageError: the file cannot be read, or a key or value is wrong.
     """
     try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
+        values = tomllib.loads(read_file(file).decode("utf-8-sig"))
     except OSError as error:
         raise UsageError(f"cannot read {file}: {error.strerror}") from None
     except ValueError as error:  # not UTF-8, or not TOML

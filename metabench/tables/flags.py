@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from metabench.plugins.staleness import CodeState
 from metabench.results.schema import Result
 from metabench.statistics.spread import relative_spread
 from metabench.tables.aggregate import contended, machine, says_transductive
@@ -12,6 +13,7 @@ from metabench.tables.aggregate import contended, machine, says_transductive
 FEW_SEEDS = "seeds<5"
 ONE_SEED = "one seed"
 STALE = "stale"
+UNKNOWN = "code unknown"
 ALTERED = "altered"
 CHANCE = "CI contains chance"
 BELOW = "below chance"
@@ -45,6 +47,10 @@ NOTES: dict[str, str] = {
     re.escape(
         STALE
     ): "made by code that differs from the current code; `metabench run` computes it again",
+    re.escape(UNKNOWN): (
+        "its plugin or suite is not loaded here, so it is unknown whether its code has changed; "
+        "add the options after -p in the command below the table"
+    ),
     re.escape(
         ALTERED
     ): "a result file has changed since metabench wrote it; `metabench run` computes it again",
@@ -131,6 +137,12 @@ def of_cells(results: Sequence[Result], timed_on: str | None) -> list[str]:
         f"trained on {ok[0].suite.train_on}" if ok[0].suite.train_on else "",
     ]
     return [flag for flag in flags if flag]
+
+
+def of_code(states: Iterable[CodeState]) -> list[str]:
+    """Return the flags of a row for the states of its cells' code."""
+    found = {*states}
+    return [flag for state, flag in (("stale", STALE), ("unknown", UNKNOWN)) if state in found]
 
 
 def of_scores(results: Sequence[Result]) -> list[str]:

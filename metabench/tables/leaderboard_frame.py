@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from metabench.plugins.staleness import code_states
 from metabench.results.schema import Result
 from metabench.results.store import Store
 from metabench.tables.rows import Row, StoredResult
@@ -17,6 +18,7 @@ from metabench.tables.rows import Row, StoredResult
 if TYPE_CHECKING:
     import pandas as pd
 
+    from metabench.plugins.registry import Plugins
     from metabench.tables.ranked_tables import Table
 
 
@@ -72,6 +74,12 @@ def read(folder: str | Path) -> tuple[list[StoredResult], list[str]]:
     """Return the results of a folder, and a line about each file that cannot be read."""
     found, problems = Store(folder).read()
     return [StoredResult(path, result) for path, result in found], problems
+
+
+def with_code(cells: Sequence[StoredResult], plugins: Plugins) -> list[StoredResult]:
+    """Return the results with the state of their code, given the plugins that are loaded."""
+    states = code_states(plugins, (cell.result for cell in cells))
+    return [cell._replace(code=state) for cell, state in zip(cells, states, strict=True)]
 
 
 def select(

@@ -6,8 +6,7 @@ A table holds results on one suite, with the same episodes (by digest) and the s
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 from msgspec.structs import replace
@@ -49,7 +48,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     machines: list[str]  # times are those of the first of each device type
 
 
-def build_tables(cells: Iterable[StoredResult], stale: Collection[Path | None] = ()) -> list[Table]:
+def build_tables(cells: Iterable[StoredResult]) -> list[Table]:
     """Return a table for every suite, budget and digest of episodes.
 
     Algorithms whose answers to a query depend on the other queries see extra information. They
@@ -58,8 +57,6 @@ def build_tables(cells: Iterable[StoredResult], stale: Collection[Path | None] =
 
     Args:
         cells: the results.
-        stale: the files whose code has changed since. Documents that are kept leave this out,
-            because it changes with the code.
     """
     groups: dict[tuple[str, str, str], list[StoredResult]] = defaultdict(list)
     for cell in cells:
@@ -67,19 +64,10 @@ def build_tables(cells: Iterable[StoredResult], stale: Collection[Path | None] =
         groups[suite.name, cell.result.job.budget, suite.episodes_digest].append(cell)
     digests = Counter((suite, budget) for suite, budget, _ in groups)
     return [
-        _with_stale(_table(part, digests[suite, budget] == 1, transductive), stale)
+        _table(part, digests[suite, budget] == 1, transductive)
         for suite, budget, digest in sorted(groups, key=lambda k: (k[0], _order(k[1]), k[2]))
         for transductive, part in _parts(groups[suite, budget, digest])
     ]
-
-
-def _with_stale(table: Table, stale: Collection[Path | None]) -> Table:
-    old = {file.as_posix() for file in stale if file is not None}
-    rows = [
-        replace(row, flags=[*row.flags, flags.STALE]) if old & set(row.files) else row
-        for row in table.rows
-    ]
-    return replace(table, rows=rows)
 
 
 def _parts(cells: Sequence[StoredResult]) -> Iterator[tuple[bool, list[StoredResult]]]:

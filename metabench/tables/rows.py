@@ -10,6 +10,7 @@ import msgspec
 
 from metabench import address
 from metabench.address import Value
+from metabench.plugins.staleness import CodeState
 from metabench.results.schema import Result, Status, Training
 from metabench.statistics.intervals import Estimate, mean_ci, mean_of, spreads
 from metabench.tables import flags
@@ -33,10 +34,11 @@ from metabench.tables.aggregate import (
 
 
 class StoredResult(NamedTuple):
-    """A result with its file, relative to the results folder."""
+    """A result with its file, relative to the results folder, and the state of its code."""
 
     file: Path | None
     result: Result
+    code: CodeState = "current"
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,7 +131,7 @@ def build_row(cells: Sequence[StoredResult], timed_on: str | None) -> Row:
         seeds=len(ok),
         episodes=scores.shape[1],
         inductive=inductive(ok),
-        flags=flags.of_cells(results, timed_on),
+        flags=[*flags.of_cells(results, timed_on), *flags.of_code(cell.code for cell in cells)],
         fit_s=mean(training.seconds for training in trained),
         updates=max((r.training.updates for r in ok if r.training is not None), default=None),
         updates_per_s=rate((t.updates, t.seconds) for t in trained),

@@ -15,9 +15,8 @@ from results_factory import make_result, make_suite, store_results
 
 import metabench
 from metabench.plugins.registry import load_plugins
-from metabench.plugins.staleness import stale
 from metabench.tables import formats
-from metabench.tables.leaderboard_frame import read
+from metabench.tables.leaderboard_frame import read, with_code
 from metabench.tables.ranked_tables import build_tables
 
 REPORTER = """
@@ -55,11 +54,7 @@ def stored(cli):
 def rendered(name, folder="results", links=""):
     """Return the printed text; with `links` to the results folder, the content of a file."""
     cells, _ = read(folder)
-    plugins = load_plugins()
-    changed = stale(plugins, [cell.result for cell in cells])
-    old = [cell.file for cell, is_stale in zip(cells, changed, strict=True) if is_stale]
-    tables = build_tables(cells, () if links else old)
-    return formats.render(name, tables, links)
+    return formats.render(name, build_tables(with_code(cells, load_plugins())), links)
 
 
 @pytest.mark.usefixtures("stored")
@@ -279,10 +274,14 @@ def test_views_that_cannot_be_combined_are_refused(cli, args):
 
 
 @pytest.mark.usefixtures("stored")
-def test_stale_rows_are_flagged_in_print_but_not_in_files(cli):
+def test_rows_of_other_or_unknown_code_are_flagged_in_print_and_in_files(cli):
     content = json.loads(cli("leaderboard", "--json").out)
     found = {row["algorithm"]: row["flags"] for table in content["suites"] for row in table["rows"]}
     assert "stale" in found["protonet"]
+    assert "code unknown" in found["broken"]
     assert cli("leaderboard", "-o", "leaderboard.md").code == 0
-    assert "stale" not in Path("leaderboard.md").read_text()
+    shown = [line for line in Path("leaderboard.md").read_text().splitlines() if "| `" in line]
+    assert [("stale" in line, "code unknown" in line) for line in shown] == [
+        ("`broken`" not in line, "`broken`" in line) for line in shown
+    ]
     assert cli("leaderboard", "--check").code == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from results_factory import make_result, make_suite, store_results
+from results_factory import make_environment, make_result, make_suite, store_results
 
 from metabench.plugins.registry import load_plugins
 from metabench.plugins.sources import PluginSources
@@ -44,6 +44,7 @@ def stored(tmp_path: Path) -> Path:
             budget="tasks=20",
             status="not_applicable",
             reason="no base data",
+            environment=make_environment(plugins=["-p my.py"]),
         ),
     ]
     store_results(tmp_path / "results", results)
@@ -55,13 +56,14 @@ def test_every_result_has_a_line_and_states_are_counted(cli) -> None:
     outcome = cli("status")
     assert (outcome.code, outcome.err) == (0, "")
     title, columns, *rows = outcome.out.splitlines()
-    assert title == "results: 1 error, 1 not_applicable, 1 ok, 1 stale"
+    assert title == "results: 1 ok, 1 stale, 2 unknown"
     assert columns.split() == ["file", "status", "reason"]
     assert [" ".join(row.split()) for row in rows] == [
-        f"results/{BROKEN} error ValueError: broken",
+        f"results/{BROKEN} error (unknown) ValueError: broken; no such plugin",
         f"results/{CHANCE} ok",
         f"results/{STALE} ok (stale)",
-        f"results/{ABSENT} not_applicable no base data",
+        f"results/{ABSENT} not_applicable (unknown) no base data; its plugin is not loaded; add "
+        "-p my.py",
     ]
 
 
@@ -74,7 +76,7 @@ def test_a_line_can_be_pasted_behind_why(cli) -> None:
 @pytest.mark.usefixtures("stored")
 def test_only_failures(cli) -> None:
     title, _, *rows = cli("status", "--failed").out.splitlines()
-    assert title == "results: 1 error"
+    assert title == "results: 1 unknown"
     assert len(rows) == 1
 
 
@@ -97,12 +99,14 @@ def test_json_has_the_same_facts(cli) -> None:
         "device": "cpu",
         "status": "ok",
         "stale": True,
+        "code": "stale",
         "reason": "",
         "changed": ["unknown definitions, because no list of them was kept"],
+        "plugins": "",
     }
-    assert not by_file[CHANCE]["stale"]
+    assert (by_file[CHANCE]["stale"], by_file[CHANCE]["code"]) == (False, "current")
     assert by_file[ABSENT]["reason"] == "no base data"
-    assert not by_file[ABSENT]["stale"]  # nobody knows what its code is now
+    assert (by_file[ABSENT]["stale"], by_file[ABSENT]["code"]) == (False, "unknown")
 
 
 def test_a_damaged_file_is_a_warning_and_left_where_it_is(cli, stored: Path) -> None:
