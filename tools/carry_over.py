@@ -19,8 +19,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from metabench.errors import MetabenchError
-from metabench.files import write_atomically
 from metabench.gating.replaying import replay
 from metabench.plugins.registry import load_plugins
 from metabench.results.schema import Result
@@ -76,6 +77,8 @@ def write(store: Store, before: Path, after: Path) -> list[str]:
         result = store.load(Path(name))
         if result is None or result.job.code != old["code"]:
             left.append(f"{name}: its code is not that of {before.name}")
+        elif result.altered:
+            left.append(f"{name}: changed since metabench wrote it")
         elif name not in new:
             left.append(f"{name}: not run by the new code")
         elif not old["outputs"] or new[name]["outputs"] != old["outputs"]:
@@ -86,9 +89,7 @@ def write(store: Store, before: Path, after: Path) -> list[str]:
                 left.append(f"{name}: the present code is not that of {after.name}")
                 continue
             store.write_code(code.digest, code.definitions)
-            file = store.root / name
-            digests = result.job.code.encode(), code.digest.encode()
-            write_atomically(file, file.read_bytes().replace(*digests))
+            store.write(Path(name), replace(result, job=replace(result.job, code=code.digest)))
     return left
 
 

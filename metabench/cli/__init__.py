@@ -18,6 +18,7 @@ from typing import Any
 import click
 
 import metabench
+from metabench.cli.output import echo
 from metabench.errors import MetabenchError, NothingToRun, unknown
 
 # verb -> its command, and its description in one line
@@ -123,7 +124,7 @@ def main(args: Sequence[str] | None = None) -> int:
             raise
         return _report(error, debug)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("metabench: interrupted", err=True)
+        echo("metabench: interrupted", err=True)
         return INTERRUPTED
     except (OutputClosedError, BrokenPipeError):
         _drop_output()
@@ -131,7 +132,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             _drop_output()
-            click.echo(f"metabench: error: cannot write: {error.strerror}", err=True)
+            echo(f"metabench: error: cannot write: {error.strerror}", err=True)
             return USAGE
         if inside:  # for a debugger, which starts where an exception was raised
             raise
@@ -139,7 +140,7 @@ def main(args: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         advice = "" if debug else "; run again with --debug"
-        click.echo(f"metabench: internal error: {reason}{advice}", err=True)
+        echo(f"metabench: internal error: {reason}{advice}", err=True)
         return FAILED
 
 
@@ -159,11 +160,11 @@ def _report(error: click.ClickException | MetabenchError, debug: bool) -> int:
     if debug:
         traceback.print_exc()
     if isinstance(error, MetabenchError):
-        click.echo(f"metabench: error: {error}", err=True)
+        echo(f"metabench: error: {error}", err=True)
         return NOTHING if isinstance(error, NothingToRun) else USAGE
     message = " ".join(error.format_message().split())
     context = getattr(error, "ctx", None)
     if context is not None:
         message += f" See {context.command_path} --help."
-    click.echo(f"metabench: error: {message}", err=True)
+    echo(f"metabench: error: {message}", err=True)
     return error.exit_code

@@ -11,6 +11,7 @@ import click
 
 from metabench.cli.json_output import emit_json
 from metabench.cli.options import Common, common_options, json_option
+from metabench.cli.output import echo
 from metabench.errors import NothingToRun, UsageError
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def check(name: str, time_limit: float, as_json: bool, common: Common) -> int:
     if as_json:
         _print_json(done)
     else:
-        click.echo(_summary(every))
+        echo(_summary(every))
     tried = [o for o in every if o.status != "skipped" and o.check != "catalogue"]
     if not tried:
         raise NothingToRun(f"nothing of {name} could be checked: {_reason(every)}")
@@ -64,7 +65,7 @@ def _followed(
             done.append((found, []))
             if show:
                 where = f" ({found.file})" if found.file else ""
-                click.echo(f"{found.address}, {found.kind}{where}")
+                echo(f"{found.address}, {found.kind}{where}")
             continue
         if not done:
             raise UsageError(f"{name}: {found.message} while plugins were loaded")
@@ -82,11 +83,11 @@ def _reason(every: Sequence[Outcome]) -> str:
 def _print(outcome: Outcome, debug: bool) -> None:
     shown = outcome.status.upper() if outcome.status == "failed" else outcome.status
     said = f"  {outcome.message}" if outcome.message else ""
-    click.echo(f"  {outcome.check:<16} {shown:<8} {outcome.seconds:6.2f} s{said}".rstrip())
+    echo(f"  {outcome.check:<16} {shown:<8} {outcome.seconds:6.2f} s{said}".rstrip())
     if outcome.advice:
-        click.echo(f"  {'':<16} do: {outcome.advice}")
+        echo(f"  {'':<16} do: {outcome.advice}")
     if outcome.traceback and debug:
-        click.echo(outcome.traceback, nl=False)
+        echo(outcome.traceback, nl=False)
 
 
 def _summary(every: Sequence[Outcome]) -> str:

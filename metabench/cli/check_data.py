@@ -6,6 +6,7 @@ import click
 
 from metabench.cli.json_output import emit_json
 from metabench.cli.options import Common, common_options, json_option
+from metabench.cli.output import echo
 
 GOOD, LEAKS = 0, 1
 
@@ -31,14 +32,14 @@ def check_data(suite: str, as_json: bool, common: Common) -> int:
         leaks.append(leak)
         if as_json:
             continue
-        click.echo(f"  {leak.check:<36} {leak.found or 'none'}")
+        echo(f"  {leak.check:<36} {leak.found or 'none'}")
         for example in leak.examples:
-            click.echo(f"  {'':<8}{example}")
+            echo(f"  {'':<8}{example}")
         if leak.advice:
-            click.echo(f"  {'':<8}do: {leak.advice}")
+            echo(f"  {'':<8}do: {leak.advice}")
     if as_json:
         emit_json(suite=found.name, leaks=[leak._asdict() for leak in leaks])
     total = sum(leak.found for leak in leaks)
     if not as_json:
-        click.echo(f"{found.name}: {total or 'no'} leak{'s' * (total != 1)}")
+        echo(f"{found.name}: {total or 'no'} leak{'s' * (total != 1)}")
     return LEAKS if total else GOOD

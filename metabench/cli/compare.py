@@ -8,6 +8,7 @@ import click
 
 from metabench.cli.json_output import emit_json
 from metabench.cli.options import Common, common_options, json_option, no_results
+from metabench.cli.output import echo
 
 if TYPE_CHECKING:
     from metabench.tables.comparison import Comparison
@@ -70,14 +71,14 @@ def _print(found: Comparison) -> None:
 
     accuracy = found.metric == "accuracy"
     scale, unit = (100, " points") if accuracy else (1, "")
-    click.echo(f"{found.suite}, {found.budget}: {found.episodes:,} episodes, paired")
+    echo(f"{found.suite}, {found.budget}: {found.episodes:,} episodes, paired")
     for name, text, score, seeds, flags in (
         ("A", found.a, found.score_a, found.seeds_a, found.flags_a),
         ("B", found.b, found.score_b, found.seeds_b, found.flags_b),
     ):
         shown = formatting.score(score, found.metric)
         known = [f"{seeds} seed{'s' * (seeds != 1)}", *flags]
-        click.echo(f"{name}: {text}, {shown}, {'; '.join(known)}")
+        echo(f"{name}: {text}, {shown}, {'; '.join(known)}")
     form = "+.3f" if accuracy else "+.3g"
     line = f"A - B: {scale * found.difference:{form}}{unit}"
     if found.ci95 is not None:
@@ -85,17 +86,17 @@ def _print(found: Comparison) -> None:
         line += f", 95 % CI {low:{form}} to {high:{form}}, p = {found.p:.2g}"
     if not accuracy:
         line += " (lower is better)"
-    click.echo(line)
+    echo(line)
     if found.better is not None and found.equivalent is not None and found.worse is not None:
         margin = f"{scale * found.margin:g}{unit}"
-        click.echo(
+        echo(
             f"probability that A is better: {found.better:.1%}, "
             f"equal within {margin}: {found.equivalent:.1%}, worse: {found.worse:.1%}"
         )
     show = formatting.percent if accuracy else formatting.significant
     rows = [(str(pair.episode), show(pair.a), show(pair.b)) for pair in found.most_different]
-    click.echo("the episodes that differ most:")
+    echo("the episodes that differ most:")
     for text in plain(("episode", "A", "B"), rows):
-        click.echo(f"  {text}")
+        echo(f"  {text}")
     for flag in dict.fromkeys([*found.flags_a, *found.flags_b]):
-        click.echo(f"{flag}: {note(flag)}")
+        echo(f"{flag}: {note(flag)}")

@@ -12,6 +12,7 @@ import click
 
 from metabench.cli.json_output import emit_json
 from metabench.cli.options import Common, common_options, json_option
+from metabench.cli.output import echo
 
 if TYPE_CHECKING:
     from metabench.gating.duel_ratios import PhaseRatio
@@ -57,7 +58,7 @@ def duel(
 
     def watch(done: int) -> None:
         if not common.quiet:
-            click.echo(f"[{done}/{rounds}] rounds", err=True)
+            echo(f"[{done}/{rounds}] rounds", err=True)
 
     request = Request(
         suites=[suite], data_root=common.data_root or "", allocator=not no_allocator, **options
@@ -71,8 +72,8 @@ def duel(
             phases = compare(run_duel(cells, library, (settings, settings), rounds, watch))
     except SideFailed as error:
         if common.debug:
-            click.echo(error.traceback, err=True, nl=False)
-        click.echo(f"metabench: failed: {error}", err=True)
+            echo(error.traceback, err=True, nl=False)
+        echo(f"metabench: failed: {error}", err=True)
         return FAILED
     names = (cells[0].configured.address, cells[1].configured.address)
     title = f"{cells[0].suite.name}: {rounds} rounds, budget {request.budget}, {request.device}"

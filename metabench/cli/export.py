@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from metabench.cli.options import Common, common_options
+from metabench.cli.output import echo
 from metabench.errors import UsageError
 
 
@@ -49,4 +50,4 @@ def export_manifest(suite: str, output: Path | None, episodes: int | None, commo
         manifest.query_y[part],
     )
     if not common.quiet:
-        click.echo(f"wrote {file}", err=True)
+        echo(f"wrote {file}", err=True)

@@ -12,6 +12,7 @@ import click
 
 from metabench.cli.json_output import emit_json
 from metabench.cli.options import Common, common_options, json_option
+from metabench.cli.output import echo
 from metabench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def gate(
 
     def watch(case: str, done: int) -> None:
         if not common.quiet:
-            click.echo(f"[{done}/{rounds}] rounds of {case}", err=True)
+            echo(f"[{done}/{rounds}] rounds of {case}", err=True)
 
     request = _request(common, options)
     margins = Margins.parse(margin, request.margins)
@@ -138,7 +139,7 @@ def _print(found: Sequence[Gated], baseline: Path) -> None:
     )
     for gated in found:
         for line in gate_report.explain(gated, baseline):
-            click.echo(line)
+            echo(line)
 
 
 def _speed_margin(text: str) -> float:

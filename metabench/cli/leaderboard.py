@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from difflib import unified_diff
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -15,6 +16,7 @@ import click
 from metabench.cli import table_printing as terminal
 from metabench.cli.json_output import emit_json
 from metabench.cli.options import Common, common_options, json_option, no_results
+from metabench.cli.output import echo
 from metabench.errors import DataError, NothingToRun, UsageError
 from metabench.tables.formats import FORMATS, render
 
@@ -100,7 +102,7 @@ def leaderboard(
     if calibration and not as_json:
         from metabench.tables.calibration_table import calibration_document
 
-        click.echo(calibration_document(tables), nl=False)
+        echo(calibration_document(tables), nl=False)
         return 0
     if check:
         file = output or DEFAULT_FILE
@@ -111,7 +113,7 @@ def leaderboard(
     elif wanted is None:
         show(tables)
     else:
-        click.echo(render(wanted, tables), nl=False)
+        echo(render(wanted, tables), nl=False)
     return 0
 
 
@@ -120,7 +122,7 @@ def show(tables: Sequence[Table]) -> None:
     from metabench.tables import document
 
     if not sys.stdout.isatty():
-        click.echo(render("md", tables), nl=False)
+        echo(render("md", tables), nl=False)
         return
     for table in tables:
         columns, rows = document.columns(table), document.cells(table)
@@ -128,14 +130,14 @@ def show(tables: Sequence[Table]) -> None:
         fit = _fitting(names, values)
         terminal.show(document.heading(table), names[:fit], [row[:fit] for row in values])
         if fit < len(names):
-            click.echo(f"too narrow for: {', '.join(names[fit:])}; `--format md` shows them")
+            echo(f"too narrow for: {', '.join(names[fit:])}; `--format md` shows them")
         for row in rows:
             if row[-1]:
-                click.echo(f"{row[document.ALGORITHM]}: {row[-1]}")
+                echo(f"{row[document.ALGORITHM]}: {row[-1]}")
         for line in (document.facts(table), document.measured_on(table), ""):
-            click.echo(line)
+            echo(line)
     for flag, note in document.footnotes(tables):
-        click.echo(f"{flag}: {note}")
+        echo(f"{flag}: {note}")
 
 
 def _narrow(
@@ -206,7 +208,7 @@ def _write(common: Common, file: Path, text: str) -> None:
     except OSError as error:
         raise DataError(f"cannot write {file}: {error.strerror}; choose another file") from error
     if not common.quiet:
-        click.echo(f"wrote {file}", err=True)
+        echo(f"wrote {file}", err=True)
 
 
 def _check(common: Common, file: Path, text: str) -> int:
@@ -217,10 +219,13 @@ def _check(common: Common, file: Path, text: str) -> int:
         old = file.read_text(encoding="utf-8", errors="replace").splitlines()
         new = text.splitlines()
         for line in unified_diff(old, new, str(file), "current results", n=0, lineterm=""):
-            click.echo(line)
+            echo(line)
     what = "is out of date" if file.exists() else "does not exist"
-    results = f" --results {common.results}" if common.results_given else ""
-    click.echo(f"{file} {what}; write it with: metabench leaderboard{results} -o {file}", err=True)
+    results = f" --results {quote(str(common.results))}" if common.results_given else ""
+    echo(
+        f"{file} {what}; write it with: metabench leaderboard{results} -o {quote(str(file))}",
+        err=True,
+    )
     return DRIFT
 
 
@@ -237,7 +242,7 @@ def _diff(
         cells, problems = read(folder)
         common.warn(problems)
         before = build_tables(select(cells, suites, budget))
-    click.echo(diff_document(changes(before, tables), old), nl=False)
+    echo(diff_document(changes(before, tables), old), nl=False)
 
 
 def _published(tables: Sequence[Table], as_json: bool) -> None:
@@ -250,7 +255,7 @@ def _published(tables: Sequence[Table], as_json: bool) -> None:
     if as_json:
         emit_json(published=pairs)
     else:
-        click.echo(published.published_document(pairs), nl=False)
+        echo(published.published_document(pairs), nl=False)
 
 
 def _report(common: Common, cells: Sequence[StoredResult], output: Path) -> None:

@@ -12,6 +12,7 @@ from metabench.address import show as show_value
 from metabench.cli import table_printing
 from metabench.cli.json_output import emit_json
 from metabench.cli.options import Common, common_options, json_option
+from metabench.cli.output import echo
 from metabench.errors import UsageError, unknown
 from metabench.plugins.registry import Plugins, load_plugins
 
@@ -36,7 +37,7 @@ def list_(kind: str | None, as_json: bool, common: Common) -> None:
         return
     for i, (name, entries) in enumerate(found.items()):
         if i:
-            click.echo()
+            echo()
         columns = list(entries[0]) if entries else ["name"]
         table_printing.show(
             name, columns, [[_cell(entry[c]) for c in columns] for entry in entries]

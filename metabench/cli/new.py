@@ -6,11 +6,13 @@ import importlib.util
 import keyword
 import re
 from pathlib import Path
+from shlex import quote
 from string import Template
 
 import click
 
 from metabench.cli.options import Common, common_options
+from metabench.cli.output import echo
 from metabench.errors import UsageError
 from metabench.plugins.registry import load_plugins
 from metabench.plugins.sources import is_plugin
@@ -29,9 +31,9 @@ def new(name: str, folder: str, common: Common) -> None:
     """Write an algorithm called NAME and its test, to start from."""
     plugin, test = write_plugin(name, Path(folder))
     if not common.quiet:
-        click.echo(f"wrote {plugin} and {test}")
-        click.echo(f"run it:   metabench run -p {plugin} -a {name} -s digits-5w1s")
-        click.echo(f"test it:  python -m pytest {test}")
+        echo(f"wrote {plugin} and {test}")
+        echo(f"run it:   metabench run -p {quote(str(plugin))} -a {name} -s digits-5w1s")
+        echo(f"test it:  python -m pytest {quote(str(test))}")
 
 
 def write_plugin(name: str, folder: Path) -> tuple[Path, Path]:

@@ -13,10 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal
 
 import click
 
+from metabench.cli.output import echo
 from metabench.errors import NothingToRun
 from metabench.plugins.sources import PluginSources
 from metabench.results import DEFAULT_FOLDER, TRIAL_FOLDER
@@ -54,7 +56,7 @@ class Common:
     def warn(self, lines: Sequence[str]) -> None:
         """Print warnings to stderr, one line each, unless `-q`."""
         for line in () if self.quiet else lines:
-            click.echo(f"metabench: warning: {line}", err=True)
+            echo(f"metabench: warning: {line}", err=True)
 
 
 _RESULTS = click.option(
@@ -104,7 +106,7 @@ def no_results(common: Common) -> NothingToRun:
         )
     return NothingToRun(
         f"no results in '{common.results}'; make some with: metabench run -s digits-5w1s "
-        f"--budget smoke --results {common.results}"
+        f"--budget smoke --results {quote(str(common.results))}"
     )
 
 
@@ -167,7 +169,7 @@ class _Stderr(logging.Handler):
     """A handler that writes to the current stderr, not to that of when logging was set up."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(f"metabench: {record.levelname.lower()}: {record.getMessage()}", err=True)
+        echo(f"metabench: {record.levelname.lower()}: {record.getMessage()}", err=True)
 
 
 def _set_up_logging(common: Common) -> None:

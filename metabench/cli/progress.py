@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from metabench.cli.output import echo
 from metabench.supervisor.runner import Watcher
 from metabench.tables import formatting
+from metabench.text import one_line
 
 if TYPE_CHECKING:
     from metabench.cell.cell import Cell
@@ -42,7 +42,7 @@ class Lines(Watcher):
     def finished(self, cell: Cell, result: Result) -> None:
         with self._lock:
             self._done += 1
-            click.echo(f"[{self._done}/{self._total}] {outcome(cell, result)}", err=True)
+            echo(f"[{self._done}/{self._total}] {outcome(cell, result)}", err=True)
 
 
 class Bars(Watcher):
@@ -112,4 +112,4 @@ def duration(seconds: float) -> str:
 def _escape(text: str) -> str:
     from rich.markup import escape
 
-    return escape(text)
+    return escape(one_line(text))

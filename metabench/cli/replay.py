@@ -9,6 +9,7 @@ import click
 
 from metabench.cli.json_output import emit_json
 from metabench.cli.options import Common, common_options, json_option
+from metabench.cli.output import echo
 from metabench.cli.why import read_result
 
 if TYPE_CHECKING:
@@ -71,11 +72,11 @@ def _print(verdict: str, old: Result, new: Result, differs: list[str]) -> None:
     then, now = _score(old), _score(new)
     shown = "-" if then is None else formatting.score(then, metric)
     if now is None:
-        click.echo(f"{verdict}: {shown} then, now {new.status}: {new.reason}")
+        echo(f"{verdict}: {shown} then, now {new.status}: {new.reason}")
     else:
-        click.echo(f"{verdict}: {shown} then, {formatting.score(now, metric)} now")
+        echo(f"{verdict}: {shown} then, {formatting.score(now, metric)} now")
     for line in differs or ["nothing recorded"]:
-        click.echo(f"  differs: {line}")
+        echo(f"  differs: {line}")
 
 
 def _score(result: Result) -> float | None:

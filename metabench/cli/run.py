@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from metabench.cli.options import Common, common_options
+from metabench.cli.output import echo
 from metabench.errors import NothingToRun
 
 if TYPE_CHECKING:
@@ -101,13 +103,13 @@ def _run(prepared: PreparedRun, common: Common) -> int:
     if todo and not common.quiet:
         expected = prepared.estimate()
         if expected.seconds:
-            click.echo(f"metabench: {_todo(prepared, expected)}", err=True)
+            echo(f"metabench: {_todo(prepared, expected)}", err=True)
     try:
         with progress(todo, quiet=common.quiet) as watcher:
             ran = prepared.run(watcher)
     except KeyboardInterrupt:
         note = f"finished cells are kept in {folder}/; run the same command to resume"
-        click.echo(f"metabench: {note}", err=True)
+        echo(f"metabench: {note}", err=True)
         raise
     return _show(prepared, common, todo, ran)
 
@@ -136,22 +138,23 @@ def _show(prepared: PreparedRun, common: Common, todo: int, ran: Sequence[Result
         )
     )
     for path, result in failed:
-        click.echo(
-            f"metabench: failed: {result.reason}; see metabench why {folder / path}", err=True
+        echo(
+            f"metabench: failed: {result.reason}; see metabench why {quote(str(folder / path))}",
+            err=True,
         )
     for result in kept_older:
         where = f"{result.suite.name} {result.job.algorithm} seed {result.job.seed}"
         log = result.failure.log if result.failure else ""
-        click.echo(
+        echo(
             f"metabench: failed: {where}: {result.reason}; the older score is kept"
             + (f"; see {folder / log}" if log else ""),
             err=True,
         )
     if not common.quiet:
         kept = len(prepared.cells) - todo
-        click.echo(
+        echo(
             f"metabench: {todo} cells run, {kept} kept; results in {folder}/, "
-            f"show them again with: metabench leaderboard --results {folder}",
+            f"show them again with: metabench leaderboard --results {quote(str(folder))}",
             err=True,
         )
     return SOME_FAILED if failed or kept_older else GOOD
@@ -172,9 +175,9 @@ def _run_in_process(prepared: PreparedRun) -> int:
         scores = result.per_episode()
         if len(scores):
             shown = formatting.score(scores.mean(), cell.suite.metric)
-            click.echo(f"{cell}: {shown} on {len(scores)} episodes (not stored)")
+            echo(f"{cell}: {shown} on {len(scores)} episodes (not stored)")
         else:
-            click.echo(f"{cell}: {result.reason}")
+            echo(f"{cell}: {result.reason}")
     return GOOD
 
 

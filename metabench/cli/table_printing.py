@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-import click
+from metabench.cli.output import echo
+from metabench.text import one_line
 
 
 def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -15,19 +16,19 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> N
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(title=title, title_justify="left", title_style="bold")
+        table = Table(title=Text(one_line(title)), title_justify="left", title_style="bold")
         for i, column in enumerate(columns):
             table.add_column(column, overflow="fold", no_wrap=i == 0)
         for row in rows:
-            table.add_row(*map(Text, row))  # as Text: brackets are not markup
+            table.add_row(*(Text(one_line(cell)) for cell in row))  # brackets are no markup
         Console().print(table)
     else:
-        click.echo("\n".join([title, *plain(columns, rows)]))
+        echo("\n".join([title, *plain(columns, rows)]))
 
 
 def plain(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the lines of a table with aligned columns, two spaces apart."""
-    lines = [columns, *rows]
+    lines = [[one_line(cell) for cell in line] for line in (columns, *rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()

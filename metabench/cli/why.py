@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from metabench.cli.options import Common, common_options, json_option
+from metabench.cli.output import echo
 from metabench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,37 +45,37 @@ def why(file: Path, as_json: bool, common: Common) -> None:
 
     result = read_result(file)
     if as_json:
-        click.echo(file.read_text(encoding="utf-8"), nl=False)
+        echo(file.read_text(encoding="utf-8"), nl=False)
         return
     if result.altered:
-        click.echo("altered: the file has changed since metabench wrote it")
+        echo("altered: the file has changed since metabench wrote it")
     for part in _PARTS:
         value = msgspec.to_builtins(getattr(result, part))
         if isinstance(value, dict):
-            click.echo(f"{part}:")
+            echo(f"{part}:")
             for name, item in value.items():
                 for line in _lines(part, name, item):
-                    click.echo(f"  {name}: {line}")
+                    echo(f"  {name}: {line}")
         elif value is not None:
-            click.echo(f"{part}: {value}")
+            echo(f"{part}: {value}")
     for point in () if result.training is None else result.training.curve:
         values = ", ".join(f"{k} {v:.4g}" for k, v in point.values.items() if v is not None)
-        click.echo(f"curve: after {point.update:,} updates: {values}")
+        echo(f"curve: after {point.update:,} updates: {values}")
     if result.status == "ok":
         scores = result.per_episode()
-        click.echo(f"score: {scores.mean():.6g} over {len(scores)} episodes")
+        echo(f"score: {scores.mean():.6g} over {len(scores)} episodes")
     root = file.absolute().parent.parent.parent  # the results folder
     plugins = load_plugins(common.sources)
     common.warn(plugins.warnings)
     ((_, code),) = current_codes(plugins, [result])
     for name in changed_code(Store(root), result, code):
-        click.echo(f"code changed since: {name}")
+        echo(f"code changed since: {name}")
     if result.failure is not None:
-        click.echo(f"reason: {result.failure.reason}")
+        echo(f"reason: {result.failure.reason}")
         if result.failure.log:
             log = root / result.failure.log
-            click.echo(f"log: {log}" + ("" if log.exists() else " (missing)"))
-        click.echo(result.failure.traceback, nl=False)
+            echo(f"log: {log}" + ("" if log.exists() else " (missing)"))
+        echo(result.failure.traceback, nl=False)
 
 
 def changed_code(store: Store, result: Result, code: Code | None) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from shlex import quote
 
 from metabench import address
 from metabench.cell.cell import Cell
@@ -64,14 +65,9 @@ def select(
     scored = [(path, result) for path, result in found if result.status == "ok"]
     if not scored:
         asked = " ".join([*(f"-s {name}" for name in suites), *(f"-a {n}" for n in algorithms)])
-        raise NothingToRun(
-            f"no scores in baseline '{baseline}'"
-            + (
-                f" for {asked}"
-                if asked
-                else f"; make some with: metabench run --blocks 3 --seeds 3 --results {baseline}"
-            )
-        )
+        make = f"metabench run --blocks 3 --seeds 3 --results {quote(str(baseline))}"
+        advice = f" for {asked}" if asked else f"; make some with: {make}"
+        raise NothingToRun(f"no scores in baseline '{baseline}'{advice}")
     without = [path for path, r in found if r.status not in ("ok", "not_applicable")]
     return scored, without
 

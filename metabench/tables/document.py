@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from metabench.tables import flags, formatting
 from metabench.tables.ranked_tables import Table
 from metabench.tables.rows import Row
+from metabench.text import one_line
 
 TITLE = "Leaderboard"
 
@@ -28,15 +29,18 @@ DIGITS_SHOWN = 12  # of a digest; the JSON has all of them
 METRICS = {"accuracy": "accuracy", "mse": "mean squared error"}
 
 
+_Shown = Callable[[str], str]  # makes a name that comes from outside safe to show
+
+
 def heading(table: Table) -> str:
     """Return the suite and the budget, with the digest of the episodes if there are several."""
-    name = f"{table.suite}, {table.budget}"
+    name = one_line(f"{table.suite}, {table.budget}")
     if table.transductive:
         name += ", transductive"
     return name if table.alone else f"{name}, episodes {table.episodes_digest[:DIGITS_SHOWN]}"
 
 
-def facts(table: Table) -> str:
+def facts(table: Table, shown: _Shown = one_line) -> str:
     """Return what was measured, in a few sentences."""
     if table.metric == "accuracy":
         shape = f"{table.way}-way {table.shot}-shot, {table.query} queries per class"
@@ -46,19 +50,20 @@ def facts(table: Table) -> str:
     if table.scored_episodes < table.suite_episodes:
         episodes = f"the first {table.scored_episodes:,} of {episodes}"
     text = (
-        f"{table.dataset}: {shape}; {METRICS[table.metric]} over {episodes}; "
-        f"budget {table.budget}; episodes digest {table.episodes_digest[:DIGITS_SHOWN]}."
+        f"{shown(table.dataset)}: {shape}; {METRICS[table.metric]} over {episodes}; "
+        f"budget {shown(table.budget)}; "
+        f"episodes digest {shown(table.episodes_digest[:DIGITS_SHOWN])}."
     )
     if table.transductive:
         text += " Answers to a query depend on the other queries of its episode."
     if table.detectable is not None:
-        shown = formatting.percent(table.detectable)
+        difference = formatting.percent(table.detectable)
         if table.metric == "mse":
-            shown = formatting.significant(table.detectable, 2)
+            difference = formatting.significant(table.detectable, 2)
         unit = " points" if table.metric == "accuracy" else ""
         text += (
-            f" For two neighbouring rows, `compare` finds a difference of {shown}{unit} in four "
-            "of five cases."
+            f" For two neighbouring rows, `compare` finds a difference of {difference}{unit} in "
+            "four of five cases."
         )
     if not table.alone:
         text += " This suite also has results on other episodes, which cannot be compared."
@@ -95,7 +100,7 @@ TEXT_COLUMNS = frozenset({"algorithm", "device", "commit", "flags"})  # the othe
 
 def cells(table: Table) -> list[list[str]]:
     """Return the cells of each row as text, in the order of `columns`."""
-    return [_cells(row, table) for row in table.rows]
+    return [[one_line(cell) for cell in _cells(row, table)] for row in table.rows]
 
 
 def _cells(row: Row, table: Table) -> list[str]:
@@ -137,9 +142,9 @@ def _without_score(row: Row) -> str:
     return names.get(row.status, "failed")
 
 
-def measured_on(table: Table) -> str:
+def measured_on(table: Table, shown: _Shown = one_line) -> str:
     """Return a sentence with the machines of a table; "" if none is recorded."""
-    return f"Measured on {'; '.join(table.machines)}." if table.machines else ""
+    return f"Measured on {'; '.join(map(shown, table.machines))}." if table.machines else ""
 
 
 def footnotes(tables: Iterable[Table]) -> list[tuple[str, str]]:
@@ -147,5 +152,5 @@ def footnotes(tables: Iterable[Table]) -> list[tuple[str, str]]:
     occurring = sorted({flag for table in tables for row in table.rows for flag in row.flags})
     by_note: dict[str, list[str]] = defaultdict(list)
     for flag in occurring:
-        by_note[flags.note(flag)].append(flag)
+        by_note[flags.note(flag)].append(one_line(flag))
     return [(", ".join(same), note) for note, same in by_note.items()]

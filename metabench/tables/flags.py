@@ -106,7 +106,7 @@ NOTES: dict[str, str] = {
 
 def note(flag: str) -> str:
     """Return the note of a flag, which must match a pattern of `NOTES`."""
-    return next(text for pattern, text in NOTES.items() if re.fullmatch(pattern, flag))
+    return next(text for pattern, text in NOTES.items() if re.fullmatch(pattern, flag, re.DOTALL))
 
 
 def of_cells(results: Sequence[Result], timed_on: str | None) -> list[str]:

@@ -8,10 +8,12 @@ from collections.abc import Collection, Sequence
 from tabulate import tabulate
 
 from metabench.tables.rows import Row
+from metabench.text import one_line, printable
 
 _SPECIAL = re.compile(
     r"[|`\\]"  # the end of a cell, code, an escape
-    r"|<(?=[A-Za-z/!?])"  # a tag
+    r"|<(?=[A-Za-z/!?])|&(?=#?\w+;)"  # a tag, a character reference
+    r"|\[(?=[^]]*]\()|^[#>]"  # a link, a heading, a quotation
     r"|\*(?=\S)|(?<=\S)\*|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])"  # emphasis
 )
 
@@ -24,15 +26,25 @@ class Markdown(str):
 
 def escaped(text: str) -> Markdown:
     """Return text that Markdown shows as it is and that stays within one table cell."""
-    return text if isinstance(text, Markdown) else Markdown(_SPECIAL.sub(r"\\\g<0>", text))
+    if isinstance(text, Markdown):
+        return text
+    return Markdown(_SPECIAL.sub(r"\\\g<0>", one_line(text)))
 
 
 def code(text: str) -> Markdown:
     """Return text as code that stays within one table cell; only bars have to be escaped."""
+    text = one_line(text)
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     space = " " if "`" in text else ""
     without_bars = text.replace("|", r"\|")
     return Markdown(f"{fence}{space}{without_bars}{space}{fence}")
+
+
+def code_block(lines: Sequence[str]) -> Markdown:
+    """Return lines as a block of code, which no line of it ends."""
+    text = "\n".join(map(printable, lines))
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return Markdown(f"{fence}\n{text}\n{fence}")
 
 
 def name_of(row: Row) -> Markdown:

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from urllib.parse import quote
 
 from metabench.tables import document
-from metabench.tables.markdown import Markdown, code, escaped, markdown_table
+from metabench.tables.markdown import Markdown, code, code_block, escaped, markdown_table
 from metabench.tables.ranked_tables import Table
 from metabench.tables.rows import Row
 
@@ -20,11 +20,11 @@ def render(tables: Sequence[Table], results: str = "") -> str:
         for cell, row in zip(cells, table.rows, strict=True):
             cell[document.ALGORITHM] = _linked(row, results)
         parts += [
-            f"## {document.heading(table)}",
-            document.facts(table),
+            f"## {escaped(document.heading(table))}",
+            document.facts(table, escaped),
             markdown_table(document.columns(table), cells, document.TEXT_COLUMNS),
-            "\n".join(["Reproduce with:", "", "```", *table.commands, "```"]),
-            document.measured_on(table),
+            f"Reproduce with:\n\n{code_block(table.commands)}",
+            document.measured_on(table, escaped),
         ]
     notes = document.footnotes(tables)
     if notes:

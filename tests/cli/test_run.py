@@ -64,7 +64,7 @@ class TestFirstRun:
 
     def test_stdout_is_the_leaderboard_and_nothing_else(self, first) -> None:
         folder, outcome = first
-        printed = run_in(folder, "leaderboard", "--results", "results-smoke")
+        printed = run_in(folder, "leaderboard", "-p", "my.py", "--results", "results-smoke")
         assert outcome.out == printed.out
         for name in ("centroid", "projected", "raises"):
             assert f"`{name}`" in outcome.out

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from markdown_it import MarkdownIt
 from results_factory import make_environment, make_result, make_suite
 from tabulate import tabulate
 
@@ -266,6 +267,44 @@ def test_text_from_a_plugin_stays_within_its_cell(text):
     assert (good["rank"], bad["rank"]) == ("1", "-")
     assert re.sub(r"\\([|<*_`\\])", r"\1", bad["flags"]) == f"error: {text}"
     assert not re.search(r"(?<!\\)(<[a-z/]|__|`|\*\S)", bad["flags"])
+
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "\\<script>",
+    "`<script>`<script>",
+    "\n```\n<script>alert(1)</script>\n```\n",
+    "\n\n# owned\n",
+    "![x](http://example.com/x.png)",
+    "[x](javascript:alert)",
+    "&lt;script&gt;",
+    "\x1b]0;owned\x07\x00",
+    '=HYPERLINK("http://example.com")',
+)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_text_from_a_stranger_is_shown_as_text(text):
+    """In every place of a result that is shown: names, machines, reasons."""
+    suite = make_suite(text)
+    environment = make_environment(cpu=text, commit=text, plugins=[f"-p {text}"])
+    results = [
+        make_result(text, suite=suite, budget=text, environment=environment),
+        make_result("bad", suite=suite, budget=text, status="error", reason=text),
+        make_result("on", suite=make_suite(text, train_on=text), budget=text, device=text),
+    ]
+    tables = tables_of(results)
+    page = MarkdownIt("commonmark", {"html": True}).enable("table")
+    written = {name: formats.render(name, tables, "results") for name in ("md", "html", "csv")}
+    for name, html in (("md", page.render(written["md"])), ("html", written["html"])):
+        assert not re.search(r"<(script|img)|href=.(http|javascript)", html), name
+        assert len(re.findall("<h[12]>", html)) == 3, name
+        assert html.count("<pre>") == 1, name
+    for content in written.values():
+        assert not re.search("[\x00-\x09\x0b-\x1f]", content)
+    cells = pd.read_csv(io.StringIO(written["csv"]), dtype=str).to_numpy().ravel()
+    assert not [cell for cell in cells if str(cell).startswith(("=", "+", "@"))]
 
 
 @pytest.mark.parametrize(
