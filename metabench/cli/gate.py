@@ -67,7 +67,7 @@ def gate(
     --speed-margin, the code is also timed against --base, as duel does.
     """
     from metabench.cli.progress import progress
-    from metabench.cli.revisions import code_at
+    from metabench.cli.revisions import code_at, code_at_revision
     from metabench.gating.accuracy_gate import Gate
     from metabench.gating.baseline import select
     from metabench.gating.duel_rounds import FEWEST_ROUNDS
@@ -92,9 +92,10 @@ def gate(
     timed: list[SpeedGated] = []
     with ExitStack() as stack:
         # Before anything runs, so that a wrong name costs no time.
-        checkout = (
-            None if allowed is None else stack.enter_context(code_at(base or _commit(results)))
-        )
+        checkout = None
+        if allowed is not None:
+            older = code_at(base) if base else code_at_revision(_commit(results))
+            checkout = stack.enter_context(older)
         found = asked.run(lambda cells: progress(cells, common.quiet), common.warn)
         if checkout is not None and allowed is not None:
             timed = SpeedGate(checkout, allowed, rounds, request, watch).run(results)

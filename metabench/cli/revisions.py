@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from metabench.errors import UsageError
+from metabench.git import GitError, git
 from metabench.supervisor.older_checkout import OlderCheckout
 
 
@@ -23,8 +22,19 @@ def code_at(name: str) -> Iterator[OlderCheckout]:
     if Path(name).is_dir():
         yield OlderCheckout(Path(name).absolute(), Path.cwd())
         return
+    with code_at_revision(name) as checkout:
+        yield checkout
+
+
+@contextmanager
+def code_at_revision(name: str) -> Iterator[OlderCheckout]:
+    """Yield the repository at a git revision.
+
+    Raises:
+        UsageError: there is no such revision.
+    """
     try:
-        top = Path(_git("rev-parse", "--show-toplevel"))
+        top = Path(git("rev-parse", "--show-toplevel"))
         with _files_of(name, top) as folder:
             checkout = OlderCheckout(folder.resolve(), top.resolve())
             checkout.folder.mkdir(parents=True, exist_ok=True)  # the revision may not have it
@@ -33,28 +43,14 @@ def code_at(name: str) -> Iterator[OlderCheckout]:
         raise UsageError(f"--base {name}: no such folder, and {error}") from None
 
 
-class GitError(Exception):
-    """An error reported by git."""
-
-
-def _git(*arguments: str, **environment: str) -> str:
-    done = subprocess.run(
-        ["git", *arguments], capture_output=True, env={**os.environ, **environment}
-    )
-    if done.returncode:
-        why = done.stderr.decode(errors="replace").strip().splitlines()
-        raise GitError(f"git says: {why[-1] if why else 'nothing'}")
-    return done.stdout.decode().strip()
-
-
 @contextmanager
 def _files_of(tree: str, within: Path) -> Iterator[Path]:
     """Yield a temporary folder with all files of a tree, including those that archives omit."""
     with tempfile.TemporaryDirectory() as temporary:
-        folder, index = Path(temporary) / "files", str(Path(temporary) / "index")
-        _git("-C", str(within), "read-tree", tree, GIT_INDEX_FILE=index)
-        every = ("checkout-index", "--all", f"--prefix={folder}/")
-        _git("-C", str(within), *every, GIT_INDEX_FILE=index)
+        folder, index = Path(temporary) / "files", Path(temporary) / "index"
+        found = git("rev-parse", "--verify", "--end-of-options", tree, folder=within)
+        git("read-tree", found, folder=within, index=index)
+        git("checkout-index", "--all", f"--prefix={folder}/", folder=within, index=index)
         yield folder
 
 
@@ -70,7 +66,7 @@ def results_at(name: str, results: Path) -> Iterator[Path]:
         return
     where = results.absolute()
     try:
-        prefix = _git("-C", str(where.parent), "rev-parse", "--show-prefix")
+        prefix = git("rev-parse", "--show-prefix", folder=where.parent)
         with _files_of(f"{name}:{prefix}{where.name}", where.parent) as folder:
             yield folder
     except GitError as error:

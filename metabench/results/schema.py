@@ -211,7 +211,7 @@ class Environment(Struct, frozen=True, kw_only=True):
     settings: dict[str, str] = {}  # those of torch that change numbers or speed
     device_name: str | None = None
     allocator: dict[str, str] = {}
-    commit: str | None = None
+    commit: Annotated[str, Meta(pattern="^[0-9a-f]{4,64}$")] | None = None
     dirty: bool | None = None  # uncommitted changes, except to results
     contended: bool = False  # other cells ran on the machine at the same time
     plugins: list[str] | None = None  # options that name them, "-p my.py"; None: not recorded

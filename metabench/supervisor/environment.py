@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import metabench
 from metabench.cell.messages import Trained
+from metabench.git import GitError, git
 from metabench.results import BASELINES, DEFAULT_FOLDER, TRIAL_FOLDER
 from metabench.results.schema import Environment
 
@@ -92,26 +92,21 @@ def describe_cpu(info: str) -> str:
 
 
 def git_state(results: Path) -> tuple[str | None, bool | None]:
-    """Return the commit of the working folder, and whether it has uncommitted changes.
+    """Return the commit of the working folder, and whether it has changes; None: unknown.
 
     Files that runs write do not count: the results folder, leaderboard files, the baselines of
     accuracy tests.
     """
-    commit = _git("rev-parse", "HEAD")
-    if commit is None:
+    try:
+        commit, top = git("rev-parse", "HEAD"), Path(git("rev-parse", "--show-toplevel"))
+    except GitError:
         return None, None
     ours = [f":(exclude,top){path}" for path in (DEFAULT_FOLDER, TRIAL_FOLDER, "leaderboard.md")]
     ours.append(f":(exclude,top,glob)**/{BASELINES}/**")
-    top = _git("rev-parse", "--show-toplevel")
-    if top and results.resolve().is_relative_to(top) and results.resolve() != Path(top):
-        ours.append(f":(exclude,top){results.resolve().relative_to(top).as_posix()}")
-    changes = _git("status", "--porcelain", "--", ":(top)", *ours)
-    return commit, bool(changes)
-
-
-def _git(*arguments: str) -> str | None:
+    here = results.resolve()
+    if here.is_relative_to(top) and here != top:
+        ours.append(f":(exclude,top,literal){here.relative_to(top).as_posix()}")
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+        return commit, bool(git("status", "--porcelain", "--", ":(top)", *ours))
+    except GitError:
+        return commit, None

@@ -9,7 +9,7 @@ from typing import get_args
 import msgspec
 import numpy as np
 import pytest
-from results_factory import make_result, make_suite
+from results_factory import make_environment, make_result, make_suite
 
 from metabench.results.schema import (
     FAILED,
@@ -23,6 +23,10 @@ from metabench.results.schema import (
 )
 
 REGRESSION = make_suite("sinusoid-5s", way=1, metric="mse")
+
+
+def environment(**fields: object) -> dict[str, object]:
+    return {**msgspec.to_builtins(make_environment()), **fields}
 
 
 def changed(**fields: object) -> bytes:
@@ -74,6 +78,8 @@ def test_scores_that_cannot_be_are_refused(found: dict[str, object], said: str) 
         ({"status": "error"}, "status error with scores"),
         ({"wall_s": -1.0}, "Expected `float` >= 0"),
         ({"parameters": -1}, "Expected `int` >= 0"),
+        ({"environment": environment(commit="--output=precious")}, "matching regex"),
+        ({"environment": environment(commit="some/folder")}, "matching regex"),
     ],
 )
 def test_a_result_that_contradicts_itself_is_refused(fields: dict[str, object], said: str) -> None:

@@ -62,3 +62,6 @@ def test_the_commit_is_the_one_there_is_when_it_is_asked_for(tmp_path, monkeypat
     second = git_state(results)
     assert second[0] != first[0]
     assert (first[1], second[1]) == (False, False)
+    (tmp_path / "edited.py").write_text("changed")
+    (tmp_path / ".git" / "index").write_bytes(b"damaged")
+    assert git_state(results) == (second[0], None)  # unknown, not clean
