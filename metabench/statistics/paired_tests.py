@@ -194,10 +194,12 @@ def rank_intervals(
         between, df = between_seeds(table)
         if between > 0:
             means[row] += between**0.5 * rng.standard_t(df, size=draws)
-    sign = 1 if lower_is_better else -1
+    losses = means if lower_is_better else -means
     # Rows with equal means in a draw share the best of their ranks.
     rounding = _DIGITS * np.abs(means).max()
-    ranks = 1 + (sign * (means[:, None] - means[None]) > rounding).sum(axis=1)
+    ranks = np.empty(means.shape, dtype=np.int64)
+    for draw, column in enumerate(losses.T):  # all pairs at once would take rows squared of memory
+        ranks[:, draw] = 1 + np.searchsorted(np.sort(column), column - rounding)
     low, high = np.quantile(ranks, (0.5 - level / 2, 0.5 + level / 2), axis=1, method="nearest")
     return [(int(lo), int(hi)) for lo, hi in zip(low, high, strict=True)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -163,6 +164,33 @@ def test_certain_ranks_have_no_width_and_others_overlap() -> None:
     assert (found[0], found[3]) == ((1, 1), (4, 4))
     assert found[1] == found[2] == (2, 3)
     assert rank_intervals(rows, lower_is_better=True)[0] == (4, 4)
+
+
+@pytest.mark.parametrize("lower_is_better", [False, True])
+def test_ranks_count_the_better_rows(lower_is_better: bool) -> None:
+    """A bootstrap draw ranks a row one below all rows that are better, compared one by one."""
+    rng = np.random.default_rng(15)
+    rows = [rng.integers(0, 4, (1, 30)) / 3 for _ in range(12)]
+    rows[5] = rows[3]
+    weights = np.random.Generator(np.random.Philox(0)).multinomial(30, np.full(30, 1 / 30), size=99)
+    ranks = []
+    for weight in weights:
+        means = [(weight / 30 @ row[0]) * (1 if lower_is_better else -1) for row in rows]
+        ranks.append([1 + sum(other < mean - 1e-9 for other in means) for mean in means])
+    low, high = np.quantile(ranks, (0.025, 0.975), axis=0, method="nearest")
+    assert rank_intervals(rows, lower_is_better, draws=99) == list(zip(low, high, strict=True))
+
+
+def test_two_thousand_rows_have_ranks_without_two_thousand_squared_numbers() -> None:
+    rows = [np.full((1, 3), mean) for mean in np.linspace(1, 0, 2000)]
+    tracemalloc.start()
+    try:
+        found = rank_intervals(rows, lower_is_better=False)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found == [(rank, rank) for rank in range(1, 2001)]
+    assert most < 200e6  # two numbers of a row and a draw take 32 MB
 
 
 def test_rank_intervals_are_the_same_every_time() -> None:
