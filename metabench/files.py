@@ -59,6 +59,21 @@ def write_atomically(file: Path, data: bytes) -> None:
         raise
 
 
+def write_output(file: Path, data: bytes) -> None:
+    """Write a file that the user has named, which may also be a link, a pipe or a device.
+
+    Only regular files can be replaced in one step. The target of a link is replaced, not the link.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if file.exists() and not file.is_file():
+        with file.open("wb") as stream:
+            stream.write(data)
+    else:
+        write_atomically(file.resolve() if file.is_symlink() else file, data)
+
+
 def remove_leftovers(found: Iterable[Path]) -> None:
     """Remove those files and folders named by `temporary_name` whose process is gone.
 

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from metabench.files import others, remove_leftovers, temporary_name, write_atomically
+from metabench.files import (
+    others,
+    read_file,
+    remove_leftovers,
+    temporary_name,
+    write_atomically,
+    write_output,
+)
 
 
 def left_by_a_dead_process(folder: Path, name: str) -> Path:
@@ -73,3 +80,36 @@ def test_a_file_gets_the_rights_that_the_user_asks_for(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+
+
+def test_output_goes_into_pipes_and_through_links(tmp_path: Path) -> None:
+    pipe, link, target = tmp_path / "pipe", tmp_path / "link", tmp_path / "docs" / "target"
+    os.mkfifo(pipe)
+    link.symlink_to("docs/target")
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_output(pipe, b"one")
+    assert (os.read(reader, 10), pipe.is_fifo()) == (b"one", True)
+    os.close(reader)
+    for content in (b"new", b"newer"):  # at first, the link leads nowhere
+        write_output(link, content)
+        assert (link.is_symlink(), target.read_bytes()) == (True, content)
+    write_output(tmp_path / "plain", b"whole")
+    assert (tmp_path / "plain").read_bytes() == b"whole"
+    write_output(Path(os.devnull), b"nothing")
+    assert Path(os.devnull).is_char_device()
+
+
+def test_only_regular_files_of_bounded_size_are_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"1234")
+    (tmp_path / "link").symlink_to("file")
+    os.mkfifo(tmp_path / "pipe")
+    assert read_file(tmp_path / "link", most=4) == b"1234"
+    for name, most, said in (
+        ("file", 3, "larger than"),
+        ("pipe", 3, "not a regular file"),
+        (os.devnull, 3, "not a regular file"),
+        (".", 3, "directory"),
+        ("missing", 3, "No such file"),
+    ):
+        with pytest.raises(OSError, match=said):
+            read_file(tmp_path / name, most)

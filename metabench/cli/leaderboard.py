@@ -201,10 +201,10 @@ def _format_of(file: Path) -> str:
 
 
 def _write(common: Common, file: Path, text: str) -> None:
-    from metabench.files import write_atomically
+    from metabench.files import write_output
 
     try:
-        write_atomically(file, text.encode())
+        write_output(file, text.encode())
     except OSError as error:
         raise DataError(f"cannot write {file}: {error.strerror}; choose another file") from error
     if not common.quiet:
