@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -46,6 +48,14 @@ VERBS = {
 }
 
 GOOD, FAILED, USAGE, NOTHING, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 4, 130, 141
+
+
+class Ended(KeyboardInterrupt):
+    """A signal that asks the process to end, as batch systems send; treated as Ctrl-C is."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
 
 
 class OutputClosedError(Exception):
@@ -110,20 +120,25 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         The verb's exit code, or 0 if it has none. Otherwise 1 for an internal error, 2 for a
         user error, 4 if there is nothing to run, 130 if interrupted, 141 if the output was
-        closed.
+        closed, 128 plus the number of a signal that ended the work.
     """
+    _open_streams()
     args = sys.argv[1:] if args is None else list(args)
     debug = "--debug" in args
     inside = "--in-process" in args
     try:
-        code = cli.main(args=args or ["--help"], prog_name="metabench", standalone_mode=False)
+        with _signals():
+            code = cli.main(args=args or ["--help"], prog_name="metabench", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else GOOD
     except (click.ClickException, MetabenchError) as error:
         if inside and _is_of_a_cell(error):
             raise
         return _report(error, debug)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as error:
+        if isinstance(ended := error.__cause__ or error, Ended):  # click raises Abort from it
+            echo(f"metabench: ended by {ended}", err=True)
+            return 128 + ended.number
         echo("metabench: interrupted", err=True)
         return INTERRUPTED
     except (OutputClosedError, BrokenPipeError):
@@ -142,6 +157,40 @@ def main(args: Sequence[str] | None = None) -> int:
         advice = "" if debug else "; run again with --debug"
         echo(f"metabench: internal error: {reason}{advice}", err=True)
         return FAILED
+
+
+def _open_streams() -> None:
+    """Let streams that the caller has closed (`2>&-`) lead nowhere.
+
+    Otherwise, the next files to be opened would take their places, and be printed to.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # which gets the lowest number that is free
+        if getattr(sys, name) is None:
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the work as Ctrl-C does, unless the caller ignores them."""
+
+    def end(number: int, _frame: object) -> None:
+        raise Ended(number)
+
+    ours = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():
+        ours = []
+    for number in ours:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _drop_output() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from metabench.cli.output import echo
 from metabench.supervisor.runner import Watcher
@@ -45,6 +46,25 @@ class Lines(Watcher):
             echo(f"[{self._done}/{self._total}] {outcome(cell, result)}", err=True)
 
 
+class _LossyStderr:
+    """Stderr, except that what cannot be written is lost: its terminal may be gone."""
+
+    def __init__(self) -> None:
+        self._stream = sys.stderr
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+
 class Bars(Watcher):
     """A bar for all cells with the time left, and one for each running cell."""
 
@@ -57,7 +77,7 @@ class Bars(Watcher):
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.fields[note]}"),
-            console=Console(stderr=True),
+            console=Console(file=cast("IO[str]", _LossyStderr())),
             transient=True,
         )
         self._total, self._done, self._started = total, 0, perf_counter()

@@ -7,7 +7,9 @@ warning. The others stay.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from metabench.suites.suite import Suite
 
 BUILTIN = "metabench"  # the provider of suites and backbones that need no plugin
+
+_SLOW_IMPORT = 15.0  # seconds; importing torch on a slow disk takes less
 
 log = logging.getLogger(__name__)
 
@@ -165,7 +169,7 @@ class Plugins:
     def _register(self, row: PluginRow, candidate: Candidate) -> None:
         plugin = None
         try:
-            with put_back(import_settings) as changed:
+            with put_back(import_settings) as changed, _named_if_slow(row.name):
                 plugin = candidate.load()
             for what in changed:
                 self.warnings.append(
@@ -173,7 +177,9 @@ class Plugins:
                 )
             self._manager.register(plugin, name=row.name)
             self._registered[row.name] = row
-        except (Exception, SystemExit) as error:  # scripts call sys.exit
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # scripts call sys.exit
             if self._manager.has_plugin(row.name):
                 self._manager.unregister(name=row.name)
             self._fail(row, _line(error))
@@ -219,7 +225,9 @@ class Plugins:
             row = self._registered[impl.plugin_name]
             try:
                 specs = _exhaust(impl.function, spec_type)
-            except (Exception, SystemExit) as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
                 self._fail(row, f"{hook}: {_line(error)}")
                 continue
             for spec in specs:
@@ -244,7 +252,9 @@ class Plugins:
         for impl in getattr(self._manager.hook, hook).get_hookimpls():
             try:
                 impl.function(*[values[name] for name in impl.argnames])
-            except (Exception, SystemExit) as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
                 log.warning("plugin '%s' failed in %s: %s", impl.plugin_name, hook, _line(error))
 
     def _fail(self, row: PluginRow, error: str) -> None:
@@ -275,9 +285,26 @@ def _exhaust(hook: Callable[[], Any], spec_type: type[T]) -> list[T]:
     return specs
 
 
+@contextmanager
+def _named_if_slow(name: str) -> Iterator[None]:
+    """Name the plugin whose import takes long, because it may never end."""
+    warning = f"plugin '{name}' is still being imported; leave it out with -p no:{name}"
+    timer = threading.Timer(_SLOW_IMPORT, log.warning, [warning])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
 def _line(error: BaseException) -> str:
     """Return an exception as one line of text."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    try:
+        text = str(error)
+    except Exception as failed:
+        text = f"its text cannot be shown: {type(failed).__name__}"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not isinstance(error, pluggy.PluginValidationError):
         lines = lines[:1]  # pluggy names the plugin and the hook first, then the problem
     return ": ".join([type(error).__name__, "; ".join(lines)]) if lines else type(error).__name__

@@ -14,6 +14,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -134,7 +135,23 @@ def _entry_points() -> Iterator[Candidate]:
     found = importlib.metadata.entry_points(group=PROJECT)
     for point in sorted(found, key=lambda p: (p.name, p.value)):
         version = point.dist.version if point.dist else ""
-        yield Candidate(point.name, point.load, point.module, "", version, entry_point=True)
+        try:
+            module = point.module
+        except AttributeError:  # its value is no "module" or "module:attr"
+            module = ""
+        yield Candidate(point.name, partial(_load, point), module, "", version, entry_point=True)
+
+
+def _load(point: importlib.metadata.EntryPoint) -> Any:
+    try:
+        return point.load()
+    except AttributeError as error:
+        if point.pattern.match(point.value):
+            raise
+        package = point.dist.name if point.dist else "unknown"
+        raise ImportError(
+            f"the entry point '{point.name} = {point.value}' of package {package} is malformed"
+        ) from error
 
 
 def _module(name: str) -> Candidate:

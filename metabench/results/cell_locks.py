@@ -29,8 +29,9 @@ class CellLocks:
         file = root / LOGS / _FILE
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            # Open for as long as any lock is held: closing it would release all of them.
-            self._file = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+            # Open for as long as any lock is held: closing it would release all of them. Who
+            # may write to it depends on the user's mask, as for all files of a shared folder.
+            self._file = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         except OSError as error:
             raise unwritable(file, error) from error
 

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from importlib import import_module
 from pathlib import Path
 
@@ -123,6 +125,30 @@ def test_debug_adds_the_traceback_and_keeps_the_code(error, code, cli, verb):
 def test_a_verb_decides_its_exit_code(returned, code, cli, verb):
     verb(lambda common: returned)
     assert cli("try").code == code
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_batch_system_ends_the_work_with_a_line(number, cli, verb):
+    def work(common):
+        os.kill(os.getpid(), number)
+        time.sleep(10)
+
+    before = signal.getsignal(number)
+    verb(work)
+    outcome = cli("try")
+    assert (outcome.code, outcome.out) == (128 + number, "")
+    assert outcome.err.lstrip("\n") == f"metabench: ended by {number.name}\n"
+    assert signal.getsignal(number) == before
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-", "2>/dev/full"])
+def test_streams_may_be_closed_or_full(closed, tmp_path):
+    """What is closed is not written to; nor does another file get its place."""
+    (tmp_path / "bad.py").write_text("raise ValueError")  # a warning
+    command = f"{sys.executable} -m metabench list suites -p {tmp_path}/bad.py {closed}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert ("digits-5w1s" in done.stdout) == (">&-" not in closed.replace("2>&-", ""))
 
 
 def test_nobody_reading_the_output_is_no_error():

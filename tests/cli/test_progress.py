@@ -113,6 +113,18 @@ def test_bars_show_how_far_a_cell_is_and_leave_its_outcome(terminal, cell: Cell)
     assert f"{DONE}error: ValueError: [red] (20.0 s)" in stderr.getvalue()
 
 
+def test_a_terminal_that_is_gone_ends_nothing(terminal, cell: Cell, monkeypatch) -> None:
+    def gone(text: str) -> int:
+        raise OSError(5, "Input/output error")
+
+    stderr = terminal()
+    with progress(1, quiet=False) as watcher:
+        monkeypatch.setattr(stderr, "write", gone)
+        watcher.started(cell)
+        watcher.progress(cell, Progress(fraction=0.5, values={}))
+        watcher.finished(cell, make_result())
+
+
 def test_a_run_on_a_terminal(terminal, cli, tmp_path: Path) -> None:
     stderr = terminal()
     (tmp_path / "my.py").write_text(CURVES_ONLY)

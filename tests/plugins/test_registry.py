@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from metabench.errors import UsageError
+from metabench.plugins import registry
 from metabench.plugins.registry import Plugins, hookspecs, load_plugins
 from metabench.plugins.sources import PluginSources
 
@@ -256,6 +257,25 @@ def test_a_broken_entry_point_is_a_row_and_the_others_stay(install):
     assert plugins.warnings == ["plugin 'broken' failed: ImportError: no such thing"]
 
 
+def test_a_malformed_entry_point_is_a_row_that_names_its_package(install):
+    install("odd", "plug-odd", "")
+    install("good", "plug_good", GOOD.format(name="good"))
+    plugins = load_plugins(PluginSources())
+    assert list(plugins.algorithms) == ["good"]
+    assert row(plugins, "odd").error == (
+        "ImportError: the entry point 'odd = plug-odd' of package plug-odd is malformed"
+    )
+
+
+def test_a_plugin_that_is_imported_for_long_is_named(write, monkeypatch, caplog):
+    monkeypatch.setattr(registry, "_SLOW_IMPORT", 0.05)
+    with caplog.at_level(logging.WARNING, logger="metabench"):
+        load(write("slow.py", "import time; time.sleep(0.5)"), write("quick.py", ""))
+    assert caplog.messages == [
+        "plugin 'slow.py' is still being imported; leave it out with -p no:slow.py"
+    ]
+
+
 def test_an_installed_module_given_again_with_p_is_loaded_once(install):
     install("good", "plug_good", GOOD.format(name="good"))
     plugins = load_plugins(PluginSources(plugins=("plug_good",)))
@@ -312,6 +332,11 @@ def test_restricting_to_a_name_that_is_not_installed_is_a_warning(install):
         ("import sys; sys.exit(3)", "SystemExit: 3"),
         ("raise RuntimeError", "RuntimeError"),
         ("def (:", "SyntaxError: "),
+        ("class E(BaseException): ...\nraise E('odd')", "E: odd"),
+        (
+            "class E(Exception):\n    def __str__(self): raise OSError\nraise E",
+            "E: its text cannot be shown: OSError",
+        ),
         ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
     ],
 )

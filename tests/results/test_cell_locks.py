@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -68,3 +69,13 @@ def test_without_locks_every_claim_is_granted(tmp_path: Path, monkeypatch) -> No
     monkeypatch.setattr(fcntl, "lockf", refuse)
     assert claims.take(CELL)
     claims.release(CELL)
+
+
+def test_a_folder_that_a_group_shares_has_a_lock_for_the_group(tmp_path: Path) -> None:
+    before = os.umask(0o002)
+    try:
+        CellLocks(tmp_path).close()
+    finally:
+        os.umask(before)
+    (file,) = tmp_path.rglob("*.lock")
+    assert file.stat().st_mode & 0o777 == 0o664
