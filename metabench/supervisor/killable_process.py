@@ -16,7 +16,15 @@ from pathlib import Path
 from metabench.supervisor import guardian
 
 _TICK = 0.5  # seconds between checks that the process still runs
+_LONGEST = 2**30  # bytes of a message; outputs of a batch of episodes take less
 _STALLED = struct.pack("ll", 60, 0)  # seconds that the rest of a message may take
+
+
+class _Bounded(Connection):
+    """A connection that refuses messages of absurd length instead of making room for them."""
+
+    def recv_bytes(self, maxlength: int | None = None) -> bytes:
+        return super().recv_bytes(min(maxlength or _LONGEST, _LONGEST))
 
 
 class KillableProcess:
@@ -69,7 +77,7 @@ class KillableProcess:
         )
         theirs.close()
         os.close(lifeline)
-        self.connection = Connection(os.dup(self._socket.fileno()))
+        self.connection = _Bounded(os.dup(self._socket.fileno()))
 
     def wait_for_message(self, seconds: float = float("inf")) -> bool:
         """Return whether a message arrives within some seconds.

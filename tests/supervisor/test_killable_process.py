@@ -81,3 +81,16 @@ def test_a_caller_may_have_many_open_files() -> None:
         process.wait_for_message(60)
         with pytest.raises(EOFError):  # no copy of the connection stays open
             process.connection.recv_bytes()
+
+
+def test_a_message_of_absurd_length_is_refused() -> None:
+    code = """
+import os, struct, sys, time
+os.write(int(sys.argv[1]), struct.pack("!iQ", -1, 1 << 50))
+time.sleep(60)
+"""
+    with closing(KillableProcess(code, grace=0.2)) as process:
+        assert process.wait_for_message(60)
+        with pytest.raises(OSError, match="bad message length"):
+            process.connection.recv_bytes()
+        process.kill()
