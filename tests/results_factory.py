@@ -28,7 +28,7 @@ from metabench.results.schema import (
     Timing,
     Training,
 )
-from metabench.results.store import Store, cell_path
+from metabench.results.store import Store, path_of
 from metabench.supervisor.environment import ALLOCATOR
 
 HONEST = Properties(inductive=True, isolated=True, independent=True, episodes=2)
@@ -181,10 +181,7 @@ def store_results(root: Path, results: Sequence[Result]) -> list[Path]:
     """Write results where `metabench run` would; the paths are relative to `root`."""
     paths = []
     for result in results:
-        job = result.job
-        path = cell_path(
-            result.suite.name, job.algorithm, job.chosen, job.seed, job.budget, job.device
-        )
+        path = path_of(result)
         Store(root).write(path, result)
         paths.append(path)
     return paths

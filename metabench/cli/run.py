@@ -127,7 +127,10 @@ def _show(prepared: PreparedRun, common: Common, todo: int, ran: Sequence[Result
     failed = [(path, result) for path, result in found if result.status in FAILED]
     stored = [result for _, result in found]
     kept_older = [result for result in ran if result.status in FAILED and result not in stored]
-    if not failed and not any(result.status == "ok" for _, result in found):
+    unfinished = [result for result in ran if result.status == "interrupted"]
+    gone = [path for path, result in loaded if result is None]
+    ran_any = any(result.status == "ok" for _, result in found)
+    if not (failed or unfinished or gone or ran_any):
         cell, result = prepared.cells[0], found[0][1]
         raise NothingToRun(f"no algorithm applies to these suites; {cell}: {result.reason}")
     stale = {p.cell.path for p in prepared.planned if p.state == "stale" and not p.todo}
@@ -142,11 +145,14 @@ def _show(prepared: PreparedRun, common: Common, todo: int, ran: Sequence[Result
             f"metabench: failed: {result.reason}; see metabench why {quote(str(folder / path))}",
             err=True,
         )
+    for result in unfinished:
+        echo(f"metabench: {_cell(result)}: {result.reason}; run the same command again", err=True)
+    for path in gone:
+        echo(f"metabench: {folder / path} was removed; run the same command again", err=True)
     for result in kept_older:
-        where = f"{result.suite.name} {result.job.algorithm} seed {result.job.seed}"
         log = result.failure.log if result.failure else ""
         echo(
-            f"metabench: failed: {where}: {result.reason}; the older score is kept"
+            f"metabench: failed: {_cell(result)}: {result.reason}; the older score is kept"
             + (f"; see {folder / log}" if log else ""),
             err=True,
         )
@@ -157,7 +163,11 @@ def _show(prepared: PreparedRun, common: Common, todo: int, ran: Sequence[Result
             f"show them again with: metabench leaderboard --results {quote(str(folder))}",
             err=True,
         )
-    return SOME_FAILED if failed or kept_older else GOOD
+    return SOME_FAILED if failed or kept_older or unfinished or gone else GOOD
+
+
+def _cell(result: Result) -> str:
+    return f"{result.suite.name} {result.job.algorithm} seed {result.job.seed}"
 
 
 def _run_in_process(prepared: PreparedRun) -> int:

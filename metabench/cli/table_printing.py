@@ -8,6 +8,10 @@ from collections.abc import Sequence
 from metabench.cli.output import echo
 from metabench.text import one_line
 
+# The first column is broken only if it is longer: on a narrow terminal, names stay whole, but the
+# paths of files leave room for the other columns.
+_SHORT = 32
+
 
 def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table with a title to stdout."""
@@ -18,7 +22,8 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> N
 
         table = Table(title=Text(one_line(title)), title_justify="left", title_style="bold")
         for i, column in enumerate(columns):
-            table.add_column(column, overflow="fold", no_wrap=i == 0)
+            short = max((len(row[i]) for row in rows), default=0) <= _SHORT
+            table.add_column(column, overflow="fold", no_wrap=i == 0 and short)
         for row in rows:
             table.add_row(*(Text(one_line(cell)) for cell in row))  # brackets are no markup
         Console().print(table)

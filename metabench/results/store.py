@@ -46,7 +46,9 @@ def cell_path(
 def path_of(result: Result) -> Path:
     """Return the path of a result, relative to the results folder."""
     job = result.job
-    return cell_path(result.suite.name, job.algorithm, job.chosen, job.seed, job.budget, job.device)
+    train_on = {} if result.suite.train_on is None else {"train_on": result.suite.train_on}
+    chosen = {**job.chosen, **train_on}
+    return cell_path(result.suite.name, job.algorithm, chosen, job.seed, job.budget, job.device)
 
 
 def _params(chosen: Mapping[str, Value]) -> str:

@@ -91,9 +91,16 @@ class CellRun:
         try:
             self._train_and_test()
         except LearnerFailed as error:
-            return self._stop_reason() or self._out_of_memory(error.failed) or error.failed
-        except (MetabenchError, OSError) as error:
+            return (
+                self._stop_reason()
+                or self._out_of_memory(error.failed)
+                or self._data_removed()
+                or error.failed
+            )
+        except MetabenchError as error:
             return Failed("error", str(error), "")
+        except OSError as error:  # of the machine, such as too many open files
+            return Failed("interrupted", f"it could not be run: {error}", "")
         except ValueError as error:  # outputs that metabench's own code would not send
             return Failed("crashed", str(error), "")
         return None
@@ -164,6 +171,13 @@ class CellRun:
             return None
         reason = f"over the memory limit of {limit / 2**20:.0f} MiB: {failed.reason}"
         return Failed("oom", reason, "")
+
+    def _data_removed(self) -> Failed | None:
+        """Recognise that somebody has removed the training data while the cell ran."""
+        if self._material is None or self._material[1].is_dir():
+            return None
+        reason = f"{self._material[1]} was removed; set TMPDIR to a folder that nobody tidies"
+        return Failed("interrupted", reason, "")
 
     def _start(self) -> Start:
         settings = self.settings

@@ -79,8 +79,8 @@ class SuiteCache:
         dataset = opened.dataset
         key = f"{dataset.pixels[:12]}-{dataset.content[:12]}-{material.protocol.replace('/', '-')}"
         with self._lock:
-            if key not in self._material:
-                folder = self._folder / key
+            folder = self._folder / key
+            if key not in self._material or not folder.is_dir():  # somebody may tidy up there
                 try:
                     folder.mkdir(parents=True)
                     material.save(folder)

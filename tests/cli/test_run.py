@@ -11,6 +11,8 @@ import pytest
 from cli.running import PLUGIN, Outcome, digests, results, run_in
 
 from metabench import UsageError
+from metabench.results.store import Store
+from metabench.supervisor import cell_run
 from metabench.supervisor.run_settings import RunSettings
 
 RUN = ("run", "-p", "my.py", "-s", "digits-5w1s", "--threads", "1")
@@ -306,3 +308,27 @@ def test_a_plugin_is_notified_of_each_finished_cell(cli, tmp_path: Path) -> None
     shown = json.loads((tmp_path / "finished.json").read_text())
     assert shown == ["digits-5w1s curves-only seed 0", "not_applicable"]
     assert "plugin 'my.py' failed in metabench_cell_finished: RuntimeError" in outcome.err
+
+
+def test_cells_without_a_result_are_named_and_cost_the_exit_code(
+    cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_many_open_files(*_: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    asked = ("run", "-s", "digits-5w1s", "-a", "chance", "--results", "r")
+    with monkeypatch.context() as patch:
+        patch.setattr(cell_run, "LearnerProcess", too_many_open_files)
+        outcome = cli(*asked)
+    assert outcome.code == 1
+    assert (
+        "metabench: digits-5w1s chance seed 0: it could not be run: [Errno 24] Too many open "
+        "files; run the same command again\n"
+    ) in outcome.err
+    (path,) = Path("r").glob("*/*/*.json")
+    path.unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "write", lambda store, path, result: store.root / path)
+        outcome = cli(*asked)
+    assert outcome.code == 1
+    assert f"metabench: {path} was removed; run the same command again\n" in outcome.err

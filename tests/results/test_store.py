@@ -123,6 +123,13 @@ def test_a_result_in_the_place_of_another_is_left_out(tmp_path: Path) -> None:
     assert store.read()[0] == []
 
 
+def test_training_on_another_suite_is_part_of_the_path(tmp_path: Path) -> None:
+    result = make_result(chosen={"lr": 0.1}, suite=make_suite(train_on="glyphs-5w1s"))
+    path = Path("digits-5w1s/protonet/lr=0.1,train_on=glyphs-5w1s-s0-smoke-cpu.json")
+    Store(tmp_path).write(path, result)
+    assert Store(tmp_path).load(path) == result
+
+
 def test_a_result_of_a_newer_version_is_not_damaged(tmp_path: Path) -> None:
     store = Store(tmp_path)
     file = store.write(PATH, make_result())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,11 +17,12 @@ from typing import Any
 
 import pytest
 
-from metabench.cell.messages import ProcessSettings
+from metabench.cell.messages import ProcessSettings, Start, Trained
 from metabench.errors import DataError
 from metabench.plugins.sources import PluginSources
 from metabench.results.schema import Result
 from metabench.results.store import Store
+from metabench.supervisor import cell_run
 from metabench.supervisor.learner_process import LearnerProcess
 from metabench.supervisor.prepared_run import PreparedRun
 from metabench.supervisor.request import Request
@@ -52,6 +55,39 @@ def gone(pid: int) -> bool:
             return True
         time.sleep(0.1)
     return False
+
+
+class TrainingDataRemoved(LearnerProcess):
+    """Somebody tidies up the folder for temporary files before the learner is trained."""
+
+    def train(self, start: Start) -> Trained:
+        assert start.material is not None
+        shutil.rmtree(start.material)
+        return super().train(start)
+
+
+def too_many_open_files(*_: object) -> LearnerProcess:
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
+@pytest.mark.parametrize(
+    ("process", "said"),
+    [
+        (TrainingDataRemoved, "was removed; set TMPDIR"),
+        (too_many_open_files, "Too many open files"),
+    ],
+)
+def test_what_fails_around_a_cell_is_no_result_of_its_algorithm(
+    process: Callable[..., LearnerProcess],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(cell_run, "LearnerProcess", process)
+        for result in run(tmp_path, "honest").values():
+            assert (result.status, said in result.reason) == ("interrupted", True), result.reason
+    assert run(tmp_path, "honest")["honest"].status == "ok"  # it runs again without being asked
 
 
 @pytest.mark.slow
