@@ -143,7 +143,7 @@ def test_a_batch_system_ends_the_work_with_a_line(number, cli, verb):
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-", "2>/dev/full"])
 def test_streams_may_be_closed_or_full(closed, tmp_path):
-    """What is closed is not written to; nor does another file get its place."""
+    """Nothing is written to a closed stream, and no other file takes its place."""
     (tmp_path / "bad.py").write_text("raise ValueError")  # a warning
     command = f"{sys.executable} -m metabench list suites -p {tmp_path}/bad.py {closed}"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
