@@ -179,6 +179,7 @@ def _signals() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end the work as Ctrl-C does, unless the caller ignores them."""
 
     def end(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_IGN)  # a second one must not interrupt the clean-up
         raise Ended(number)
 
     ours = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is signal.SIG_DFL]

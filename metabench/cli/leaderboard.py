@@ -221,11 +221,11 @@ def _check(common: Common, file: Path, text: str) -> int:
         for line in unified_diff(old, new, str(file), "current results", n=0, lineterm=""):
             echo(line)
     what = "is out of date" if file.exists() else "does not exist"
-    results = f" --results {quote(str(common.results))}" if common.results_given else ""
-    echo(
-        f"{file} {what}; write it with: metabench leaderboard{results} -o {quote(str(file))}",
-        err=True,
-    )
+    options = "".join(f" {option}" for option in common.sources.options)
+    if common.results_given:
+        options += f" --results {quote(str(common.results))}"
+    command = f"metabench leaderboard{options} -o {quote(str(file))}"
+    echo(f"{file} {what}; write it with: {command}", err=True)
     return DRIFT
 
 

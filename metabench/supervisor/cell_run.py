@@ -23,6 +23,7 @@ from metabench.supervisor.suite_cache import SuiteCache
 Watch = Callable[[Progress], None]
 
 _OUT_OF_MEMORY = ("bad_alloc", "allocate memory", "memory allocation", "MemoryError")
+_ENDED = ("killed by SIGTERM", "killed by SIGHUP", "killed by SIGINT")
 _LOG_TAIL = 4096  # bytes of the log that are searched for these
 
 
@@ -95,6 +96,7 @@ class CellRun:
                 self._stop_reason()
                 or self._out_of_memory(error.failed)
                 or self._data_removed()
+                or self._ended_by_system(error.failed)
                 or error.failed
             )
         except MetabenchError as error:
@@ -178,6 +180,12 @@ class CellRun:
             return None
         reason = f"{self._material[1]} was removed; set TMPDIR to a folder that nobody tidies"
         return Failed("interrupted", reason, "")
+
+    def _ended_by_system(self, failed: Failed) -> Failed | None:
+        """Recognise that a batch system ends all processes of a job, this one among the last."""
+        if self._process is None or self._process.ending() not in _ENDED:
+            return None
+        return Failed("interrupted", failed.reason, "")
 
     def _start(self) -> Start:
         settings = self.settings

@@ -66,6 +66,14 @@ class TrainingDataRemoved(LearnerProcess):
         return super().train(start)
 
 
+class EndedByABatchSystem(LearnerProcess):
+    """All processes of a job get the signal, and the learner's ends first."""
+
+    def train(self, start: Start) -> Trained:
+        self._process.terminate()
+        return super().train(start)
+
+
 def too_many_open_files(*_: object) -> LearnerProcess:
     raise OSError(errno.EMFILE, "Too many open files")
 
@@ -74,6 +82,7 @@ def too_many_open_files(*_: object) -> LearnerProcess:
     ("process", "said"),
     [
         (TrainingDataRemoved, "was removed; set TMPDIR"),
+        (EndedByABatchSystem, "killed by SIGTERM"),
         (too_many_open_files, "Too many open files"),
     ],
 )
