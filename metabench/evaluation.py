@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from metabench.cell.budget import Budget
 from metabench.cell.cell import Cell, configure
 from metabench.errors import NotApplicable, UsageError
 from metabench.learner import Algorithm, Learner, Metric, TaskSpec
+from metabench.plugins.process_state import put_back, settings_and_generators
 from metabench.plugins.registry import load_plugins
 from metabench.statistics.intervals import mean_ci
 from metabench.suites.suite import Suite
@@ -34,6 +36,7 @@ class Evaluation:
         suite: the suite's name.
         episodes_digest: digest of its manifest.
         metric: "accuracy" or "mse".
+        nonfinite: how many outputs were NaN or infinite; these queries count as wrong.
     """
 
     score: float
@@ -44,9 +47,11 @@ class Evaluation:
     suite: str
     episodes_digest: str
     metric: Metric = "accuracy"
+    nonfinite: int = 0
 
     def __str__(self) -> str:
-        return f"{self.suite}: {self._shown()} ({self.episodes} episodes)"
+        odd = f", {self.nonfinite:,} outputs not finite" if self.nonfinite else ""
+        return f"{self.suite}: {self._shown()} ({self.episodes} episodes{odd})"
 
     def _shown(self) -> str:
         ci95 = self.ci95 if np.isfinite(self.ci95).all() else None  # a single episode has none
@@ -68,6 +73,9 @@ def evaluate(
 ) -> Evaluation:
     """Score a learner in this process, for notebooks and tests; nothing is stored.
 
+    Gradients are enabled, whatever mode this is called in. Random generators and settings of the
+    process are afterwards as they were before.
+
     Args:
         learner: a `Learner` class, or any function from a `TaskSpec` to a learner: the learner
             is built and, if it has `fit` or `meta_step`, meta-trained first. Or a learner, which
@@ -83,8 +91,13 @@ def evaluate(
         UsageError: there is no such suite; or the learner is not one, is for another number of
             classes, or gives outputs of a wrong shape.
         NotApplicable: it cannot be trained on the suite, which has no base data.
+
+    Warns:
+        UserWarning: some outputs are NaN or infinite.
     """
-    from metabench.cell.scoring import score  # imports torch
+    import torch
+
+    from metabench.cell.scoring import score
     from metabench.supervisor.in_process_executor import InProcessExecutor
     from metabench.supervisor.suite_cache import SuiteCache
     from metabench.worker.session import Session
@@ -105,7 +118,12 @@ def evaluate(
         )
     budgeted = Budget.parse(budget)
     count = min(episodes or budgeted.scored(suite.episodes), suite.episodes)
-    with closing(SuiteCache(data_root)) as suites:
+    with (
+        closing(SuiteCache(data_root)) as suites,
+        put_back(settings_and_generators),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+    ):
         opened = suites.open(suite)
         if isinstance(learner, Learner):
             scored = score(Session(learner), opened, count)
@@ -117,6 +135,12 @@ def evaluate(
             if result.scores is None:
                 raise NotApplicable(result.reason)
             scored = result.scores
+    if scored.nonfinite:
+        warnings.warn(
+            f"{scored.nonfinite:,} outputs of the learner are NaN or infinite; their queries count "
+            "as wrong",
+            stacklevel=2,
+        )
     scores = scored.per_episode()
     estimate = mean_ci(scores[None])
     return Evaluation(
@@ -128,4 +152,5 @@ def evaluate(
         suite=suite.name,
         episodes_digest=opened.episodes.digest,
         metric=suite.metric,
+        nonfinite=scored.nonfinite,
     )

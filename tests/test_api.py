@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,39 @@ class TestEvaluate:
         assert str(evaluation) == (
             f"digits-5w1s: {100 * evaluation.score:.2f}% ± {100 * half:.2f}% (10 episodes)"
         )
+
+    def test_outputs_that_are_not_finite_are_counted_and_said(self) -> None:
+        class NoVotes(NearestCentroid):
+            def predict(self, state, query_x):
+                logits = super().predict(state, query_x)
+                return torch.where(logits < logits.max(), -torch.inf, logits)
+
+        with pytest.warns(UserWarning, match="outputs of the learner are NaN or infinite"):
+            evaluation = metabench.evaluate(NoVotes, "digits-5w1s", episodes=2)
+        assert evaluation.nonfinite > 0
+        assert str(evaluation).endswith(f"(2 episodes, {evaluation.nonfinite} outputs not finite)")
+
+    @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+    def test_a_learner_has_gradients_in_every_mode_of_the_caller(self, mode) -> None:
+        class Trains(Counting):
+            def meta_step(self, episodes):
+                weight = torch.ones(1, requires_grad=True)
+                (weight * episodes.support.x.sum()).sum().backward()
+                assert weight.grad is not None
+                return super().meta_step(episodes)
+
+        with mode():
+            metabench.evaluate(Trains, "digits-5w1s", budget="tasks=7", episodes=2)
+            assert not torch.is_grad_enabled()
+
+    def test_the_random_numbers_of_the_caller_go_on(self) -> None:
+        def draw(evaluating: bool) -> list[float]:
+            random.seed(3), np.random.seed(3), torch.manual_seed(3)
+            if evaluating:
+                metabench.evaluate(Counting, "digits-5w1s", budget="tasks=7", episodes=2)
+            return [random.random(), np.random.rand(), torch.rand(1).item()]
+
+        assert draw(evaluating=True) == draw(evaluating=False)
 
     def test_the_first_episodes_are_the_same_however_many_are_scored(self) -> None:
         few, more = (
