@@ -216,7 +216,7 @@ def _todo(prepared: PreparedRun, expected: TimeEstimate) -> str:
     todo = sum(p.todo for p in prepared.planned)
     text = f"{len(prepared.planned)} cells, {todo} to run"
     if expected.seconds:
-        text += f", about {duration(expected.seconds)} judging by earlier results"
+        text += f", about {duration(expected.seconds)} by the times of earlier results"
     if expected.unknown:
         text += f", {expected.unknown} never run before"
     return text

@@ -19,23 +19,27 @@ class TimeEstimate:
     unknown: int  # the number of other cells
 
 
-def estimate(planned: Sequence[Planned], stored: Iterable[Result], jobs: int) -> TimeEstimate:
+def estimate(
+    planned: Sequence[Planned], stored: Iterable[Result], jobs: int, threads: int = 0
+) -> TimeEstimate:
     """Add up the wall times of earlier results, by any code on any machine.
 
     A cell is expected to take as long as its other seeds took. If there are none, the time per
     example of an episode is taken from other suites of the same dataset, for the same algorithm and
     budget and the same number of tasks per update. Other datasets are not used: their images and
-    tasks differ.
+    tasks differ. Results that were made with more threads than the run has are taken to need the
+    same work, which takes longer: cells side by side gain little if they share the cores.
 
     Args:
         planned: the cells of the run.
         stored: earlier results.
         jobs: cells side by side.
+        threads: of each learner; 0: as many as before.
     """
     exact: dict[object, list[float]] = defaultdict(list)
     alike: dict[object, list[float]] = defaultdict(list)
     for result in stored:
-        job, facts, seconds = result.job, result.suite, _seconds(result)
+        job, facts, seconds = result.job, result.suite, _seconds(result, threads)
         chosen = tuple(sorted(job.chosen.items()))
         if result.status in ("ok", "not_applicable"):
             exact[facts.name, job.algorithm, chosen, job.budget].append(seconds)
@@ -58,7 +62,9 @@ def estimate(planned: Sequence[Planned], stored: Iterable[Result], jobs: int) ->
     return TimeEstimate(max(sum(times) / jobs, *times), unknown)  # one cell runs in one job
 
 
-def _seconds(result: Result) -> float:
-    """Return a cell's time; resumed training took longer than its last process."""
+def _seconds(result: Result, threads: int) -> float:
+    """Return the time of a cell with so many threads."""
+    # Resumed training took longer than its last process.
     trained = 0.0 if result.training is None else result.training.seconds
-    return max(result.wall_s, trained)
+    before = result.environment.threads if result.environment is not None else 1
+    return max(result.wall_s, trained) * max(1.0, before / (threads or before))

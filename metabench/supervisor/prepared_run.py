@@ -13,12 +13,13 @@ from metabench.plugins.sources import PluginSources
 from metabench.results.schema import Result
 from metabench.results.store import Store
 from metabench.suites.suite import Suite
+from metabench.supervisor.environment import cores
 from metabench.supervisor.estimate import TimeEstimate, estimate
 from metabench.supervisor.job_executor import JobExecutor
 from metabench.supervisor.local_executor import LocalExecutor
 from metabench.supervisor.plan import Planned, Policy, plan
 from metabench.supervisor.request import Request, request_cells
-from metabench.supervisor.run_settings import RunSettings
+from metabench.supervisor.run_settings import RunSettings, threads_each
 from metabench.supervisor.runner import CellExecutor, Runner, Watcher
 from metabench.supervisor.suite_cache import SuiteCache, check_unseen
 
@@ -78,7 +79,8 @@ class PreparedRun:
         if not any(planned.todo for planned in self.planned):
             return TimeEstimate(0.0, 0)  # without reading stored results
         stored = (result for _, result in self.store.read()[0])
-        return estimate(self.planned, stored, self.request.jobs)
+        jobs = min(self.request.jobs, cores())  # more jobs than cores share the cores
+        return estimate(self.planned, stored, jobs, threads_each(self.request))
 
     def run(
         self,

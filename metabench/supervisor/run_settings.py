@@ -50,7 +50,7 @@ class RunSettings:
         return cls(
             process=ProcessSettings(
                 sources=sources,
-                threads=request.threads or max(1, cores() // request.jobs),
+                threads=threads_each(request),
                 memory_limit=math.ceil(request.memory_limit * 2**20) or None,
             ),
             results=results,
@@ -76,3 +76,8 @@ class RunSettings:
     def checkpoint(self, path: Path) -> Path:
         """Return the file for the checkpoint of a cell."""
         return self.results / CHECKPOINTS / path.with_suffix(".pt")
+
+
+def threads_each(request: Request) -> int:
+    """Return the number of threads of each learner; cells side by side share the cores."""
+    return request.threads or max(1, cores() // request.jobs)

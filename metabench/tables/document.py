@@ -20,8 +20,8 @@ INTRODUCTION = (
     "cannot distinguish from its first row (5 %, Holm over all pairs). The range after a rank "
     "covers 95 % of bootstrap draws. Meta-training is the mean time per seed; adapt and predict "
     "are median times for one task at a time. A star marks rows that no other row on the same "
-    "device beats in both score and adaptation time. A dash means unknown. "
-    "`metabench leaderboard` makes this document from result files."
+    "device beats in both score and time per task, adapt and predict together. A dash means "
+    "unknown. `metabench leaderboard` makes this document from result files."
 )
 
 DIGITS_SHOWN = 12  # of a digest; the JSON has all of them

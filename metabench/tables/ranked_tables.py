@@ -173,17 +173,20 @@ def _compare(ranked: Sequence[Built], lower_is_better: bool) -> tuple[list[Row],
 
 
 def _pareto(rows: Sequence[Row], lower_is_better: bool) -> list[Row]:
-    """Mark rows that no other row on the same device beats in both score and adaptation time."""
+    """Mark rows that no other row on the same device beats in both score and time per task.
+
+    The time is that of adapting and predicting: a learner may leave the work to either.
+    """
     sign = 1 if lower_is_better else -1
     timed = [row for row in rows if row.rank is not None and row.adapt_ms is not None]
 
+    def cost(row: Row) -> tuple[float, float]:
+        return sign * (row.score or 0.0), (row.adapt_ms or 0.0) + (row.predict_ms or 0.0)
+
     def beaten(row: Row) -> bool:
-        mine = (sign * (row.score or 0.0), row.adapt_ms or 0.0)
-        others = [
-            (sign * (other.score or 0.0), other.adapt_ms or 0.0)
-            for other in timed
-            if other.device == row.device  # each device type has its own machine
-        ]
+        mine = cost(row)
+        # Each device type has its own machine.
+        others = [cost(other) for other in timed if other.device == row.device]
         return any(s <= mine[0] and t <= mine[1] and (s, t) != mine for s, t in others)
 
     return [replace(row, pareto=not beaten(row)) if row in timed else row for row in rows]

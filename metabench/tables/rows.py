@@ -80,7 +80,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     peak_mib: float | None = None  # memory of the phase that needs most, in any seed
     parameters: int | None = None  # learnable numbers
     device: str  # device type
-    pareto: bool | None = None  # no row is better in both score and adaptation time
+    pareto: bool | None = None  # no row is better in both score and adapt + predict
     commit: str | None = None
     files: list[str]  # relative to the results folder
     provider: str  # the plugin that provides the algorithm

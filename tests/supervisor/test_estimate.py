@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
-from results_factory import make_result, make_suite
+from results_factory import make_environment, make_result, make_suite, store_results
 
 from metabench.results.schema import MetaTraining
+from metabench.supervisor import prepared_run, run_settings
 from metabench.supervisor.estimate import estimate
 from metabench.supervisor.prepared_run import PreparedRun
 from metabench.supervisor.request import Request
@@ -82,3 +83,23 @@ def test_updates_by_more_tasks_are_not_used(planned):
 def test_cells_side_by_side_share_the_time(planned):
     alone, shared = (estimate(planned, [took(10)], jobs=jobs).seconds for jobs in (1, 2))
     assert shared == alone / 2
+
+
+def test_results_of_more_threads_take_longer_with_fewer(planned):
+    stored = [took(10, environment=make_environment(threads=4))]
+    once = estimate(planned, stored, jobs=1).seconds
+    assert estimate(planned, stored, jobs=1, threads=1).seconds == 4 * once
+    assert estimate(planned, stored, jobs=1, threads=8).seconds == once
+
+
+def test_jobs_that_share_the_cores_promise_no_more_than_the_cores(monkeypatch, tmp_path):
+    monkeypatch.setattr(run_settings, "cores", lambda: 2)
+    monkeypatch.setattr(prepared_run, "cores", lambda: 2)
+    store_results(tmp_path, [took(10, environment=make_environment(threads=2))])
+
+    def expected(jobs: int) -> float:
+        request = Request(["digits-5w1s"], ["protonet"], seeds=9, jobs=jobs, results=str(tmp_path))
+        with PreparedRun(request) as prepared:
+            return prepared.estimate().seconds
+
+    assert expected(64) == expected(2) == expected(1) > 0

@@ -155,6 +155,18 @@ def test_the_command_reproduces_every_row():
     ]
 
 
+def test_the_command_names_the_threads_unless_they_are_all_cores():
+    results = [
+        make_result("maml", environment=make_environment(threads=1)),
+        make_result("protonet", environment=make_environment(threads=2)),  # of two cores
+    ]
+    (table,) = build_tables(StoredResult(None, result) for result in results)
+    assert table.commands == [
+        "metabench run -s digits-5w1s -a maml --seeds 1 --budget smoke --threads 1",
+        "metabench run -s digits-5w1s -a protonet --seeds 1 --budget smoke",
+    ]
+
+
 def test_the_command_names_the_plugins_of_its_rows():
     mine, none = (make_environment(plugins=plugins) for plugins in (["-p 'a b/my.py'"], []))
     (table,) = tables_of(
@@ -261,6 +273,17 @@ def test_rows_that_no_other_beats_in_score_and_time_are_marked():
     (table,) = build_tables(StoredResult(None, result) for result in results)
     marks = {row.algorithm: row.pareto for row in table.rows}
     assert marks == {"best": True, "fast": True, "beaten": False, "untimed": None}
+
+
+def test_the_time_of_a_star_includes_prediction():
+    """A learner that adapts to nothing may need long to predict."""
+    suite = make_suite(episodes=100)
+    results = [
+        make_result("lazy", suite=suite, accuracy=0.7, adapt_s=[1e-6], predict_s=[0.02]),
+        make_result("eager", suite=suite, accuracy=0.9, adapt_s=[0.01], predict_s=[0.001]),
+    ]
+    (table,) = build_tables(StoredResult(None, result) for result in results)
+    assert [(row.algorithm, row.pareto) for row in table.rows] == [("eager", True), ("lazy", False)]
 
 
 def test_stars_compare_rows_of_one_device_only():
