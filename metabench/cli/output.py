@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import click
 
 from metabench.text import printable
@@ -19,5 +17,8 @@ def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
         err: print to stderr.
         nl: end the line.
     """
-    with contextlib.suppress(*((OSError, ValueError) if err else ())):  # ValueError: it is closed
+    try:
         click.echo(printable(text), err=err, nl=nl)
+    except (OSError, ValueError):  # ValueError: the stream is closed
+        if not err:
+            raise
