@@ -281,14 +281,15 @@ def decode(data: bytes) -> Result:
     text = data.decode(errors="replace")  # a wrong byte in a text costs no more than that text
     try:
         fields = msgspec.json.decode(text, type=dict[str, Any])
-        if isinstance(schema := fields.get("schema"), int) and schema > SCHEMA:
-            raise NewerResult(f"schema {schema}, known: {SCHEMA}")
-        digest = fields.pop(_DIGEST, None)
-        result = msgspec.convert(fields, Result)
     except RecursionError:
         raise msgspec.DecodeError("its values are nested too deeply") from None
+    schema, digest = fields.get("schema"), fields.pop(_DIGEST, None)
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise NewerResult(f"schema {schema}, known: {SCHEMA}")
+    try:
+        result = msgspec.convert(fields, Result)
     except msgspec.ValidationError as error:
-        if str(error).startswith("Object contains unknown field"):
+        if schema is not None and str(error).startswith("Object contains unknown field"):
             raise NewerResult(str(error)) from None
         raise
     if result.schema != SCHEMA:

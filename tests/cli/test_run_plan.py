@@ -160,7 +160,9 @@ def test_a_plan_says_how_long_it_may_take(cli, tmp_path: Path, chance_run: Path)
     assert ", 1 to run, 1 never run before, into " in cli(*ONE, "--dry-run").out
     shutil.copytree(chance_run, tmp_path, dirs_exist_ok=True)
     again = cli(*ONE, "--force", "--dry-run").out.splitlines()[0]
-    assert re.match(r"1 cells, 1 to run, about \d+\.\d s by the times of earlier results, into ", again)
+    assert re.match(
+        r"1 cells, 1 to run, about \d+\.\d s by the times of earlier results, into ", again
+    )
 
 
 def test_results_that_cannot_be_written_are_known_before_a_cell_runs(cli, tmp_path: Path) -> None:

@@ -173,6 +173,12 @@ def test_what_is_not_understood_is_refused(data: bytes, error: str) -> None:
         decode(data)
 
 
+def test_a_file_without_a_schema_is_not_of_a_newer_version() -> None:
+    with pytest.raises(msgspec.ValidationError, match="unknown field `score`") as caught:
+        decode(b'{"status": "ok", "score": 1.0}')
+    assert not isinstance(caught.value, NewerResult)
+
+
 def test_scores_per_episode_are_fractions_or_squared_errors() -> None:
     suite = make_suite(query=3, episodes=3)  # 15 queries an episode
     accuracy = make_result(suite=suite, correct=[0, 6, 15]).per_episode()
