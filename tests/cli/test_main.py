@@ -128,17 +128,25 @@ def test_a_verb_decides_its_exit_code(returned, code, cli, verb):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_batch_system_ends_the_work_with_a_line(number, cli, verb):
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_batch_system_ends_the_work_with_a_line(number, ignored, cli, verb):
+    """Unless the caller ignores the signal, as nohup does."""
+
     def work(common):
         os.kill(os.getpid(), number)
-        time.sleep(10)
+        time.sleep(0.1)
 
-    before = signal.getsignal(number)
-    verb(work)
-    outcome = cli("try")
-    assert (outcome.code, outcome.out) == (128 + number, "")
-    assert outcome.err.lstrip("\n") == f"metabench: ended by {number.name}\n"
-    assert signal.getsignal(number) == before
+    own = signal.SIG_IGN if ignored else signal.SIG_DFL
+    before = signal.signal(number, own)
+    try:
+        verb(work)
+        outcome = cli("try")
+        assert signal.getsignal(number) == own
+    finally:
+        signal.signal(number, before)
+    assert (outcome.code, outcome.out) == (0 if ignored else 128 + number, "")
+    said = "" if ignored else f"metabench: ended by {number.name}\n"
+    assert outcome.err.lstrip("\n") == said
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-", "2>/dev/full"])
