@@ -132,9 +132,14 @@ def test_the_end_of_the_process_is_noticed_while_a_copy_continues() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("by", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -15), (signal.SIGKILL, -9)]
+    ("by", "code", "line"),
+    [
+        (signal.SIGINT, 130, "metabench: interrupted"),
+        (signal.SIGTERM, 143, "metabench: ended by SIGTERM"),
+        (signal.SIGKILL, -9, ""),
+    ],
 )
-def test_nothing_continues_when_the_command_ends(by: signal.Signals, code: int) -> None:
+def test_nothing_continues_when_the_command_ends(by: signal.Signals, code: int, line: str) -> None:
     command = subprocess.Popen(
         [sys.executable, "-m", "metabench", "check", "-p", "plugin.py", "hangs"],
         env={**os.environ, "METABENCH_PLUGINS": ""},
@@ -145,5 +150,5 @@ def test_nothing_continues_when_the_command_ends(by: signal.Signals, code: int) 
     command.send_signal(by)
     _, said = command.communicate(timeout=20)  # no process keeps stderr open
     assert command.returncode == code, said
-    assert said.strip() == (b"metabench: interrupted" if by == signal.SIGINT else b"")
+    assert said.decode().strip() == line
     wait_for(lambda: not running())

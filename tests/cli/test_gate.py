@@ -185,10 +185,9 @@ def test_more_episodes_are_run_until_the_verdict_is_clear(folder: Path) -> None:
 @pytest.mark.slow
 def test_too_few_episodes_are_inconclusive(folder: Path) -> None:
     edit(folder, "noise, lr = 0.0", "noise, lr = 0.05")
-    for file in (folder / "base").glob("*/centroid/*.json"):
-        lines = file.read_text().splitlines()
-        kept = ['  "blocks": [],' if line.startswith('  "blocks"') else line for line in lines]
-        file.write_text("\n".join(kept) + "\n")
+    store = Store(folder / "base")
+    for path, result in store.read()[0]:
+        store.write(path, replace(result, blocks=[]))
     outcome = gate(folder, "-a", "cent*", "--margin", "0.01pp")
     assert outcome.code == 3
     assert "90.00% interval" in outcome.out
