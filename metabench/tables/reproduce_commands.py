@@ -47,7 +47,7 @@ def commands(rows: Sequence[Sequence[StoredResult]], suite: str) -> list[str]:
 
 
 class _Where(NamedTuple):
-    """What one command decides for all its cells."""
+    """The options of a command that hold for all of its cells."""
 
     device: str
     train_on: str  # the suite whose base data was used; "" for the suite itself
