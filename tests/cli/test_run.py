@@ -310,6 +310,7 @@ def test_a_plugin_is_notified_of_each_finished_cell(cli, tmp_path: Path) -> None
     assert "plugin 'my.py' failed in metabench_cell_finished: RuntimeError" in outcome.err
 
 
+@pytest.mark.slow
 def test_cells_without_a_result_are_named_and_cost_the_exit_code(
     cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,6 +78,7 @@ def too_many_open_files(*_: object) -> LearnerProcess:
     raise OSError(errno.EMFILE, "Too many open files")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("process", "said"),
     [
