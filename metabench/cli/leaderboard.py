@@ -113,7 +113,8 @@ def leaderboard(
     elif wanted is None:
         show(tables)
     else:
-        echo(render(wanted, tables), nl=False)
+        # Every format makes text safe in its own way; JSON would be broken by other escapes.
+        click.echo(render(wanted, tables), nl=False)
     return 0
 
 

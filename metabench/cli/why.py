@@ -45,7 +45,8 @@ def why(file: Path, as_json: bool, common: Common) -> None:
 
     result = read_result(file)
     if as_json:
-        echo(file.read_text(encoding="utf-8"), nl=False)
+        # Not by `echo`, whose escapes are not those of JSON.
+        click.echo(file.read_text(encoding="utf-8", errors="replace"), nl=False)
         return
     if result.altered:
         echo("altered: the file has changed since metabench wrote it")
@@ -117,9 +118,7 @@ def read_result(file: Path) -> Result:
             f"cannot read {file}: {error.strerror}; `metabench status` lists the files"
         ) from None
     except NewerResult as error:
-        raise UsageError(
-            f"{file} was made by a newer version of metabench ({error}); upgrade metabench"
-        ) from None
+        raise UsageError(f"{file} was {error}") from None
     except msgspec.DecodeError as error:
         raise UsageError(f"{file} is not a readable result: {error}") from None
 

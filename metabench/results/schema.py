@@ -34,7 +34,14 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class NewerResult(msgspec.ValidationError):
-    """A result that a newer version of metabench wrote."""
+    """A result that a newer version of metabench wrote.
+
+    Args:
+        evidence: what this version does not know.
+    """
+
+    def __init__(self, evidence: str) -> None:
+        super().__init__(f"made by a newer version of metabench ({evidence}); upgrade metabench")
 
 
 class Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

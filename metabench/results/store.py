@@ -139,9 +139,7 @@ class Store:
         except OSError as error:
             raise DataError(f"cannot read {file}: {error.strerror}") from error
         except NewerResult as error:
-            raise DataError(
-                f"{file}: made by a newer version of metabench ({error}); upgrade metabench"
-            ) from error
+            raise DataError(f"{file}: {error}") from error
         except msgspec.DecodeError as error:
             raise Damaged(f"{file}: not a readable result ({error})") from error
         own = path_of(result)

@@ -285,3 +285,10 @@ def test_rows_of_other_or_unknown_code_are_flagged_in_print_and_in_files(cli):
         ("`broken`" not in line, "`broken`" in line) for line in shown
     ]
     assert cli("leaderboard", "--check").code == 0
+
+
+def test_json_of_odd_names_is_json(cli):
+    store_results(Path("results"), [make_result("a", status="error", reason="\x9b31m\u202e")])
+    for args in (("--json",), ("--format", "json")):
+        (table,) = json.loads(cli("leaderboard", *args).out)["suites"]
+        assert table["rows"][0]["reason"] == "error: \x9b31m\u202e"

@@ -138,3 +138,12 @@ def test_a_file_of_a_newer_version_is_named_as_such(cli, file: Path) -> None:
     outcome = cli("why", file)
     assert (outcome.code, outcome.err.count("\n")) == (2, 1)
     assert "made by a newer version of metabench" in outcome.err
+
+
+def test_json_is_json_whatever_is_in_the_file(cli, file: Path) -> None:
+    content = json.loads(file.read_text())
+    content["job"]["provider"] = "\x9b31m\u202e"
+    file.write_text(json.dumps(content, ensure_ascii=False))
+    assert json.loads(cli("why", file, "--json").out) == content
+    file.write_bytes(file.read_bytes().replace(b"31m", b"3\xefm"))
+    assert "3\ufffdm" in json.loads(cli("why", file, "--json").out)["job"]["provider"]
