@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,7 +12,7 @@ from metabench import address
 from metabench.cell.cell import Cell
 from metabench.errors import DataError, NothingToRun
 from metabench.results.schema import Result
-from metabench.results.store import Store
+from metabench.results.store import ALTERED, Store
 from metabench.statistics.non_inferiority import LOOKS
 
 Stored = tuple[Path, Result]
@@ -49,9 +49,10 @@ def select(
         NothingToRun: there are none.
         DataError: a file cannot be read; skipping it would leave a cell untested.
     """
-    stored, problems = Store(baseline).read(lambda path: _may_match(path, suites, algorithms))
-    if problems:
-        raise DataError(f"{problems[0].partition('; it is left out')[0]}; make this baseline again")
+    try:
+        stored = list(_load(Store(baseline), suites, algorithms))
+    except DataError as error:
+        raise DataError(f"{error}; make this baseline again") from error
     found = [
         (path, result)
         for path, result in stored
@@ -70,6 +71,14 @@ def select(
         raise NothingToRun(f"no scores in baseline '{baseline}'{advice}")
     without = [path for path, r in found if r.status not in ("ok", "not_applicable")]
     return scored, without
+
+
+def _load(store: Store, suites: Sequence[str], algorithms: Sequence[str]) -> Iterator[Stored]:
+    for path in store.paths():
+        if _may_match(path, suites, algorithms) and (result := store.load(path)) is not None:
+            if result.altered:
+                raise DataError(f"{store.root / path}: {ALTERED}")
+            yield path, result
 
 
 def _may_match(path: Path, suites: Sequence[str], algorithms: Sequence[str]) -> bool:

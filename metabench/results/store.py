@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -21,6 +21,7 @@ from metabench.results.schema import NewerResult, Result, decode, encode
 
 _LONGEST = 80  # characters of parameters in a file name, before a hash takes over
 DAMAGED = ".damaged"
+ALTERED = "changed since metabench wrote it"
 LOGS, CHECKPOINTS, CODE = "logs", "checkpoints", "code"  # folders in the results folder
 _DIGITS = 16  # of a digest of code, in the name of the file that lists its definitions
 
@@ -192,20 +193,15 @@ class Store:
             raise DataError(f"cannot read {error.filename}: {error.strerror}") from error
         return sorted(path.relative_to(self.root) for path in found)
 
-    def read(
-        self, wanted: Callable[[Path], bool] = lambda path: True
-    ) -> tuple[list[tuple[Path, Result]], list[str]]:
+    def read(self) -> tuple[list[tuple[Path, Result]], list[str]]:
         """Return every readable result with its path, and a line about each suspicious file.
-
-        Args:
-            wanted: returns whether to read the file at a path.
 
         Raises:
             DataError: a folder cannot be read.
         """
         results: list[tuple[Path, Result]] = []
         problems: list[str] = []
-        for path in filter(wanted, self.paths()):
+        for path in self.paths():
             try:
                 result = self.load(path)
             except Damaged as error:
@@ -217,7 +213,7 @@ class Store:
             if result is not None:
                 results.append((path, result))
                 if result.altered:
-                    problems.append(f"{self.root / path}: changed since metabench wrote it")
+                    problems.append(f"{self.root / path}: {ALTERED}")
         return results, problems
 
 
