@@ -9,10 +9,13 @@ import re
 import secrets
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterable
+from io import BufferedReader
 from pathlib import Path
 
 MOST = 256 << 20  # bytes that are read of a file whose content is kept in memory
+_ROOM = 1 << 20  # bytes that must be free in a folder before work begins whose results go there
 _LONGEST = 80  # characters of the name that a temporary file is for
 
 
@@ -23,21 +26,47 @@ def temporary_name(name: str) -> str:
     return f".{name[:_LONGEST]}.{owner}-{secrets.token_hex(4)}.tmp"
 
 
-def read_file(file: Path, most: int = MOST) -> bytes:
-    """Read a regular file of bounded size.
+def open_regular(file: Path) -> BufferedReader:
+    """Open a regular file for reading.
 
     A pipe would wait for a writer, and a device may never end.
 
     Raises:
+        OSError: it cannot be read, or is no regular file.
+    """
+    stream = os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise OSError(errno.EINVAL, "this is not a regular file", str(file))
+    return stream
+
+
+def read_file(file: Path, most: int = MOST) -> bytes:
+    """Read a regular file of bounded size.
+
+    Raises:
         OSError: it cannot be read, is no regular file, or is larger than `most` bytes.
     """
-    with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
-        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "this is not a regular file", str(file))
+    with open_regular(file) as stream:
         content = stream.read(most + 1)
     if len(content) > most:
         raise OSError(errno.EFBIG, f"it is larger than {most >> 20} MiB", str(file))
     return content
+
+
+def check_room(folder: Path) -> None:
+    """Create a folder if it is missing, and check that it takes some data, which is removed again.
+
+    On a full disk, an empty file can often still be made.
+
+    Raises:
+        OSError: it cannot be written to, or the disk is full.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as stream:
+        stream.write(os.urandom(_ROOM))  # zeros take no space if the file system compresses them
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def write_atomically(file: Path, data: bytes) -> None:

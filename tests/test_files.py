@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from metabench.files import (
+    check_room,
     others,
     read_file,
     remove_leftovers,
@@ -97,6 +99,19 @@ def test_output_goes_into_pipes_and_through_links(tmp_path: Path) -> None:
     assert (tmp_path / "plain").read_bytes() == b"whole"
     write_output(Path(os.devnull), b"nothing")
     assert Path(os.devnull).is_char_device()
+
+
+def test_a_folder_with_no_room_is_an_error_and_stays_as_it_was(tmp_path: Path) -> None:
+    check_room(tmp_path / "a" / "b")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))  # as on a disk that is full
+    try:
+        (tmp_path / "empty").touch()
+        with pytest.raises(OSError, match="too large"):
+            check_room(tmp_path / "a" / "b")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list((tmp_path / "a" / "b").iterdir()) == []
 
 
 def test_only_regular_files_of_bounded_size_are_read(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import msgspec
 
 from metabench.address import Value, show
 from metabench.errors import DataError
-from metabench.files import read_file, remove_leftovers, write_atomically
+from metabench.files import check_room, read_file, remove_leftovers, write_atomically
 from metabench.results.schema import NewerResult, Result, decode, encode
 
 _LONGEST = 80  # characters of parameters in a file name, before a hash takes over
@@ -72,18 +71,21 @@ class Store:
         self.root = Path(root)
 
     def check_writable(self) -> None:
-        """Create the folder if it is missing, and check that it can be written to.
+        """Create the folder if it is missing, and check that it can be written to and has room.
 
         Files that killed runs left half-written in it are removed.
 
         Raises:
-            DataError: it cannot be written to.
+            DataError: it cannot be written to, or its disk is full.
         """
+        folder = self.root
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=self.root).close()
+            check_room(folder)
+            if (self.root / LOGS).is_dir():  # it may be on another disk
+                folder = self.root / LOGS
+                check_room(folder)
         except OSError as error:
-            raise unwritable(self.root, error) from error
+            raise unwritable(folder, error) from error
         for pattern in (".*.tmp", "*/*/.*.tmp", f"{CHECKPOINTS}/*/*/.*.tmp"):
             remove_leftovers(self.root.glob(pattern))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import shutil
 import threading
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from results_factory import make_result, make_suite, store_results
 
 from metabench.errors import DataError
-from metabench.files import MOST
+from metabench.files import MOST, check_room
 from metabench.results.schema import encode
 from metabench.results.store import Damaged, Store, cell_path
 
@@ -209,6 +210,26 @@ def test_a_folder_that_cannot_be_written_to_is_known_before_and_after(tmp_path: 
         with pytest.raises(DataError, match=f"cannot write {store.root / PATH}: .*--results"):
             store.write(PATH, make_result())
     assert (tmp_path / "file").read_text() == "in the way"
+
+
+@pytest.mark.parametrize("folder", [".", "logs"])
+def test_a_full_disk_is_known_before(tmp_path: Path, folder: str, monkeypatch) -> None:
+    """The limit on the size of files stands in for the end of the disk."""
+    (tmp_path / "logs").mkdir()
+    full = str(tmp_path / folder)
+
+    def check(path: Path) -> None:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        if str(path) == full:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+        try:
+            check_room(path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    monkeypatch.setattr("metabench.results.store.check_room", check)
+    with pytest.raises(DataError, match=f"cannot write {full}: .*free some space"):
+        Store(tmp_path).check_writable()
 
 
 def test_checking_a_folder_leaves_nothing_in_it(tmp_path: Path) -> None:
