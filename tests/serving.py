@@ -11,19 +11,20 @@ from pathlib import Path
 from typing import Any
 
 
-class _Quiet(SimpleHTTPRequestHandler):
+class Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *arguments: object) -> None: ...
 
 
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
     """Yield the address of a server that offers the folder's files."""
-    with _serving(partial(_Quiet, directory=str(folder))) as address:
+    with serving(partial(Quiet, directory=str(folder))) as address:
         yield address
 
 
 @contextmanager
-def _serving(handler: Any) -> Iterator[str]:
+def serving(handler: Any) -> Iterator[str]:
+    """Yield the address of a server whose requests a handler answers."""
     host = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=host.serve_forever, args=(0.01,), daemon=True)
     thread.start()
@@ -38,7 +39,7 @@ def _serving(handler: Any) -> Iterator[str]:
 def cut_off() -> Iterator[str]:
     """Yield the address of a server that stops every answer in the middle of a chunk."""
 
-    class CutsOff(_Quiet):
+    class CutsOff(Quiet):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
@@ -48,5 +49,5 @@ def cut_off() -> Iterator[str]:
             self.wfile.write(b"1000\r\nhalf a chunk")
             self.close_connection = True
 
-    with _serving(CutsOff) as address:
+    with serving(CutsOff) as address:
         yield address

@@ -2,68 +2,69 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
 import re
-import shutil
 import stat
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
-import numpy as np
-
-from metabench.data.dataset import Dataset, pixels_digest
+from metabench.data import cache_entry
+from metabench.data.dataset import Dataset
+from metabench.data.sealed import seal, unseal
+from metabench.data.source_files import files_content, files_state
 from metabench.errors import DataError
-from metabench.files import remove_leftovers, temporary_name
+from metabench.files import check_room, read_file, remove_leftovers, write_atomically
 
 ENVIRONMENT = "METABENCH_DATA"
 
-_IMAGES, _FACTS = "images.npy", "dataset.json"
-_FORMAT = 1  # part of every key, so entries of another format are ignored
-_TRIES = 5
+_CACHE = "cache"
+_SOURCE = "source.json"  # in an entry: the state of the files when they had its content
+_FORMAT = 2  # part of every key, so entries of another format are ignored
+_LONGEST = 80  # characters of a dataset's name in the name of a folder
 _ANYBODY_WRITES = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
-_UNREADABLE = (OSError, ValueError, TypeError, KeyError, EOFError, DataError)
+_ELSEWHERE = f"set --data-root or {ENVIRONMENT} to another folder"
 
 _log = logging.getLogger(__name__)
 
 
 def data_root(given: str | Path | None = None) -> Path:
-    """Return the data root: `given`, otherwise METABENCH_DATA, otherwise the platform's cache."""
-    chosen = given or os.environ.get(ENVIRONMENT)
-    if chosen:
-        return Path(chosen).expanduser()
-    return _platform_cache()
+    """Return the data root: `given`, otherwise METABENCH_DATA, otherwise the platform's cache.
+
+    Raises:
+        DataError: there is no such home folder, or the folder cannot be accessed.
+    """
+    chosen = given or os.environ.get(ENVIRONMENT) or _platform_cache()
+    try:
+        root = Path(chosen).expanduser()
+        (root / _CACHE).stat()
+    except FileNotFoundError:  # it will be made
+        pass
+    except RuntimeError as error:
+        raise DataError(f"data root {chosen}: no such home folder; {_ELSEWHERE}") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"cannot read data root {chosen} ({reason}): {_ELSEWHERE}") from error
+    return root
 
 
 def _platform_cache() -> Path:
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("metabench"))
+    with contextlib.suppress(RuntimeError):  # some versions return "~/..." as it is
+        found = Path(platformdirs.user_cache_dir("metabench"))
+        if found.is_absolute():
+            return found
+    raise DataError(f"there is no home folder to keep datasets in: {_ELSEWHERE}")
 
 
 def slug(text: str) -> str:
     """Return text as lower-case words joined by hyphens, safe in file names and addresses."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "unnamed"
-
-
-def files_key(files: Iterable[Path], root: Path, **params: object) -> str:
-    """Return a key made of files' relative names, sizes and modification times, and parameters.
-
-    Raises:
-        DataError: a file is missing or cannot be accessed.
-    """
-    digest = hashlib.sha256(json.dumps(params, sort_keys=True).encode())
-    for file in files:
-        try:
-            status = file.stat()
-        except OSError as error:
-            raise DataError(f"cannot read {file}: {error.strerror}") from None
-        name = file.relative_to(root).as_posix()
-        digest.update(f"\n{name}\0{status.st_size}\0{status.st_mtime_ns}".encode())
-    return digest.hexdigest()
 
 
 def cached(root: Path, name: str, key: str, make: Callable[[], Dataset]) -> Dataset:
@@ -83,115 +84,130 @@ def cached(root: Path, name: str, key: str, make: Callable[[], Dataset]) -> Data
         DataError: the data root cannot be written to. Errors of `make` are passed on.
     """
     key = f"{_FORMAT}:{key}"
-    folder = (
-        _cache_root(root)
-        / "cache"
-        / f"{slug(name)}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
-    )
-    if os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises if access is denied
-        try:
-            return _read(folder, key)
-        except _UNREADABLE as error:
-            reason = str(error).partition("\n")[0]
-            _log.warning("cached dataset %s is damaged (%s): making it again", folder, reason)
-    dataset = make()
-    # Not in the system's folder for temporary files: a rename must stay on one file system.
-    temporary = folder.with_name(temporary_name(folder.name))
+    return _opened(_entries(root) / f"{_short(name)}-{_digits(key)}", name, key, make)
+
+
+def cached_files(
+    root: Path,
+    name: str,
+    files: Sequence[Path],
+    folder: Path,
+    make: Callable[[], Dataset],
+    place: str = "",
+    **params: object,
+) -> Dataset:
+    """Return the dataset that `make` reads from files, as `cached` does.
+
+    The key is the content of the files and their names. Reading 100,000 photographs for it takes
+    minutes, so an entry remembers the state of its files (names, sizes, times, inodes and
+    devices), and they are read only if they are in another state. A file that is touched is read
+    again and finds the same entry. Where inodes or devices change by themselves, as on some network
+    file systems, files are read every time.
+
+    There is one entry for each place, name and parameters: an older one, with other content, is
+    removed. A process that has it open keeps its memory map, except on a network file system if the
+    process is on another machine. Machines that share a cache share its entries. If they see
+    different files at the same place, they replace each other's.
+
+    Args:
+        root: the data root.
+        name: the start of the folder's name.
+        files: what `make` reads.
+        folder: the folder that contains the files; their names are relative to it.
+        make: a function that reads the files.
+        place: what distinguishes these files from others of that name; "" for a built-in dataset.
+        params: everything else that `make` depends on.
+
+    Raises:
+        DataError: a file cannot be read or changes meanwhile, or the data root cannot be written
+            to. Errors of `make` are passed on.
+    """
+    start = time.time_ns()
+    state = files_state(files, folder)
+    of = json.dumps([_FORMAT, place, params], sort_keys=True)
+    prefix = f"{_short(name)}-{_digits(of)}-"
+    entries = _entries(root)
+    content = _remembered(entries.glob(f"{prefix}*"), state.digest)
+    remembered = content is not None
+    if content is None:
+        content = files_content(files, folder)
+
+    def make_from_content() -> Dataset:
+        dataset = make()
+        if files_state(files, folder) != state and files_content(files, folder) != content:
+            raise DataError(
+                f"files in {folder} changed while they were read: try again when all are written"
+            )
+        return dataset
+
+    entry = entries / f"{prefix}{_digits(content)}"
+    dataset = _opened(entry, name, f"{of} {content}", make_from_content)
+    if not remembered and state.proves_content(start):
+        with contextlib.suppress(OSError):  # the entry of another user: files are read every time
+            if entry.is_dir():
+                source = seal({"state": state.digest, "content": content})
+                write_atomically(entry / _SOURCE, source)
+    for other in entries.glob(f"{prefix}*"):
+        if other != entry:
+            with contextlib.suppress(OSError):
+                cache_entry.remove(other)
+    return dataset
+
+
+def _remembered(entries: Iterable[Path], state: str) -> str | None:
+    """Return the digest of the content that files had in this state; None if it is unknown."""
+    for entry in entries:
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            source = unseal(read_file(entry / _SOURCE))
+            if source["state"] == state:
+                return str(source["content"])
+    return None
+
+
+def _opened(folder: Path, name: str, key: str, make: Callable[[], Dataset]) -> Dataset:
+    """Return the dataset of an entry, which is made if it is missing or damaged."""
     try:
+        return cache_entry.read(folder, key)
+    except cache_entry.DamagedEntry as damage:
+        if os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises if access is denied
+            _log.warning("cached dataset %s is damaged (%s): making it again", folder, damage)
+    with _writing(folder, name):
+        check_room(folder.parent)
         remove_leftovers(folder.parent.glob(".*.tmp"))
-        temporary.mkdir(parents=True)
-        _write(temporary, key, dataset)
-        _publish(temporary, folder, key)
+    dataset = make()
+    with _writing(folder, name):
+        cache_entry.write(folder, key, dataset)
+    try:
+        return cache_entry.read(folder, key)
+    except cache_entry.DamagedEntry:  # another process has just removed it
+        return dataset
+
+
+@contextlib.contextmanager
+def _writing(folder: Path, name: str) -> Iterator[None]:
+    """Raise one line for what prevents an entry from being written."""
+    try:
+        yield
     except OSError as error:
         raise DataError(
             f"cannot keep dataset {name} in {folder.parent} ({error.strerror}): "
             f"set --data-root or {ENVIRONMENT} to a folder that can be written to"
         ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        return _read(folder, key)
-    except _UNREADABLE:  # another process that saw the old damage has just removed it
-        return dataset
 
 
-def _cache_root(root: Path) -> Path:
+def _entries(root: Path) -> Path:
+    """Return the folder of entries."""
     # The superuser may write anywhere, so permissions are checked too: a folder that nobody may
     # write to is meant to stay unchanged.
     read_only = root.is_dir() and not (
         os.access(root, os.W_OK) and root.stat().st_mode & _ANYBODY_WRITES
     )
-    return _platform_cache() if read_only else root
+    return (_platform_cache() if read_only else root) / _CACHE
 
 
-def _write(folder: Path, key: str, dataset: Dataset) -> None:
-    facts = {
-        "key": key,
-        "name": dataset.name,
-        "shape": list(dataset.images.shape),
-        "pixels": dataset.pixels,
-        "facts": dict(dataset.facts),
-        "splits": {split: np.asarray(ids).tolist() for split, ids in dataset.splits.items()},
-        "classes": list(dataset.classes),
-        "labels": dataset.labels.tolist(),
-    }
-    with (folder / _IMAGES).open("wb") as file:
-        np.save(file, np.ascontiguousarray(dataset.images))
-        _flush(file)
-    with (folder / _FACTS).open("wb") as file:
-        file.write(json.dumps(facts).encode())
-        _flush(file)
+def _short(name: str) -> str:
+    return slug(name)[:_LONGEST]
 
 
-def _flush(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _publish(temporary: Path, folder: Path, key: str) -> None:
-    """Rename a finished entry into place, unless another process has done so."""
-    for attempt in range(_TRIES):
-        try:
-            temporary.replace(folder)  # fails if a folder with files is there
-            return
-        except OSError:
-            if attempt == _TRIES - 1:
-                raise
-        try:
-            _read(folder, key)
-            return
-        except _UNREADABLE:
-            _discard(folder)
-
-
-def _discard(folder: Path) -> None:
-    """Remove a damaged entry, moving it away first so that no process finds half of it."""
-    aside = folder.with_name(temporary_name(folder.name))
-    try:
-        folder.replace(aside)
-    except FileNotFoundError:
-        return  # another process did it
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def _read(folder: Path, key: str) -> Dataset:
-    """Open an entry, or raise one of `_UNREADABLE`."""
-    facts = json.loads((folder / _FACTS).read_bytes())
-    if facts["key"] != key:
-        raise ValueError("it was made from another source")
-    images = np.load(folder / _IMAGES, mmap_mode="r")
-    if images.dtype != np.uint8 or list(images.shape) != facts["shape"]:
-        raise ValueError(f"{_IMAGES} and {_FACTS} do not belong together")
-    if (folder / _IMAGES).stat().st_size != images.offset + images.nbytes:
-        raise ValueError(f"{_IMAGES} has a wrong length")
-    if pixels_digest(images) != facts["pixels"]:
-        raise ValueError(f"{_IMAGES} has changed")
-    return Dataset(
-        name=facts["name"],
-        images=images,
-        labels=np.array(facts["labels"], dtype=np.int64),
-        classes=tuple(facts["classes"]),
-        splits={k: np.array(ids, dtype=np.int64) for k, ids in facts["splits"].items()},
-        pixels=facts["pixels"],
-        facts=facts["facts"],
-    )
+def _digits(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,19 +1,17 @@
-"""Downloads of datasets through torchvision."""
+"""Downloads of datasets, from where torchvision does."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
-import shutil
 import sys
 from collections.abc import Iterator
-from http.client import HTTPException
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from metabench.data.fetch import fetch
 from metabench.errors import DataError
-from metabench.files import temporary_name
 
 _META = "torchvision._meta_registrations"
 
@@ -40,63 +38,50 @@ def torchvision_datasets() -> Any:
         raise DataError(f"torchvision cannot be imported ({reason})") from error
 
 
-def download_mnist(root: Path, advice: str) -> None:
-    """Download the missing files of MNIST into `<root>/MNIST/raw` and verify their checksums.
+def download_mnist(file: Path, advice: str) -> None:
+    """Download a compressed file of MNIST from one of the mirrors that torchvision lists.
 
     Raises:
         DataError: it cannot be downloaded; `advice` ends the message.
     """
+    reasons = []
     try:
-        # torchvision prints to stdout
-        with contextlib.redirect_stdout(sys.stderr), _no_empty_folders(root / "MNIST" / "raw"):
-            torchvision_datasets().MNIST(str(root), download=True)
-    except (OSError, HTTPException, RuntimeError, EOFError, ValueError, AssertionError) as error:
-        reason = _said(error)
-        raise DataError(f"cannot get MNIST ({reason}): {advice}") from error
+        known = torchvision_datasets().MNIST
+        with _no_empty_folders(file.parent):
+            for mirror in known.mirrors:
+                try:
+                    return fetch(f"{mirror}{file.name}", file, dict(known.resources)[file.name])
+                except DataError as error:
+                    reasons.append(str(error))
+            raise DataError("; ".join(reasons))
+    except (OSError, DataError) as error:
+        raise DataError(f"cannot get MNIST ({error}): {advice}") from error
 
 
 def download_omniglot(folder: Path, name: str, advice: str) -> None:
     """Download an archive of Omniglot, "images_background" or "images_evaluation".
 
-    It appears in the folder only when it is complete and has the checksum that torchvision lists.
-
     Raises:
         DataError: it cannot be downloaded; `advice` ends the message.
     """
-    temporary = folder / temporary_name(name)
+    file = folder / f"{name}.zip"
     try:
-        datasets = torchvision_datasets()
-        known = datasets.Omniglot
+        known = torchvision_datasets().Omniglot
         with _no_empty_folders(folder):
-            try:
-                temporary.mkdir(parents=True)
-                datasets.utils.download_url(
-                    f"{known.download_url_prefix}/{name}.zip",
-                    str(temporary),
-                    filename=f"{name}.zip",
-                    md5=known.zips_md5[name],
-                )
-                (temporary / f"{name}.zip").replace(folder / f"{name}.zip")
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
-    except (OSError, HTTPException, RuntimeError, DataError) as error:  # URLError is an OSError
-        reason = _said(error)
-        raise DataError(f"cannot download {name}.zip ({reason}): {advice}") from error
+            fetch(f"{known.download_url_prefix}/{file.name}", file, known.zips_md5[name])
+    except (OSError, DataError) as error:
+        raise DataError(f"cannot download {file.name} ({error}): {advice}") from error
 
 
 @contextlib.contextmanager
 def _no_empty_folders(folder: Path) -> Iterator[None]:
-    """Remove a folder and the parents made for it, if the code that should fill it fails."""
+    """Make a folder with its parents; remove them if the code that should fill it fails."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         yield
     except BaseException:
         with contextlib.suppress(OSError):  # one that is not empty stays, with its parents
             for path in missing:
                 path.rmdir()
         raise
-
-
-def _said(error: Exception) -> str:
-    """Return the first line of an error, or its type if it has no text."""
-    return str(error).partition("\n")[0].rstrip(": ") or type(error).__name__

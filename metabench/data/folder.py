@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from metabench.data.autosplit import split_classes
-from metabench.data.cache import cached, files_key, slug
+from metabench.data.cache import cached_files, slug
 from metabench.data.dataset import SPLITS, Dataset, Indices
 from metabench.data.images import RESAMPLE, SUFFIXES, read_images
 from metabench.errors import DataError
@@ -84,9 +84,8 @@ def load(
             },
         )
 
-    # The path counts too: files from archives that are made reproducibly all have the same times.
-    key = files_key(files, path, place=str(path), size=size, split=split, invert=invert)
-    return cached(root, name, key, make)
+    params = {"size": size, "split": split, "invert": invert}
+    return cached_files(root, name, files, path, make, place=str(path), **params)
 
 
 def _of_split(split: str, classes: list[_Class]) -> Indices:

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 from metabench.data.dataset import Dataset
 from metabench.data.manifest_file import ListedEpisode, ListedEpisodes, Listing, read_episodes
 from metabench.errors import DataError
+from metabench.files import read_file
 
 NAME = "omniglot-lake"
 SIZE = 28
@@ -29,7 +31,7 @@ def load(folder: Path, root: Path) -> tuple[Dataset, Listing]:
         DataError: there are no runs, one is malformed, or an image cannot be read.
     """
     folder = folder.expanduser().absolute()
-    runs = sorted(path for path in folder.glob("run*") if path.is_dir())
+    runs = sorted(filter(os.path.isdir, folder.glob("run*")))
     if not runs:
         raise DataError(
             f"no runs in {folder}: it must hold run01, run02, ... with {_LABELS} in each"
@@ -50,7 +52,7 @@ def _name(listed: list[ListedEpisode]) -> str:
 
 def _episode(file: Path) -> ListedEpisode:
     try:
-        lines = file.read_text(encoding="utf-8").split("\n")
+        lines = read_file(file).decode("utf-8-sig").splitlines()
     except OSError as error:
         raise DataError(f"cannot read {file}: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import posixpath
 from collections import Counter
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -12,11 +13,11 @@ import msgspec
 import numpy as np
 from PIL import Image
 
-from metabench.data.cache import cached, files_key, slug
+from metabench.data.cache import cached_files, slug
 from metabench.data.dataset import Dataset, Indices
 from metabench.data.images import RESAMPLE, ImageError, read_images
 from metabench.errors import DataError
-from metabench.files import write_atomically
+from metabench.files import read_file, write_atomically
 
 
 class Listing(NamedTuple):
@@ -107,7 +108,7 @@ def read_episodes(
     paths = sorted(seen)
     files = [folder / path for path in paths]
     for path, image in zip(paths, files, strict=True):
-        if not image.is_file():
+        if not os.path.isfile(image):  # noqa: PTH113 - Path.is_file raises if access is denied
             raise DataError(f"{file}, episode {seen[path]}: there is no image {image}")
 
     def make() -> Dataset:
@@ -128,9 +129,8 @@ def read_episodes(
             },
         )
 
-    inverted = {"invert": True} if invert else {}
-    key = files_key(files, folder, place=str(folder.resolve()), size=content.size, **inverted)
-    dataset = cached(root, name, key, make)
+    params = {"size": content.size, "invert": invert}
+    dataset = cached_files(root, name, files, folder, make, place=str(file), **params)
     return dataset, _listing(content, shapes[0], {path: i for i, path in enumerate(paths)})
 
 
@@ -190,10 +190,11 @@ def write(
 
 def _decode(file: Path) -> ListedEpisodes:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=ListedEpisodes)
+        text = read_file(file).decode("utf-8-sig")
+        return msgspec.json.decode(text, type=ListedEpisodes)
     except OSError as error:
         raise DataError(f"cannot read manifest file {file}: {error.strerror}") from error
-    except msgspec.DecodeError as error:
+    except (UnicodeDecodeError, msgspec.DecodeError) as error:
         raise DataError(f"manifest file {file}: {error}") from error
 
 

@@ -1,4 +1,4 @@
-"""MNIST: 70,000 handwritten digits, through torchvision.
+"""MNIST: 70,000 handwritten digits.
 
 LeCun, Cortes & Burges (1998), The MNIST database of handwritten digits. It is read from
 `<data root>/MNIST/raw/`, where torchvision keeps it, and downloaded there if it is missing.
@@ -6,15 +6,22 @@ LeCun, Cortes & Burges (1998), The MNIST database of handwritten digits. It is r
 
 from __future__ import annotations
 
+import gzip
+import io
+import math
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from metabench.data import download
-from metabench.data.cache import cached, files_key
+from metabench.data.cache import cached_files
 from metabench.data.dataset import Dataset
 from metabench.data.declared import DatasetSpec
 from metabench.errors import DataError
+from metabench.files import MOST, read_file
 
 SPEC: DatasetSpec = {
     "what": "70,000 handwritten digits; 0 to 4 are base, 5 to 9 novel",
@@ -28,10 +35,10 @@ SPEC: DatasetSpec = {
     },
 }
 
-_FILES = tuple(
-    f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
-)
+_PARTS = ("train", "t10k")
+_FILES = tuple(f"{part}-{kind}-ubyte" for part in _PARTS for kind in ("images-idx3", "labels-idx1"))
 _SHAPE = (28, 28)
+_BYTES = 0x800  # the type of values, in the first word of a file
 _ADVICE = (
     "put {names} (or the same with .gz), from https://ossci-datasets.s3.amazonaws.com/mnist/, "
     "into {folder}"
@@ -45,36 +52,66 @@ def load(root: Path) -> Dataset:
         DataError: the data is missing and cannot be downloaded, or is damaged.
     """
     folder = root / "MNIST" / "raw"
-    if not all((folder / name).is_file() for name in _FILES):
-        download.download_mnist(root, _ADVICE.format(names=", ".join(_FILES), folder=folder))
-    files = [folder / name for name in _FILES]
-    return cached(root, "mnist", files_key(files, root), lambda: _read(root, folder))
+    advice = _ADVICE.format(names=", ".join(_FILES), folder=folder)
+    files = {name: _file(folder, name, advice) for name in _FILES}
+    return cached_files(root, "mnist", list(files.values()), root, lambda: _read(files))
 
 
-def _read(root: Path, folder: Path) -> Dataset:
-    x, y = [], []
-    for train in (True, False):
+def _file(folder: Path, name: str, advice: str) -> Path:
+    """Return a file of MNIST, or the same compressed, which is downloaded if there is neither."""
+    packed = folder / f"{name}.gz"
+    for file in (folder / name, packed):
         try:
-            part = download.torchvision_datasets().MNIST(str(root), train=train)
-            images, labels = part.data.numpy(), part.targets.numpy()
-        except Exception as error:  # torchvision checks with assertions, among others
-            raise _damaged(folder, str(error).partition("\n")[0] or type(error).__name__) from error
+            file.stat()
+            return file
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise DataError(f"cannot read {file}: {error.strerror}") from error
+    download.download_mnist(packed, advice)
+    return packed
+
+
+def _read(files: Mapping[str, Path]) -> Dataset:
+    x, y = [], []
+    for part in _PARTS:
+        image_file = files[f"{part}-images-idx3-ubyte"]
+        images = _array(image_file, 3)
+        labels = _array(files[f"{part}-labels-idx1-ubyte"], 1)
         if images.shape != (len(labels), *_SHAPE):
-            raise _damaged(folder, f"images {list(images.shape)}, labels {list(labels.shape)}")
-        if len(labels) and not 0 <= labels.min() <= labels.max() <= 9:
-            raise _damaged(folder, f"labels from {labels.min()} to {labels.max()}")
+            found = f"images {list(images.shape)}, labels {list(labels.shape)}"
+            raise _damaged(image_file, found)
+        if len(labels) and labels.max() > 9:
+            raise _damaged(image_file, f"labels from {labels.min()} to {labels.max()}")
         x.append(images)
         y.append(labels)
-    images, labels = np.concatenate(x)[:, None], np.concatenate(y).astype(np.int64)
     return Dataset(
         name="mnist",
-        images=images,
-        labels=labels,
+        images=np.concatenate(x)[:, None],
+        labels=np.concatenate(y).astype(np.int64),
         classes=tuple("0123456789"),
         splits={"base": np.arange(5), "novel": np.arange(5, 10)},
         facts={"resample": "none"},
     )
 
 
-def _damaged(folder: Path, reason: str) -> DataError:
-    return DataError(f"MNIST in {folder} is damaged ({reason}): replace its files")
+def _array(file: Path, dimensions: int) -> npt.NDArray[np.uint8]:
+    """Read a file in the IDX format: zero, zero, type, number of dimensions, sizes, values."""
+    try:
+        content = read_file(file)
+        if file.suffix == ".gz":
+            content = gzip.GzipFile(fileobj=io.BytesIO(content)).read(MOST)
+    except (OSError, EOFError, zlib.error) as error:
+        raise _damaged(file, str(error)) from error
+    head = np.frombuffer(content[: 4 + 4 * dimensions], dtype=">u4")
+    if len(head) != 1 + dimensions or head[0] != _BYTES + dimensions:
+        raise _damaged(file, "it does not begin as such a file does")
+    values = np.frombuffer(content, dtype=np.uint8, offset=head.nbytes)
+    shape = [int(size) for size in head[1:]]
+    if values.size != math.prod(shape):
+        raise _damaged(file, f"it has {values.size} values, must have {math.prod(shape)}")
+    return values.reshape(shape)
+
+
+def _damaged(file: Path, reason: str) -> DataError:
+    return DataError(f"MNIST in {file.parent} is damaged ({reason}): replace {file.name}")

@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from metabench.data import download
-from metabench.data.cache import cached, files_key
+from metabench.data.cache import cached_files
 from metabench.data.dataset import Dataset
 from metabench.data.declared import DatasetSpec
 from metabench.data.images import RESAMPLE, read_grey
 from metabench.data.splits import Split, load_split
 from metabench.errors import DataError
+from metabench.files import open_regular, read_file
 
 SPEC: DatasetSpec = {
     "what": (
@@ -56,6 +57,7 @@ CHARACTERS = {"images_background": 964, "images_evaluation": 659}
 ROTATIONS = (0, 90, 180, 270)  # degrees, counter-clockwise
 
 _FOLDER = "omniglot"
+_MOST = 1 << 20  # bytes of a drawing; they have some 250
 _HELP = (
     "put images_background.zip and images_evaluation.zip, from "
     "https://github.com/brendenlake/omniglot/tree/master/python, into {folder}"
@@ -87,8 +89,16 @@ def load_background(root: Path) -> Dataset:
 def _load(root: Path, split: Split) -> Dataset:
     sources = _sources(root)
     paths = [path for source in sources.values() for path in _files(source)]
-    key = f"{files_key(paths, root, size=SIZE)}, {split.digest}, rotations"
-    return cached(root, split.name, key, lambda: rotated(read(sources), split))
+    return cached_files(
+        root,
+        split.name,
+        paths,
+        root,
+        lambda: rotated(read(sources), split),
+        size=SIZE,
+        split=split.digest,
+        rotations=ROTATIONS,
+    )
 
 
 def _sources(root: Path) -> dict[str, Path]:
@@ -103,13 +113,18 @@ def _sources(root: Path) -> dict[str, Path]:
 
 def _source(folder: Path, name: str) -> Path | None:
     for path in (folder / f"{name}.zip", folder / name):
-        if path.exists():
+        try:
+            path.stat()
             return path
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise DataError(f"cannot read {path}: {error.strerror}") from error
     return None
 
 
 def _files(source: Path) -> list[Path]:
-    return [source] if source.is_file() else sorted(source.rglob("*.png"))
+    return sorted(source.rglob("*.png")) if source.is_dir() else [source]
 
 
 def read(sources: Mapping[str, Path]) -> Dataset:
@@ -180,15 +195,19 @@ def _contents(source: Path) -> Iterator[tuple[str, bytes]]:
     if source.is_dir():
         for file in _files(source):
             try:
-                yield file.relative_to(source.parent).as_posix(), file.read_bytes()
+                yield file.relative_to(source.parent).as_posix(), read_file(file, _MOST)
             except OSError as error:
                 raise DataError(f"cannot read {file}: {error.strerror}") from error
         return
     try:
-        with zipfile.ZipFile(source) as archive:
+        with open_regular(source) as stream, zipfile.ZipFile(stream) as archive:
             for name in sorted(archive.namelist()):
                 if name.endswith(".png"):
-                    yield name, archive.read(name)
+                    with archive.open(name) as member:
+                        content = member.read(_MOST + 1)
+                    if len(content) > _MOST:
+                        raise ValueError(f"{name} is larger than {_MOST >> 20} MiB")
+                    yield name, content
     # RuntimeError: encrypted, or compressed by an unknown method.
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]

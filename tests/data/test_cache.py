@@ -6,14 +6,18 @@ import json
 import logging
 import multiprocessing
 import os
+import resource
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from metabench.data.cache import cached, data_root, files_key, slug
+from metabench.data.cache import cached, cached_files, data_root, slug
 from metabench.data.dataset import Dataset, pixels_digest
+from metabench.data.sealed import seal, unseal
+from metabench.data.source_files import files_content
 from metabench.errors import DataError
 
 
@@ -125,7 +129,33 @@ def too_few_labels(folder: Path) -> None:
 
 
 def foreign_key(folder: Path) -> None:
-    edit(folder, lambda facts: facts.update(key="1:another"))
+    file = folder / "dataset.json"
+    file.write_bytes(seal({**unseal(file.read_bytes()), "key": "another"}))
+
+
+def other_labels(folder: Path) -> None:
+    edit(folder, lambda facts: facts["labels"].reverse())
+
+
+def other_classes(folder: Path) -> None:
+    edit(folder, lambda facts: facts["classes"].reverse())
+
+
+def other_splits(folder: Path) -> None:
+    edit(folder, lambda facts: facts["splits"].update(base=[1], novel=[0, 2]))
+
+
+def other_facts(folder: Path) -> None:
+    edit(folder, lambda facts: facts["facts"].update(resample="bilinear"))
+
+
+def other_name(folder: Path) -> None:
+    edit(folder, lambda facts: facts.update(name="other"))
+
+
+def pipe(name: str, folder: Path) -> None:
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
 
 
 def no_files(folder: Path) -> None:
@@ -155,6 +185,13 @@ def edit(folder: Path, change) -> None:
         missing_field,
         too_few_labels,
         foreign_key,
+        other_labels,
+        other_classes,
+        other_splits,
+        other_facts,
+        other_name,
+        partial(pipe, "images.npy"),
+        partial(pipe, "dataset.json"),
         no_files,
     ],
 )
@@ -247,32 +284,170 @@ def test_the_data_root_is_else_the_platforms_cache_folder(monkeypatch, value):
     assert data_root(None).is_absolute()
 
 
-def write(folder: Path, name: str, text: str) -> Path:
-    file = folder / name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text)
-    os.utime(file, ns=(10**18, 10**18))
-    return file
+def test_a_home_folder_that_does_not_exist_is_one_line():
+    with pytest.raises(DataError, match="data root ~nosuch/x: no such home folder; set"):
+        data_root("~nosuch/x")
 
 
-def test_the_key_of_files_depends_on_content_not_place(tmp_path):
-    def key(folder: str, **params: object) -> str:
-        root = tmp_path / folder
-        return files_key(sorted(root.rglob("*.txt")), root, **params)
+def test_a_user_without_a_home_folder_is_asked_for_a_folder(monkeypatch):
+    def unknown(uid: int) -> None:
+        raise KeyError(uid)
 
-    write(tmp_path, "one/a.txt", "same")
-    write(tmp_path, "two/a.txt", "same")
-    write(tmp_path, "longer/a.txt", "longer")
-    write(tmp_path, "renamed/b.txt", "same")
-    os.utime(write(tmp_path, "newer/a.txt", "same"), ns=(10**18, 10**18 + 1))
-    assert key("one") == key("two")
-    assert len({key(f) for f in ("one", "longer", "renamed", "newer")}) == 4
-    assert key("one", size=28) != key("one", size=32)
+    for name in ("METABENCH_DATA", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("pwd.getpwuid", unknown)  # as in a container run under any user's number
+    with pytest.raises(DataError, match=r"there is no home folder .*: set --data-root"):
+        data_root(None)
 
 
-def test_the_key_of_a_file_that_is_gone_names_it(tmp_path):
-    with pytest.raises(DataError, match=r"gone\.png"):
-        files_key([tmp_path / "gone.png"], tmp_path)
+@pytest.mark.parametrize("name", ["file", "loop", "x" * 300])
+def test_a_data_root_that_cannot_be_looked_into_is_one_line(tmp_path, name):
+    (tmp_path / "file").write_text("not a folder")
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(DataError, match=r"^cannot read data root .* \(.*\): set --data-root or"):
+        data_root(tmp_path / name)
+
+
+def test_a_full_disk_is_seen_before_the_work(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(DataError, match="cannot keep dataset small"):
+            cached(tmp_path, "small", "key", never)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_long_name_is_cut(tmp_path):
+    assert same(cached(tmp_path, "x" * 300, "key", small), small())
+
+
+class Source:
+    """A folder of files, and a dataset made from their content."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.folder, self.read = root, root / "source", 0
+        self.folder.mkdir()
+        self.write("1")
+
+    def write(self, content: str) -> None:
+        """Write a file of one size and time, as archives made reproducibly have."""
+        file = self.folder / "a.txt"
+        file.write_text(content)
+        os.utime(file, ns=(10**18, 10**18))
+
+    def open(self, place: str = "here", **params: object) -> Dataset:
+        files = sorted(self.folder.glob("*.txt"))
+        return cached_files(self.root, "s", files, self.folder, self.make, place, **params)
+
+    def make(self) -> Dataset:
+        self.read += 1
+        return small(int((self.folder / "a.txt").read_text()))
+
+
+@pytest.fixture
+def source(tmp_path) -> Source:
+    return Source(tmp_path)
+
+
+@pytest.fixture
+def later(monkeypatch) -> None:
+    """Let the clock be so late that whatever was written just now is old."""
+    now = time.time_ns
+    monkeypatch.setattr("time.time_ns", lambda: now() + 10**10)
+
+
+@pytest.fixture
+def hashed(monkeypatch) -> list[Path]:
+    """Note the folders whose files are read for their digest."""
+    found: list[Path] = []
+
+    def content(files, folder: Path) -> str:
+        found.append(folder)
+        return files_content(files, folder)
+
+    monkeypatch.setattr("metabench.data.cache.files_content", content)
+    return found
+
+
+def test_other_content_of_the_same_name_size_and_time_is_seen(source, later):
+    assert same(source.open(), small(1))
+    source.write("2")
+    assert same(source.open(), small(2))
+
+
+def test_a_file_that_is_touched_finds_the_same_entry(source, later):
+    source.open()
+    for number in range(3):
+        os.utime(source.folder / "a.txt", ns=(number, number))
+        assert same(source.open(), small(1))
+    assert source.read == 1
+    assert [path.name for path in (source.root / "cache").iterdir()] == [entry(source.root).name]
+
+
+def test_files_that_nobody_touched_are_not_read_again(source, later, hashed):
+    for _ in range(3):
+        source.open()
+    assert len(hashed) == 1
+    os.utime(source.folder / "a.txt")
+    for _ in range(3):
+        source.open()
+    assert len(hashed) == 2
+
+
+def test_files_written_just_now_are_read_again(source, hashed):
+    source.open()
+    source.open()
+    assert (len(hashed), source.read) == (2, 1)
+
+
+@pytest.mark.parametrize("spoil", [lambda text: text[:-9], lambda text: text.replace(b"0", b"1")])
+def test_damage_to_the_state_of_files_makes_them_be_read_again(source, later, hashed, spoil):
+    source.open()
+    file = entry(source.root) / "source.json"
+    file.write_bytes(spoil(file.read_bytes()))
+    assert same(source.open(), small(1))
+    assert (len(hashed), source.read) == (2, 1)
+
+
+def test_a_damaged_entry_is_made_from_files_that_nobody_touched(source, later):
+    source.open()
+    cut_images(entry(source.root))
+    for _ in range(2):
+        assert same(source.open(), small(1))
+    assert source.read == 2
+
+
+def test_an_older_entry_of_the_same_place_and_parameters_is_removed(source):
+    older = source.open()
+    source.open(size=28)
+    source.open("elsewhere")
+    for content in ("2", "3"):
+        source.write(content)
+        assert same(source.open(), small(int(content)))
+    assert len(list((source.root / "cache").iterdir())) == 3
+    assert same(older, small(1))  # whoever has it open keeps it
+
+
+def test_a_renamed_file_is_other_content(source, later):
+    (source.folder / "b.txt").write_text("1")
+    source.open()
+    (source.folder / "b.txt").rename(source.folder / "c.txt")
+    source.open()
+    assert source.read == 2
+
+
+def test_files_that_change_while_they_are_read_are_refused(source):
+    make = source.make
+
+    def changing() -> Dataset:
+        source.write("2")
+        return make()
+
+    source.make = changing
+    with pytest.raises(DataError, match="changed while they were read"):
+        source.open()
+    assert not list(source.root.rglob("*.npy"))
 
 
 def test_slugs_are_safe_in_file_names():

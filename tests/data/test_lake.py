@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -99,6 +100,21 @@ def test_a_folder_without_runs_is_an_error(tmp_path) -> None:
 def test_a_run_without_its_list_is_an_error(runs) -> None:
     (runs / "run02" / "class_labels.txt").unlink()
     assert one_line(runs).startswith(f"cannot read {runs}/run02/class_labels.txt: No such file")
+
+
+def test_a_pipe_in_place_of_a_list_is_an_error(runs) -> None:
+    (runs / "run02" / "class_labels.txt").unlink()
+    os.mkfifo(runs / "run02" / "class_labels.txt")
+    assert one_line(runs).endswith("run02/class_labels.txt: this is not a regular file")
+
+
+def test_a_list_as_windows_writes_it_is_read(tmp_path, runs) -> None:
+    before = lake.load(runs, tmp_path)[1]
+    for file in runs.glob("*/class_labels.txt"):
+        text = file.read_text().replace("\n", "\r\n")
+        file.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    after = lake.load(runs, tmp_path)[1]
+    assert np.array_equal(before.support, after.support)
 
 
 def test_a_line_that_is_no_pair_is_named(runs) -> None:

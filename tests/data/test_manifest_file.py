@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 
 import numpy as np
 import pytest
@@ -193,6 +194,12 @@ def test_a_file_that_is_not_json_is_named(put, data):
     file.write_text("{broken")
     with pytest.raises(DataError, match=r"list\.json: JSON is malformed"):
         manifest_file.load(file, data)
+
+
+def test_a_pipe_in_place_of_a_file_is_named(data, tmp_path):
+    os.mkfifo(tmp_path / "pipe.json")
+    with pytest.raises(DataError, match=r"cannot read manifest file .*pipe\.json: .*regular file"):
+        manifest_file.load(tmp_path / "pipe.json", data)
 
 
 def test_a_file_that_is_not_there_is_named(data, tmp_path):

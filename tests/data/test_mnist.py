@@ -1,9 +1,10 @@
-"""MNIST through torchvision: files in the true format, downloads, and damage to each."""
+"""MNIST: files in the true format, downloads, and damage to each."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,6 +85,33 @@ def test_images_and_labels_of_different_number_are_damage(tmp_path) -> None:
     write(tmp_path, {**files(), "train-labels-idx1-ubyte": idx(np.arange(59) % 10)})
     with pytest.raises(DataError, match=r"images \[60, 28, 28\], labels \[59\]"):
         mnist.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", list(files()))
+def test_a_damaged_compressed_file_is_one_line(tmp_path, name) -> None:
+    content = packed()
+    write(tmp_path, {**content, f"{name}.gz": content[f"{name}.gz"][:-9]})
+    with pytest.raises(DataError, match=rf"MNIST in .* is damaged \(.*\): replace {name}\.gz$"):
+        mnist.load(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_a_pipe_in_place_of_a_file_is_one_line(tmp_path, suffix) -> None:
+    folder = write(tmp_path, {f"{k}{suffix}": v for k, v in files().items() if "train" in k})
+    os.mkfifo(folder / f"t10k-images-idx3-ubyte{suffix}")
+    (folder / f"t10k-labels-idx1-ubyte{suffix}").write_bytes(b"")
+    with pytest.raises(DataError, match=r"cannot read .*t10k-images.*: .*regular file"):
+        mnist.load(tmp_path)
+
+
+def test_only_what_is_read_counts(tmp_path) -> None:
+    """Arrays that old versions of torchvision saved are not taken in place of the files."""
+    write(tmp_path, files())
+    processed = tmp_path / "MNIST" / "processed"
+    processed.mkdir()
+    for name in ("training.pt", "test.pt"):
+        (processed / name).write_bytes(b"something else")
+    assert mnist.load(tmp_path).images.shape == (80, 1, 28, 28)
 
 
 @pytest.mark.parametrize(("shape", "said"), [((30, 30), "30, 30"), ((20, 28), "20, 28")])

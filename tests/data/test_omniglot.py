@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -253,6 +254,51 @@ def test_an_answer_that_breaks_off_is_one_line(tmp_path, monkeypatch) -> None:
         with pytest.raises(DataError, match=r"cannot download images_background\.zip \(.+\): put"):
             omniglot.load(tmp_path / "root")
     assert not (tmp_path / "root").exists()
+
+
+def test_a_pipe_in_place_of_an_archive_is_one_line(tmp_path) -> None:
+    write_archives(tmp_path / "omniglot")
+    archive = tmp_path / "omniglot" / "images_background.zip"
+    archive.unlink()
+    os.mkfifo(archive)
+    with pytest.raises(DataError, match=r"cannot read .*images_background\.zip: .*regular file"):
+        omniglot.load(tmp_path)
+
+
+@pytest.mark.parametrize("source", ["images_background.zip", "images_background"])
+def test_a_source_that_cannot_be_looked_at_is_one_line(tmp_path, source) -> None:
+    write_archives(tmp_path / "omniglot")
+    (tmp_path / "omniglot" / "images_background.zip").unlink()
+    (tmp_path / "omniglot" / source).symlink_to(source)
+    with pytest.raises(DataError, match=rf"cannot read .*{source}: .*symbolic links"):
+        omniglot.load(tmp_path)
+
+
+def test_a_drawing_that_unpacks_to_very_much_is_damage(tmp_path) -> None:
+    folder = tmp_path / "omniglot"
+    write_archives(folder)
+    with zipfile.ZipFile(folder / "images_background.zip", "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("images_background/Alpha/character01/9999_01.png", bytes(2 << 20))
+    with pytest.raises(DataError, match=r"damaged \(.*9999_01\.png is larger than 1 MiB\)"):
+        omniglot.load(tmp_path)
+
+
+def test_archives_with_other_content_are_read_again(tmp_path) -> None:
+    folder = tmp_path / "omniglot"
+    write_archives(folder)
+    before = omniglot.load(tmp_path)
+    archive = folder / "images_evaluation.zip"
+    files = members()["images_evaluation"]
+    first, second, *_ = sorted(files)
+    files[first], files[second] = files[second], files[first]
+    old = archive.stat()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for path, content in files.items():
+            file.writestr(path, content)
+    assert archive.stat().st_size == old.st_size
+    os.utime(archive, ns=(old.st_atime_ns, old.st_mtime_ns))
+    assert omniglot.load(tmp_path).pixels != before.pixels
+    assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
 def test_a_server_that_has_no_such_file_is_one_line(tmp_path, server) -> None:

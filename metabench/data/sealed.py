@@ -1,0 +1,31 @@
+"""JSON that carries the digest of its content, so that damage to a file is seen when it is read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+_DIGEST = "sha256"  # the field with the digest of all others
+
+
+def seal(fields: Mapping[str, Any]) -> bytes:
+    """Return fields and their digest as JSON."""
+    return json.dumps({_DIGEST: _digest(fields), **fields}).encode()
+
+
+def unseal(content: bytes) -> dict[str, Any]:
+    """Return the fields of `seal`.
+
+    Raises:
+        ValueError: the content is not what `seal` returned.
+    """
+    fields = json.loads(content)
+    if not isinstance(fields, dict) or fields.pop(_DIGEST, None) != _digest(fields):
+        raise ValueError("its content does not have the digest that it had when it was written")
+    return fields
+
+
+def _digest(fields: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
