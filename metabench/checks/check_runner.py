@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import redirect_stdout
 from pathlib import Path
 from time import perf_counter
 
@@ -30,8 +28,7 @@ def run_check(name: str, subject: Subject) -> Outcome:
         return Outcome(name, status, message, advice, trace, perf_counter() - started)
 
     try:
-        # Changed settings must not affect the next check, nor printed text the table.
-        with put_back(settings_and_generators), redirect_stdout(sys.stderr):
+        with put_back(settings_and_generators):  # changed settings must not affect the next check
             torch.set_num_threads(1)  # more threads would not help networks this small
             check(subject)
     except CheckFailed as failed:

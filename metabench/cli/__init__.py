@@ -22,6 +22,7 @@ import click
 import metabench
 from metabench.cli.output import echo
 from metabench.errors import MetabenchError, NothingToRun, unknown
+from metabench.plugins import process_state
 
 # verb -> its command, and its description in one line
 VERBS = {
@@ -123,13 +124,16 @@ def main(args: Sequence[str] | None = None) -> int:
         closed, 128 plus the number of a signal that ended the work.
     """
     _open_streams()
+    ends = args is None  # the process, after this
     args = sys.argv[1:] if args is None else list(args)
     debug = "--debug" in args
     inside = "--in-process" in args
     try:
-        with _signals():
+        with _signals(), process_state.no_exit():
             code = cli.main(args=args or ["--help"], prog_name="metabench", standalone_mode=False)
         sys.stdout.flush()
+        if ends:
+            os.dup2(2, 1)  # what plugins print at exit is no output of the verb
         return code if isinstance(code, int) else GOOD
     except (click.ClickException, MetabenchError) as error:
         if inside and _is_of_a_cell(error):
@@ -144,6 +148,11 @@ def main(args: Sequence[str] | None = None) -> int:
     except (OutputClosedError, BrokenPipeError):
         _drop_output()
         return BROKEN_PIPE
+    except SystemExit as error:
+        if debug:
+            traceback.print_exc()
+        echo(f"metabench: error: {_place(error)} ended the process: SystemExit: {error}", err=True)
+        return FAILED
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             _drop_output()
@@ -197,6 +206,13 @@ def _signals() -> Iterator[None]:
 def _drop_output() -> None:
     """Discard buffered output, which cannot be written and must not be retried at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _place(error: SystemExit) -> str:
+    """Return the line of a plugin that ended the process; metabench itself never does so."""
+    frames = traceback.extract_tb(error.__traceback__)
+    last = [frame for frame in frames if frame.filename != process_state.__file__][-1]
+    return f"{last.filename}, line {last.lineno},"
 
 
 def _is_of_a_cell(error: BaseException) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Sequence
 from difflib import unified_diff
 from pathlib import Path
@@ -16,7 +15,7 @@ import click
 from metabench.cli import table_printing as terminal
 from metabench.cli.json_output import emit_json
 from metabench.cli.options import Common, common_options, json_option, no_results
-from metabench.cli.output import echo
+from metabench.cli.output import STDOUT_FILES, echo, stdout
 from metabench.errors import DataError, NothingToRun, UsageError
 from metabench.tables.formats import FORMATS, render
 
@@ -47,7 +46,8 @@ _FEWEST = 4  # columns, to the score
     "--output",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write to FILE, in the format of its suffix; plugins add reports to its folder.",
+    help="Write to FILE, in the format of its suffix; plugins add reports to its folder. "
+    "- is stdout.",
 )
 @click.option(
     "--check", is_flag=True, help="Exit with 1 unless FILE (leaderboard.md) is up to date."
@@ -108,13 +108,17 @@ def leaderboard(
         file = output or DEFAULT_FILE
         return _check(common, file, _document(common, file, wanted, tables))
     if output is not None:
-        _write(common, output, _document(common, output, wanted, tables))
+        text = _document(common, output, wanted, tables)
+        if str(output) in STDOUT_FILES:
+            click.echo(text, file=stdout(), nl=False)
+            return 0
+        _write(common, output, text)
         _report(common, cells, output)
     elif wanted is None:
         show(tables)
     else:
         # Every format makes text safe in its own way; JSON would be broken by other escapes.
-        click.echo(render(wanted, tables), nl=False)
+        click.echo(render(wanted, tables), file=stdout(), nl=False)
     return 0
 
 
@@ -122,7 +126,7 @@ def show(tables: Sequence[Table]) -> None:
     """Print tables: ruled on a terminal, a Markdown document in a pipe."""
     from metabench.tables import document
 
-    if not sys.stdout.isatty():
+    if not stdout().isatty():
         echo(render("md", tables), nl=False)
         return
     for table in tables:

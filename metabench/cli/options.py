@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import click
 
-from metabench.cli.output import echo
+from metabench.cli.output import echo, own_stdout
 from metabench.errors import NothingToRun
 from metabench.plugins.sources import PluginSources
 from metabench.results import DEFAULT_FOLDER, TRIAL_FOLDER
@@ -128,7 +128,8 @@ def common_options(*choices: Choice) -> Callable[[Callable[..., Any]], Callable[
         def command(**values: Any) -> Any:
             common = _common(values, choices)
             _set_up_logging(common)
-            return function(common=common, **values)
+            with own_stdout():
+                return function(common=common, **values)
 
         decorated: Callable[..., Any] = command
         for option in reversed([*options, *_ALWAYS]):

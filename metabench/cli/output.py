@@ -2,9 +2,54 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
+from typing import TextIO
+
 import click
 
 from metabench.text import printable
+
+# Names of files that lead to stdout. Opened within `own_stdout`, they would lead to stderr.
+STDOUT_FILES = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+
+_own: TextIO | None = None  # metabench's own stdout, within `own_stdout`
+
+
+def stdout() -> TextIO:
+    """Return the stream for results."""
+    return _own or sys.stdout
+
+
+@contextmanager
+def own_stdout() -> Iterator[None]:
+    """Keep stdout to `echo` and `stdout`; what others print goes to stderr.
+
+    Others are plugins, libraries, native code and the processes that they start. What they print
+    would spoil JSON.
+    """
+    global _own
+    usual = sys.stdout
+    with suppress(OSError, ValueError):
+        usual.flush()
+    with os.fdopen(os.dup(1), "w", encoding=usual.encoding, errors=usual.errors) as kept:
+        try:
+            direct = usual.fileno() == 1
+        except (OSError, ValueError):  # a buffer, or closed
+            direct = False
+        _own = kept if direct else usual
+        os.dup2(2, 1)
+        try:
+            # An object that leads to descriptor 1 stays: input() edits lines only with it.
+            with redirect_stdout(usual if direct else sys.stderr):
+                yield
+        finally:
+            _own = None
+            with suppress(OSError, ValueError):
+                usual.flush()
+            os.dup2(kept.fileno(), 1)
 
 
 def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
@@ -18,7 +63,7 @@ def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
         nl: end the line.
     """
     try:
-        click.echo(printable(text), err=err, nl=nl)
+        click.echo(printable(text), file=None if err else stdout(), err=err, nl=nl)
     except (OSError, ValueError):  # ValueError: the stream is closed
         if not err:
             raise

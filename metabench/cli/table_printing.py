@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
-from metabench.cli.output import echo
+from metabench.cli.output import echo, stdout
 from metabench.text import one_line
 
 # The first column is broken only if it is longer: on a narrow terminal, names stay whole, but the
@@ -15,7 +14,7 @@ _SHORT = 32
 
 def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table with a title to stdout."""
-    if sys.stdout.isatty():
+    if stdout().isatty():
         from rich.console import Console
         from rich.table import Table
         from rich.text import Text
@@ -26,7 +25,7 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> N
             table.add_column(column, overflow="fold", no_wrap=i == 0 and short)
         for row in rows:
             table.add_row(*(Text(one_line(cell)) for cell in row))  # brackets are no markup
-        Console().print(table)
+        Console(file=stdout()).print(table)
     else:
         echo("\n".join([title, *plain(columns, rows)]))
 

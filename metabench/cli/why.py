@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from metabench.cli.options import Common, common_options, json_option
-from metabench.cli.output import echo
+from metabench.cli.output import echo, stdout
 from metabench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def why(file: Path, as_json: bool, common: Common) -> None:
     result = read_result(file)
     if as_json:
         # Not by `echo`, whose escapes are not those of JSON.
-        click.echo(file.read_text(encoding="utf-8", errors="replace"), nl=False)
+        click.echo(file.read_text(encoding="utf-8", errors="replace"), file=stdout(), nl=False)
         return
     if result.altered:
         echo("altered: the file has changed since metabench wrote it")

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 
 class Setting(NamedTuple):
@@ -110,6 +110,27 @@ def put_back(listed: Callable[[], list[Setting]]) -> Iterator[list[str]]:
             if not _equal(setting.read(), expected):
                 changed.append(setting.name)
                 setting.write(expected)
+
+
+@contextmanager
+def no_exit() -> Iterator[None]:
+    """Let `os._exit` raise `SystemExit`, as `sys.exit` does, so that no process ends in silence.
+
+    Processes that are forked within the block end by it as usual.
+    """
+    end, pid = os._exit, os.getpid()
+    active = True
+
+    def raise_exit(status: int) -> NoReturn:
+        if active and os.getpid() == pid:
+            raise SystemExit(f"os._exit({status})")
+        end(status)  # somebody has kept this function, or this is a forked process
+
+    os._exit = raise_exit
+    try:
+        yield
+    finally:
+        os._exit, active = end, False
 
 
 def _write_environment(values: dict[str, str]) -> None:

@@ -20,7 +20,7 @@ import pluggy
 from metabench.errors import UsageError, unknown
 from metabench.learner import Algorithm, Backbone
 from metabench.plugins import builtin_catalogue, hookspecs
-from metabench.plugins.process_state import import_settings, put_back
+from metabench.plugins.process_state import import_settings, no_exit, put_back
 from metabench.plugins.sources import RESTRICT, Candidate, PluginSources, candidates, origin_of
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 BUILTIN = "metabench"  # the provider of suites and backbones that need no plugin
 
-_SLOW_IMPORT = 15.0  # seconds; importing torch on a slow disk takes less
+_SLOW = 15.0  # seconds; importing torch on a slow disk takes less
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +75,11 @@ class PluginRow:
     hooks: tuple[str, ...] = ()
     status: Literal["active", "blocked", "failed"] = "active"
     error: str = ""  # one line: the reason of the failure, or what blocks it
+    named: bool = False  # by `-p` or `--plugins-dir`; others are installed
+
+
+class PluginFailed(Exception):
+    """Code of a plugin failed; the message is one line."""
 
 
 class Plugins:
@@ -154,6 +159,7 @@ class Plugins:
         if candidate.origin and any(row.origin == candidate.origin for row in self.rows):
             return
         row = PluginRow(candidate.name, candidate.version, candidate.origin)
+        row.named = not candidate.entry_point
         self.rows.append(row)
         left_out = sources.restrict is not None and row.name not in sources.restrict
         if self._manager.is_blocked(row.name):
@@ -169,20 +175,18 @@ class Plugins:
     def _register(self, row: PluginRow, candidate: Candidate) -> None:
         plugin = None
         try:
-            with put_back(import_settings) as changed, _named_if_slow(row.name):
+            with put_back(import_settings) as changed, _plugin_code(row.name):
                 plugin = candidate.load()
+                self._manager.register(plugin, name=row.name)
             for what in changed:
                 self.warnings.append(
                     f"plugin '{row.name}' changes {what} when it is imported; it was restored"
                 )
-            self._manager.register(plugin, name=row.name)
             self._registered[row.name] = row
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # scripts call sys.exit
+        except PluginFailed as failed:
             if self._manager.has_plugin(row.name):
                 self._manager.unregister(name=row.name)
-            self._fail(row, _line(error))
+            self._fail(row, str(failed))
         row.origin = row.origin or origin_of(candidate.module)
         row.version = row.version or str(getattr(plugin, "__version__", ""))
         row.hooks = tuple(sorted(caller.name for caller in self._callers(row)))
@@ -224,11 +228,10 @@ class Plugins:
         for impl in getattr(self._manager.hook, hook).get_hookimpls():
             row = self._registered[impl.plugin_name]
             try:
-                specs = _exhaust(impl.function, spec_type)
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:
-                self._fail(row, f"{hook}: {_line(error)}")
+                with _plugin_code(row.name):
+                    specs = _exhaust(impl.function, spec_type)
+            except PluginFailed as failed:
+                self._fail(row, f"{hook}: {failed}")
                 continue
             for spec in specs:
                 if spec.name in found:
@@ -251,11 +254,10 @@ class Plugins:
     def _notify(self, hook: str, values: dict[str, Any]) -> None:
         for impl in getattr(self._manager.hook, hook).get_hookimpls():
             try:
-                impl.function(*[values[name] for name in impl.argnames])
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:
-                log.warning("plugin '%s' failed in %s: %s", impl.plugin_name, hook, _line(error))
+                with _plugin_code(impl.plugin_name):
+                    impl.function(*[values[name] for name in impl.argnames])
+            except PluginFailed as failed:
+                log.warning("plugin '%s' failed in %s: %s", impl.plugin_name, hook, failed)
 
     def _fail(self, row: PluginRow, error: str) -> None:
         if row.status != "failed":
@@ -286,14 +288,23 @@ def _exhaust(hook: Callable[[], Any], spec_type: type[T]) -> list[T]:
 
 
 @contextmanager
-def _named_if_slow(name: str) -> Iterator[None]:
-    """Name the plugin whose import takes long, because it may never end."""
-    warning = f"plugin '{name}' is still being imported; leave it out with -p no:{name}"
-    timer = threading.Timer(_SLOW_IMPORT, log.warning, [warning])
+def _plugin_code(name: str) -> Iterator[None]:
+    """Run code of a plugin, and name the plugin if that takes long, because it may never end.
+
+    Raises:
+        PluginFailed: the code raised an exception, or tried to end this process.
+    """
+    warning = f"plugin '{name}' is still running; leave it out with -p no:{name}"
+    timer = threading.Timer(_SLOW, log.warning, [warning])
     timer.daemon = True
     timer.start()
     try:
-        yield
+        with no_exit():
+            yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # scripts call sys.exit
+        raise PluginFailed(_line(error)) from error
     finally:
         timer.cancel()
 

@@ -29,7 +29,9 @@ if all(pathlib.Path(name, "__init__.py").is_file() for name in ("metabench", "pl
 """
 # Runs in the older code, whose modules may have other names.
 _ASK = """
-import json, sys
+import json, os, sys
+answer = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)  # what plugins print is not part of the answer
 try:
     from metabench.plugins.code_digest import cell_code
     from metabench.plugins.registry import load_plugins
@@ -42,7 +44,7 @@ asked = json.load(sys.stdin)
 plugins = load_plugins(PluginSources(**asked["sources"]))
 found = plugins.algorithm(asked["name"])
 code = cell_code(plugins, *asked["cell"][:3 if cell_code.__module__ == "metabench.source" else 4])
-print(json.dumps([getattr(code, "digest", code), str(found.origin or "")]))
+print(json.dumps([getattr(code, "digest", code), str(found.origin or "")]), file=answer, flush=True)
 """
 
 
@@ -117,7 +119,7 @@ class OlderCheckout:
                 f"{self.root} has no {name} that can be run: {words[-1]}; if that version is not "
                 f"installed there, install it into {self.root / '.venv'}"
             )
-        digest, origin = json.loads(done.stdout.splitlines()[-1])
+        digest, origin = json.loads(done.stdout)
         return OlderCode(digest, origin)
 
     def _own(self, path: str) -> str:

@@ -172,7 +172,7 @@ def test_plugins_shows_active_blocked_and_failed_ones(cli, plugin, tmp_path):
         ("bad.py", "failed"),
         ("hook.py", "failed"),
     ]
-    assert set(rows[0]) == {"name", "version", "origin", "hooks", "status", "error"}
+    assert set(rows[0]) == {"name", "version", "origin", "hooks", "status", "error", "named"}
 
 
 @pytest.mark.parametrize("args", [(), ("--json",)])

@@ -296,6 +296,30 @@ def test_a_plugin_that_cannot_be_imported_is_a_warning(rerun, tmp_path: Path) ->
     )
 
 
+@pytest.mark.parametrize("end", ["os._exit(0)", "sys.exit(0)"])
+def test_a_plugin_that_ends_the_process_is_named_and_the_run_fails(
+    end: str, rerun, tmp_path: Path
+) -> None:
+    (tmp_path / "ends.py").write_text(f"import os, sys\n{end}\n")
+    outcome = rerun("-p", "ends.py", "-a", "centroid", "-q")
+    assert outcome.code == 1
+    assert outcome.err.startswith("metabench: failed: plugin 'ends.py': SystemExit: ")
+    assert outcome.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("end", ["os._exit(0)", "sys.exit(0)"])
+def test_a_dataset_that_ends_the_process_is_named(end: str, cli, tmp_path: Path) -> None:
+    (tmp_path / "ends.py").write_text(
+        f"import os, sys, metabench\ndef load(root):\n    {end}\n"
+        "@metabench.hookimpl\ndef metabench_suites():\n"
+        "    yield metabench.Suite('ends-5w1s', dataset=load, way=5, shot=1)\n"
+    )
+    outcome = cli("run", "-p", "ends.py", "-s", "ends-5w1s", "-a", "chance")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert "ends.py, line 3, ended the process: SystemExit: " in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
 def test_a_plugin_is_notified_of_each_finished_cell(cli, tmp_path: Path) -> None:
     (tmp_path / "my.py").write_text(
         PLUGIN + "\n\n@metabench.hookimpl\n"

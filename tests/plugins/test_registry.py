@@ -243,6 +243,7 @@ def test_entry_points_are_loaded_in_the_order_of_their_names(install):
         "hooks": ("metabench_algorithms",),
         "status": "active",
         "error": "",
+        "named": False,
     }
 
 
@@ -268,12 +269,10 @@ def test_a_malformed_entry_point_is_a_row_that_names_its_package(install):
 
 
 def test_a_plugin_that_is_imported_for_long_is_named(write, monkeypatch, caplog):
-    monkeypatch.setattr(registry, "_SLOW_IMPORT", 0.05)
+    monkeypatch.setattr(registry, "_SLOW", 0.05)
     with caplog.at_level(logging.WARNING, logger="metabench"):
         load(write("slow.py", "import time; time.sleep(0.5)"), write("quick.py", ""))
-    assert caplog.messages == [
-        "plugin 'slow.py' is still being imported; leave it out with -p no:slow.py"
-    ]
+    assert caplog.messages == ["plugin 'slow.py' is still running; leave it out with -p no:slow.py"]
 
 
 def test_an_installed_module_given_again_with_p_is_loaded_once(install):
@@ -330,6 +329,8 @@ def test_restricting_to_a_name_that_is_not_installed_is_a_warning(install):
     [
         ("raise ValueError('first\\nsecond')", "ValueError: first"),
         ("import sys; sys.exit(3)", "SystemExit: 3"),
+        ("import os; os._exit(0)", "SystemExit: os._exit(0)"),
+        ("from os import _exit; _exit(4)", "SystemExit: os._exit(4)"),
         ("raise RuntimeError", "RuntimeError"),
         ("def (:", "SyntaxError: "),
         ("class E(BaseException): ...\nraise E('odd')", "E: odd"),
@@ -368,6 +369,7 @@ def test_a_keyboard_interrupt_is_no_failing_plugin(write):
         ),
         ("yield 3", "TypeError: it provided 3, not a metabench.Algorithm"),
         ("import sys; sys.exit()", "SystemExit"),
+        ("import os; os._exit(0)", "SystemExit: os._exit(0)"),
     ],
 )
 def test_a_failing_hook_provides_nothing_and_the_others_stay(body, error, write):
