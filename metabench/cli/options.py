@@ -72,10 +72,10 @@ _PLUGIN = click.option(
     "plugins",
     metavar="PLUGIN",
     multiple=True,
-    help="Load a plugin: module or path/to/file.py; no:NAME excludes one.",
+    help="Load a plugin: module, path/to/file.py or package/; no:NAME excludes one.",
 )
 _PLUGINS_DIR = click.option(
-    "--plugins-dir", "plugins_dirs", metavar="DIR", multiple=True, help="Load every DIR/*.py."
+    "--plugins-dir", "plugins_dirs", metavar="DIR", multiple=True, help="Load every plugin in DIR."
 )
 _CONFIG = click.option(
     "--config",

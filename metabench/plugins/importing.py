@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import importlib
 import importlib.util
 import os
 import re
@@ -47,6 +48,28 @@ def import_file(file: Path) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+def import_package(folder: Path) -> ModuleType:
+    """Import the package in a folder under its own name, also a package within another.
+
+    The folder around it goes to the end of `sys.path`, so that processes that the plugin starts
+    find it, and nothing else in that folder replaces a module.
+
+    Raises:
+        ImportError: another module has its name. Any exception that it raises is raised too.
+    """
+    names, root = [folder.name], folder.parent
+    while (root / "__init__.py").is_file():
+        names.insert(0, root.name)
+        root = root.parent
+    if str(root) not in sys.path:
+        sys.path.append(str(root))
+    spec = importlib.util.find_spec(names[0])
+    if spec is None or Path(spec.origin or "").parent.resolve() != (root / names[0]).resolve():
+        other = "no module" if spec is None else spec.origin or "another folder"
+        raise ImportError(f"Python finds {other} by its name '{names[0]}': rename the folder")
+    return importlib.import_module(".".join(names))
 
 
 def _order_path() -> None:

@@ -1,7 +1,8 @@
 """The sources of plugins, and the candidates found there.
 
 The order is: entry points of the group "metabench", the files of each plugin folder, modules,
-files. A plugin is named after its entry point, its module, or its file (`my_algo.py`).
+files. A plugin is named after its entry point, its module, its file (`my_algo.py`), or the
+folder of its package (`my_algo`).
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ from types import ModuleType
 from typing import Any
 
 from metabench.errors import UsageError
+from metabench.files import read_file
 from metabench.plugins.hookspecs import PROJECT
-from metabench.plugins.importing import import_file
+from metabench.plugins.importing import import_file, import_package
+from metabench.plugins.modules import OURS
 
 RESTRICT = "METABENCH_PLUGINS"
 _BLOCK = "no:"
+_INIT = "__init__.py"
 
 
 @dataclass(frozen=True)
@@ -34,8 +38,10 @@ class PluginSources:
     `dataclasses.asdict(sources)` can be stored as JSON; `PluginSources(**fields)` reads it back.
     """
 
-    plugins_dirs: tuple[str, ...] = ()  # folders whose `*.py` are plugins; made absolute
-    # the values of `-p`: "module", "path/to/file.py" or "no:name"; file paths are made absolute
+    # folders whose `*.py` and packages are plugins, or folders of packages; made absolute
+    plugins_dirs: tuple[str, ...] = ()
+    # the values of `-p`: "module", "path/to/file.py", "path/to/package/" or "no:name"; paths are
+    # made absolute
     plugins: tuple[str, ...] = ()
     restrict: tuple[str, ...] | None = None  # the only entry points to load; None: all of them
 
@@ -69,7 +75,7 @@ class PluginSources:
     def options(self) -> tuple[str, ...]:
         """The options that name these sources, such as "-p my.py", with relative paths."""
         folders = (f"--plugins-dir {shlex.quote(os.path.relpath(d))}" for d in self.plugins_dirs)
-        named = (os.path.relpath(p) if _is_file(p) else p for p in self.plugins)
+        named = (_shown(p) if _is_file(p) else p for p in self.plugins)
         return (*folders, *(f"-p {shlex.quote(name)}" for name in named))
 
     @property
@@ -110,13 +116,14 @@ def candidates(sources: PluginSources) -> Iterator[Candidate]:
     for folder in sources.plugins_dirs:
         if not Path(folder).is_dir():
             raise UsageError(f"--plugins-dir {folder}: no such folder")
-        yield from (_file(file) for file in sorted(Path(folder).glob("*.py")) if is_plugin(file))
+        yield from _in_folder(Path(folder))
     yield from map(_module, sources.modules)
-    for file in map(Path, sources.files):
-        if file.is_dir():
-            raise UsageError(f"-p {file}: this is a folder; use --plugins-dir {file}")
+    for path in map(Path, sources.files):
+        file = path / _INIT if path.is_dir() else path
+        if file != path and not file.is_file():
+            raise UsageError(f"-p {path}: this folder has no {_INIT}; use --plugins-dir {path}")
         if not file.is_file():
-            raise UsageError(f"-p {file}: no such file")
+            raise UsageError(f"-p {path}: no such file")
         yield _file(file)
 
 
@@ -161,20 +168,51 @@ def _module(name: str) -> Candidate:
     top = name.partition(".")[0]
     if not top or importlib.util.find_spec(top) is None:
         here = f"; for the file, use -p {name}.py" if Path(f"{name}.py").is_file() else ""
+        here = f"; for the folder, use -p {name}/" if Path(name).is_dir() else here
         raise UsageError(f"-p {name}: no such module{here}")
     return Candidate(name, load, module=name, origin=origin_of(name))
 
 
+def _in_folder(folder: Path) -> Iterator[Candidate]:
+    """Yield the plugin that a folder is, otherwise the files and packages in it that are plugins.
+
+    A folder of plugins may contain other packages, which must not be imported: those of plugins
+    mention metabench.
+    """
+    if _is_package(folder):
+        yield _file(folder / _INIT)
+        return
+    yield from map(_file, filter(is_plugin, sorted(folder.glob("*.py"))))
+    packages = (file.parent for file in sorted(folder.glob(f"*/{_INIT}")))
+    yield from (_file(p / _INIT) for p in packages if is_plugin(p) and _is_package(p))
+
+
+def _is_package(folder: Path) -> bool:
+    try:
+        return folder.name not in OURS and b"metabench" in read_file(folder / _INIT)
+    except OSError:
+        return False
+
+
 def _file(file: Path) -> Candidate:
-    return Candidate(file.name, lambda: import_file(file), origin=str(file.resolve()))
+    origin = str(file.resolve())
+    if file.name == _INIT:
+        return Candidate(file.parent.name, partial(import_package, file.parent), origin=origin)
+    return Candidate(file.name, partial(import_file, file), origin=origin)
 
 
 def _is_file(text: str) -> bool:
     return not text.startswith(_BLOCK) and (text.endswith(".py") or "/" in text or os.sep in text)
 
 
+def _shown(path: str) -> str:
+    """Return a relative path that is no name of a module."""
+    shown = os.path.relpath(path)
+    return shown if _is_file(shown) else f"{shown}/"
+
+
 def is_plugin(file: Path) -> bool:
-    """Return whether a file in a plugin folder is a plugin, not a test or a private helper."""
+    """Return whether a file or package in a plugin folder is no test and no private helper."""
     return not file.name.startswith(("_", "test_")) and file.name != "conftest.py"
 
 

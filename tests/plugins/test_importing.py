@@ -164,3 +164,114 @@ def test_settings_that_imports_change_are_restored_with_a_warning(folder: Path) 
         for number, what in enumerate(changes)
     ]
     assert found == f"({str(folder)!r}, torch.float32, True) cpu"
+
+
+PACKAGE = {
+    "__init__.py": """
+import metabench
+from . import net
+
+@metabench.hookimpl
+def metabench_algorithms():
+    yield metabench.Algorithm("packed", build=net.Learner)
+""",
+    "net.py": """
+import metabench
+
+class Learner(metabench.Learner):
+    def adapt(self, support): return 1
+    def predict(self, state, query_x): return state
+""",
+}
+
+
+def package(folder: Path) -> Path:
+    """Write the package of a plugin, next to a file that would replace a module."""
+    folder.mkdir(parents=True)
+    for name, text in PACKAGE.items():
+        (folder / name).write_text(text)
+    (folder.parent / "colorsys.py").write_text("1 / 0")
+    return folder
+
+
+@pytest.mark.parametrize("given", ["plug_pack/", "plug_pack/__init__.py", "./plug_pack"])
+def test_a_package_in_a_folder_is_a_plugin(given: str, tmp_path: Path) -> None:
+    package(tmp_path / "plug_pack")
+    (tmp_path / "elsewhere").mkdir()
+    after = "__import__('colorsys').__name__, plugins.rows[-1].name"
+    folder = tmp_path / "elsewhere"
+    algorithms, warnings, other = loaded(folder, f"../{given}", after=after)
+    assert (algorithms, warnings, other) == ("['packed']", "[]", "colorsys plug_pack")
+
+
+def test_a_package_within_a_package_has_its_whole_name(tmp_path: Path) -> None:
+    package(tmp_path / "plug_outer" / "inner")
+    (tmp_path / "plug_outer" / "__init__.py").write_text("")
+    after = "plugins.algorithm('packed').module"
+    assert loaded(tmp_path, "plug_outer/inner/", after=after)[0::2] == [
+        "['packed']",
+        "plug_outer.inner",
+    ]
+
+
+def test_a_process_that_the_plugin_of_a_package_spawns_finds_it(tmp_path: Path) -> None:
+    package(tmp_path / "plug_pack")
+    after = (
+        "__import__('multiprocessing').get_context('spawn').Pool(1)"
+        ".apply(getattr, (plugins.algorithm('packed').spec.build, '__name__'))"
+    )
+    (tmp_path / "load.py").write_text(
+        "if __name__ == '__main__':\n    "
+        + "\n    ".join(LOAD.format(after=after).strip().splitlines())
+    )
+    command = [sys.executable, "load.py", "plug_pack/"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "Learner"
+
+
+@pytest.mark.parametrize("name", ["json", "numpy"])
+def test_a_package_with_the_name_of_another_module_is_refused(name: str, tmp_path: Path) -> None:
+    package(tmp_path / "own" / name)
+    algorithms, warnings, _ = loaded(tmp_path, f"own/{name}/")
+    assert algorithms == "[]"
+    assert f"{name}/__init__.py by its name" in warnings
+    assert f"by its name '{name}': rename the folder" in warnings
+
+
+def test_of_two_packages_with_one_name_the_second_is_refused(tmp_path: Path) -> None:
+    package(tmp_path / "a" / "plug_pack")
+    package(tmp_path / "b" / "plug_pack")
+    algorithms, warnings, _ = loaded(tmp_path, "a/plug_pack/", "b/plug_pack/")
+    assert algorithms == "['packed']"
+    assert warnings == "[\"plugin 'plug_pack' failed: another plugin has the same name\"]"
+
+
+def test_the_code_of_every_file_of_a_package_counts(tmp_path: Path) -> None:
+    folder = package(tmp_path / "plug_pack")
+    after = (
+        "__import__('metabench.plugins.code_digest', fromlist=['x'])"
+        ".cell_code(plugins, 'packed', {}).digest"
+    )
+    before = loaded(tmp_path, "plug_pack/", after=after)[-1]
+    assert loaded(tmp_path, "plug_pack/", after=after)[-1] == before
+    (folder / "net.py").write_text(PACKAGE["net.py"].replace("return 1", "return 2"))
+    assert loaded(tmp_path, "plug_pack/", after=after)[-1] != before
+
+
+def test_two_files_of_one_name_are_two_codes_whatever_they_call_their_algorithm(
+    tmp_path: Path,
+) -> None:
+    after = (
+        "__import__('metabench.plugins.code_digest', fromlist=['x'])"
+        ".cell_code(plugins, 'packed', {}).digest"
+    )
+    found = []
+    for name, state in (("a", "1"), ("b", "2"), ("c", "1")):
+        (tmp_path / name).mkdir()
+        text = PACKAGE["net.py"] + PACKAGE["__init__.py"].replace("from . import net", "")
+        text = text.replace("net.Learner", "Learner").replace("return 1", f"return {state}")
+        (tmp_path / name / "plug.py").write_text(text)
+        found.append(loaded(tmp_path, f"{name}/plug.py", after=after)[-1])
+    one, other, copy = found
+    assert one != other
+    assert one == copy

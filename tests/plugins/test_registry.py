@@ -114,6 +114,33 @@ def test_every_file_of_a_folder_is_a_plugin_but_tests_and_private_ones(write, tm
     assert list(load(dirs=(tmp_path,)).algorithms) == ["from-a", "from-b"]
 
 
+def test_a_folder_that_is_a_package_is_one_plugin(write, tmp_path):
+    write("plug_whole/__init__.py", GOOD.format(name="whole"))
+    write("plug_whole/part.py", "1 / 0")
+    plugins = load(dirs=(tmp_path / "plug_whole",))
+    assert (list(plugins.algorithms), plugins.warnings) == (["whole"], [])
+
+
+def test_packages_of_a_plugin_folder_are_plugins_if_they_mention_metabench(write, tmp_path):
+    write("folder/__init__.py", "")
+    write("folder/plug_one.py", GOOD.format(name="one"))
+    write("folder/plug_two/__init__.py", GOOD.format(name="two"))
+    for other in ("test_it", "_private", "metabench"):
+        write(f"folder/{other}/__init__.py", "1 / 0  # metabench")
+    write("folder/plug_other/__init__.py", "1 / 0")
+    plugins = load(dirs=(tmp_path / "folder",))
+    assert (list(plugins.algorithms), plugins.warnings) == (["one", "two"], [])
+
+
+def test_an_installed_package_given_again_as_a_folder_is_loaded_once(install, tmp_path):
+    file = install("good", "plug_good", GOOD.format(name="good"))
+    package = file.with_suffix("")
+    package.mkdir()
+    file.rename(package / "__init__.py")
+    plugins = load_plugins(PluginSources(plugins=(f"{package}/",)))
+    assert [row.name for row in plugins.rows] == ["good"]
+
+
 def test_a_module_on_the_path_is_a_plugin(write, tmp_path, monkeypatch):
     write("plug_module.py", "__version__ = '0.3'\n" + textwrap.dedent(GOOD.format(name="good")))
     monkeypatch.syspath_prepend(tmp_path)
@@ -174,7 +201,7 @@ def test_a_file_can_import_a_helper_from_its_folder(write):
         ("nowhere/my.py", r"-p .*nowhere/my.py: no such file"),
         ("no_such_module", r"-p no_such_module: no such module$"),
         ("plug_here", r"no such module; for the file, use -p plug_here.py"),
-        ("./folder", r"this is a folder; use --plugins-dir"),
+        ("./folder", r"this folder has no __init__.py; use --plugins-dir"),
     ],
 )
 def test_a_missing_plugin_is_a_usage_error(plugin, complaint, write, tmp_path, monkeypatch):
@@ -195,12 +222,13 @@ def test_a_missing_plugin_folder_is_a_usage_error(tmp_path):
 
 def test_sources_are_shown_as_options_with_relative_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    sources = PluginSources(("my plugins",), ("sub/one.py", "a_module", "no:builtin"))
+    sources = PluginSources(("my plugins",), ("sub/one.py", "a_module", "no:builtin", "pack/"))
     assert sources.options == (
         "--plugins-dir 'my plugins'",
         "-p sub/one.py",
         "-p a_module",
         "-p no:builtin",
+        "-p pack/",
     )
 
 
