@@ -25,17 +25,23 @@ def test_the_plugin_loads_as_written(cli, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_test_passes_as_written(cli, tmp_path):
-    cli("new", "my-algo")
+@pytest.mark.parametrize(
+    ("mode", "folder"), [("prepend", "."), ("importlib", "."), ("importlib", "elsewhere")]
+)
+def test_the_test_passes_as_written(mode, folder, cli, tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("my-algo", "my-other"):
+        cli("new", name, "--dir", "sub")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "test_my_algo.py"],
-        cwd=tmp_path,
+        [sys.executable, "-P", "-m", "pytest", "-q", f"--import-mode={mode}", tmp_path / "sub"],
+        cwd=tmp_path / folder,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    assert "1 passed" in done.stdout
+    assert "2 passed" in done.stdout
 
 
 @pytest.mark.slow
