@@ -114,8 +114,7 @@ def compare(
     tables = score_table(ours), score_table(theirs)
     episodes = min(table.shape[1] for table in tables)
     one, other = (table[:, :episodes] for table in tables)
-    if not margin.applies(ours[0].suite.metric):
-        raise UsageError(f"margin {margin.text}: squared errors have no points; write 5%")
+    margin.check(ours[0].suite.metric)
     return _compare(ours, theirs, one, other, margin.of(float(other.mean())))
 
 

@@ -57,6 +57,25 @@ class Margin:
         """Return whether the margin has a meaning for a metric: squared errors have no points."""
         return self.unit != "points" or metric == "accuracy"
 
+    def check(self, metric: Metric) -> None:
+        """Refuse a margin that cannot be meant for a metric.
+
+        Raises:
+            UsageError: it has no meaning for the metric, or is implausibly large for an accuracy.
+        """
+        if not self.applies(metric):
+            raise UsageError(f"margin {self.text}: squared errors have no points; write 5%")
+        if metric == "accuracy" and self.unit == "absolute" and self.amount >= _LARGEST:
+            either = f" or {100 * self.amount:g}pp" if self.amount < 1 else ""
+            raise UsageError(
+                f"margin '{self.text}' is {100 * self.amount:g} points of accuracy: "
+                f"write {self.text}pp{either}"
+            )
+        if metric == "accuracy" and self.amount >= 1:
+            raise UsageError(
+                f"margin '{self.text}' allows any accuracy: write a few points, such as 0.5pp"
+            )
+
     def of(self, baseline: float) -> float:
         """Return the margin in units of the metric, for a baseline's mean score."""
         return self.amount * baseline if self.unit == "relative" else self.amount
@@ -107,11 +126,7 @@ class Margins:
         special = [margin for _, margin in sorted(named, key=lambda one: -one[0])]
         for margin in (self.given, *special):
             if margin is not None and margin.applies(metric):
-                if metric == "accuracy" and margin.unit == "absolute" and margin.amount >= _LARGEST:
-                    raise UsageError(
-                        f"margin '{margin.text}' is {100 * margin.amount:g} points of accuracy: "
-                        f"write {margin.text}pp or {100 * margin.amount:g}pp"
-                    )
+                margin.check(metric)
                 return margin
         return DEFAULTS[metric]
 

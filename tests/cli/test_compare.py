@@ -58,6 +58,11 @@ def test_json_has_fractions(cli) -> None:
         (("good", "worse", "-s", "digits-5w1s"), 2, "unknown algorithm 'worse'"),
         (("good", "bad", "-s", "digits-5w5s"), 4, "no scores on digits-5w5s"),
         (("good", "bad", "-s", "digits-5w1s", "--margin", "-1"), 2, "margin '-1': write points"),
+        (
+            ("good", "bad", "-s", "digits-5w1s", "--margin", "5"),
+            2,
+            "margin '5' is 500 points of accuracy: write 5pp",
+        ),
     ],
 )
 def test_mistakes_are_one_line(cli, arguments, code, message) -> None:

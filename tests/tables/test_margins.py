@@ -38,6 +38,20 @@ def test_an_implausibly_large_plain_number_is_refused() -> None:
     assert margins.of("maml", {}, "mse").of(3.0) == 0.5
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("5", "is 500 points of accuracy: write 5pp$"),
+        ("0.2", "is 20 points of accuracy: write 0.2pp or 20pp$"),
+        ("100pp", "allows any accuracy: write a few points, such as 0.5pp"),
+        ("500%", "allows any accuracy"),
+    ],
+)
+def test_a_margin_that_cannot_be_meant_is_refused(text: str, said: str) -> None:
+    with pytest.raises(UsageError, match=f"margin '{text}' {said}"):
+        Margin.parse(text).check("accuracy")
+
+
 def test_a_margin_for_an_unknown_algorithm_is_refused() -> None:
     margins = Margins.parse(None, {"mamml[lr=0.1]": "1pp"})
     with pytest.raises(UsageError, match=r"algorithm in \[margins\] 'mamml': did you mean 'maml'"):
