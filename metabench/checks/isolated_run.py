@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import asdict
 from multiprocessing.connection import Connection
+from time import perf_counter
 from typing import Any, NamedTuple
 
-from metabench.checks.check_names import CHECKS, Outcome
+from metabench.checks.check_names import CHECKS, FIRST, Outcome
 from metabench.errors import MetabenchError, UsageError
 from metabench.learner import Kind
 from metabench.plugins.sources import PluginSources
@@ -23,7 +24,10 @@ from metabench.checks.isolated_run import serve
 serve(connection, **order)
 """
 _ENDED = "look for sys.exit, os._exit and native code that crashes"
-_SLOW = "look for endless loops, and for a smoke budget that is too large"
+_SLOW = (
+    "look for endless loops, and for a smoke budget that is too large, or raise the limit with "
+    "--time-limit"
+)
 
 
 class Checked(NamedTuple):
@@ -39,7 +43,8 @@ def check_apart(
 ) -> Generator[Checked | Outcome, None, None]:
     """Run every check of an algorithm in a child process, for each kind of task it supports.
 
-    Closing the generator kills the child and everything that the plugin started.
+    After a check that ends or hangs the process, the others run in a new one. Closing the
+    generator kills the child and everything that the plugin started.
 
     Args:
         name: address of the algorithm.
@@ -52,44 +57,69 @@ def check_apart(
     Raises:
         UsageError: there is no such algorithm.
     """
-    order = json.dumps({"sources": asdict(sources), "name": name})
-    process = KillableProcess(_CHILD, order, grace=5)
-    left: list[str] = []
-    try:
-        while True:
-            limit = seconds if left else max(seconds, _LOADING)
-            try:
-                if not process.wait_for_message(limit):
-                    yield from _broken(left, f"it did not end within {limit:g} s", _SLOW)
-                    return
-                message = json.loads(process.connection.recv_bytes())
-            except (EOFError, OSError):
-                yield from _broken(left, f"the process ended ({process.ending() or '?'})", _ENDED)
-                return
-            if "error" in message:
-                raise UsageError(message["error"])
-            if "done" in message:
-                return
-            if "address" in message:
-                left = list(CHECKS)
-                yield Checked(**message)
-            else:
-                outcome = Outcome(**message)
-                left.remove(outcome.check)
-                yield outcome
-    finally:
-        process.kill()
-        process.close()
+    done: dict[Kind, list[str]] = {}
+    ended = False
+    while not ended:
+        order = json.dumps({"sources": asdict(sources), "name": name, "done": done})
+        process = KillableProcess(_CHILD, order, grace=5)
+        try:
+            ended = yield from _follow(process, done, seconds)
+        finally:
+            process.kill()
+            process.close()
 
 
-def _broken(left: list[str], what: str, advice: str) -> Iterator[Outcome]:
-    """Yield a failure for the check that was running, and skip those after it."""
-    running, *others = left or ["loading"]
-    yield Outcome(running, "failed", what, advice)
-    yield from (Outcome(name, "skipped", "the process has ended") for name in others)
+def _follow(
+    process: KillableProcess, done: dict[Kind, list[str]], seconds: float
+) -> Generator[Checked | Outcome, None, bool]:
+    """Yield what a child process finds, and the failure of the check that ends or hangs it.
+
+    Args:
+        process: the child.
+        done: the checks that are done; more are added.
+        seconds: time limit of one check.
+
+    Returns:
+        True if there is nothing left to check.
+    """
+    kind: Kind | None = None
+    while True:
+        limit, since = seconds if kind else max(seconds, _LOADING), perf_counter()
+        try:
+            if not process.wait_for_message(limit):
+                problem = f"it did not end within {limit:g} s", _SLOW
+                break
+            message = json.loads(process.connection.recv_bytes())
+        except (EOFError, OSError):
+            problem = f"the process ended ({process.ending() or '?'})", _ENDED
+            break
+        if "error" in message:
+            raise UsageError(message["error"])
+        if "done" in message:
+            return True
+        if "address" in message:
+            checked = Checked(**message)
+            kind = checked.kind
+            if kind not in done:
+                done[kind] = []
+                yield checked
+        elif kind is not None:
+            outcome = Outcome(**message)
+            done[kind].append(outcome.check)
+            yield outcome
+    left = ["loading"] if kind is None else [name for name in CHECKS if name not in done[kind]]
+    running, *others = left or ["the end"]
+    yield Outcome(running, "failed", *problem, seconds=perf_counter() - since)
+    if kind is None or not left:
+        return True
+    done[kind].append(running)
+    for name in others if running in FIRST else ():
+        done[kind].append(name)
+        yield Outcome(name, "skipped", f"{running} failed")
+    return False
 
 
-def serve(descriptor: int, sources: dict[str, Any], name: str) -> None:
+def serve(descriptor: int, sources: dict[str, Any], name: str, done: dict[Kind, list[str]]) -> None:
     """Run the checks in the child process, and send what they find to the parent."""
     from metabench.checks.check_runner import run_battery
     from metabench.checks.checked_algorithm import find_subjects
@@ -109,8 +139,11 @@ def serve(descriptor: int, sources: dict[str, Any], name: str) -> None:
         send({"error": str(error)})
         return
     for subject in subjects:
+        left = [check for check in CHECKS if check not in done.get(subject.kind, ())]
+        if not left:
+            continue
         checked = Checked(subject.configured.address, subject.kind, str(subject.file or ""))
         send(checked._asdict())
-        for outcome in run_battery(subject):
+        for outcome in run_battery(subject, left):
             send(outcome._asdict())
     send({"done": True})

@@ -25,7 +25,7 @@ GOOD, FAILED = 0, 1
 @click.argument("name", metavar="NAME")
 @click.option(
     "--time-limit",
-    type=float,
+    type=click.FloatRange(0, min_open=True),
     default=120.0,
     show_default=True,
     help="Time limit of one check in seconds.",

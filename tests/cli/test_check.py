@@ -149,6 +149,33 @@ def test_a_learner_that_ends_or_hangs_the_process_fails(
     assert checks["memory"]["status"] == "skipped"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [("time.sleep(99)", "it did not end within 20 s"), ("os._exit(3)", "the process ended (exit")],
+)
+def test_checks_after_one_that_ends_or_hangs_the_process_go_on(
+    cli, tmp_path: Path, end: str, said: str
+) -> None:
+    in_one = "any(frame.function == 'one_query' for frame in inspect.stack(0))"
+    hangs = PLUGIN.replace(
+        "return -torch.cdist", f"if {in_one}:\n            {end}\n        return -torch.cdist"
+    )
+    (tmp_path / "hangs.py").write_text(f"import inspect, os\n{hangs}")
+    outcome = cli("check", "-p", "hangs.py", "centroid", "--time-limit", 20, "--json")
+    checks = {one["check"]: one for one in json.loads(outcome.out)["checked"][0]["checks"]}
+    assert list(checks) == list(CHECKS)
+    failed = [name for name, one in checks.items() if one["status"] == "failed"]
+    assert failed == ["one-query"]
+    assert checks["one-query"]["message"].startswith(said)
+    assert checks["one-query"]["seconds"] > 0
+    assert checks["support-matters"]["status"] == "passed"
+
+
+def test_a_limit_must_be_positive(cli) -> None:
+    assert cli("check", "-p", "my.py", "centroid", "--time-limit", 0).code == 2
+
+
 def test_nothing_to_check_is_no_success(cli, in_process: None, tmp_path: Path) -> None:
     (tmp_path / "ends.py").write_text(ENDS)
     outcome = cli("check", "-p", "ends.py", "refuses")
