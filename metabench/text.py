@@ -17,6 +17,14 @@ def printable(text: str) -> str:
     return _UNSAFE.sub(lambda found: ascii(found[0])[1:-1], text.replace("\r\n", "\n"))
 
 
+def shortened(text: str, most: int) -> str:
+    """Return the beginning and the end of a text that is longer than `most` characters."""
+    half = most // 2
+    if len(text) <= most:
+        return text
+    return f"{text[:half]}[... {len(text) - 2 * half:,} characters left out ...]{text[-half:]}"
+
+
 def one_line(text: str) -> str:
     """Return printable text on one line."""
     return " ".join(printable(text).split())

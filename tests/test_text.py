@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from metabench.text import one_line, printable
+from metabench.text import one_line, printable, shortened
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,8 @@ def test_control_characters_are_shown_as_escapes(text: str, shown: str) -> None:
 
 def test_text_on_one_line_stays_printable() -> None:
     assert one_line(" a\n\tb\x1b\u2028c ") == r"a b\x1b\u2028c"
+
+
+def test_long_text_keeps_its_beginning_and_its_end() -> None:
+    assert shortened("a" * 10, 10) == "a" * 10
+    assert shortened("a" * 50 + "b" * 50, 10) == "aaaaa[... 90 characters left out ...]bbbbb"

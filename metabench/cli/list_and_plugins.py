@@ -15,8 +15,10 @@ from metabench.cli.options import Common, common_options, json_option
 from metabench.cli.output import echo
 from metabench.errors import UsageError, unknown
 from metabench.plugins.registry import Plugins, load_plugins
+from metabench.text import shortened
 
 KINDS = ("algorithms", "suites", "backbones")
+_LONGEST = 500  # characters of a cell of a table; JSON has the whole text
 Entry = dict[str, Any]
 
 
@@ -132,5 +134,7 @@ _ENTRIES: dict[str, Callable[[Plugins], list[Entry]]] = {
 def _cell(value: Any) -> str:
     """Format a value for a table."""
     if isinstance(value, dict):
-        return " ".join(f"{key}={show_value(given)}" for key, given in value.items())
-    return " ".join(value) if isinstance(value, list) else str(value)
+        text = " ".join(f"{key}={show_value(given)}" for key, given in value.items())
+    else:
+        text = " ".join(value) if isinstance(value, list) else str(value)
+    return shortened(text, _LONGEST)

@@ -22,6 +22,7 @@ from metabench.learner import Algorithm, Backbone
 from metabench.plugins import builtin_catalogue, hookspecs
 from metabench.plugins.process_state import import_settings, no_exit, put_back
 from metabench.plugins.sources import RESTRICT, Candidate, PluginSources, candidates, origin_of
+from metabench.text import shortened
 
 if TYPE_CHECKING:
     from metabench.cell.cell import Cell
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 BUILTIN = "metabench"  # the provider of suites and backbones that need no plugin
 
+_LONGEST = 500  # characters of an error
 _SLOW = 15.0  # seconds; importing torch on a slow disk takes less
 
 log = logging.getLogger(__name__)
@@ -318,4 +320,5 @@ def _line(error: BaseException) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not isinstance(error, pluggy.PluginValidationError):
         lines = lines[:1]  # pluggy names the plugin and the hook first, then the problem
-    return ": ".join([type(error).__name__, "; ".join(lines)]) if lines else type(error).__name__
+    said = shortened("; ".join(lines), _LONGEST)
+    return f"{type(error).__name__}: {said}" if lines else type(error).__name__

@@ -24,7 +24,7 @@ def limit_memory(limit: int) -> None:
     allocate, but neither mapped files nor addresses that are only reserved.
 
     Raises:
-        UsageError: the process already uses that much, or nearly.
+        UsageError: the process already uses that much, or nearly, or the system refuses the limit.
     """
     used = status_bytes("VmData") or 0
     if used + _ROOM > limit:
@@ -32,7 +32,12 @@ def limit_memory(limit: int) -> None:
             f"memory limit of {limit / 2**20:.0f} MiB: a learner process takes "
             f"{used / 2**20:.0f} MiB before any learner is built, ask for more"
         )
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    try:
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"memory limit of {limit / 2**20:.0f} MiB: the system refuses it: {error}"
+        ) from None
 
 
 def status_bytes(name: str) -> int | None:

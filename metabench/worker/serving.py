@@ -7,7 +7,7 @@ from metabench.plugins.registry import load_plugins
 from metabench.worker.base_data import Report
 from metabench.worker.clock import now
 from metabench.worker.memory_limit import limit_memory
-from metabench.worker.session import Session, failure, open_session
+from metabench.worker.session import Session, failure, open_session, setting_up
 
 _SECONDS_BETWEEN_REPORTS = 0.2
 
@@ -25,9 +25,10 @@ def serve(channel: Channel) -> None:
         reply: FromLearner
         try:
             if isinstance(command, Start):
-                if command.memory_limit is not None:
-                    limit_memory(command.memory_limit)
-                plugins = load_plugins(command.sources)
+                with setting_up():
+                    if command.memory_limit is not None:
+                        limit_memory(command.memory_limit)
+                    plugins = load_plugins(command.sources)
                 session, reply = open_session(command, plugins, report)
             elif isinstance(command, Measure) and session is not None:
                 reply = session.measure(command)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor
@@ -28,6 +31,7 @@ from metabench.plugins.code_digest import cell_code
 from metabench.plugins.registry import Plugins
 from metabench.results.schema import MetaTraining, Status
 from metabench.suites.training_data import Material
+from metabench.text import shortened
 from metabench.worker import learner_state, memory
 from metabench.worker.answering import answer, to_float
 from metabench.worker.base_data import Report
@@ -41,6 +45,20 @@ from metabench.worker.software import loaded_packages, torch_settings
 from metabench.worker.timing import TimedBlock
 
 _LONGEST = 500  # characters of a reason
+_LONGEST_TRACEBACK = 20_000
+
+
+class SetUpFailed(Exception):
+    """A failure before any code of the learner ran: of the machine or the options, not its own."""
+
+
+@contextmanager
+def setting_up() -> Iterator[None]:
+    """Turn exceptions into `SetUpFailed`."""
+    try:
+        yield
+    except Exception as error:
+        raise SetUpFailed from error
 
 
 def _silent(fraction: float, values: dict[str, float | None]) -> None: ...
@@ -151,14 +169,15 @@ def open_session(start: Start, plugins: Plugins, report: Report) -> tuple[Sessio
     Raises:
         Exception: whatever the plugin raises; `failure` turns it into a message.
     """
-    torch.set_num_threads(start.threads)
-    found = plugins.algorithm(start.algorithm)
-    # Read now: files may have been edited since the supervisor read them.
-    code = cell_code(plugins, start.algorithm, start.params, start.task.kind, start.suite_code)
-    task, device = with_backbones(start.task, plugins), start.task.device
-    material = None if start.material is None else Material.load(start.material)
-    memory.reset_peak(device)
-    bare = memory.peak(device)
+    with setting_up():
+        torch.set_num_threads(start.threads)
+        found = plugins.algorithm(start.algorithm)
+        # Read now: files may have been edited since the supervisor read them.
+        code = cell_code(plugins, start.algorithm, start.params, start.task.kind, start.suite_code)
+        task, device = with_backbones(start.task, plugins), start.task.device
+        material = None if start.material is None else Material.load(start.material)
+        memory.reset_peak(device)
+        bare = memory.peak(device)
     session = Session.of(lambda: load(found.spec.build)(task, **start.params), task.seed)
     checkpoints = (
         None if start.checkpoint is None else CheckpointFile(start.checkpoint, code.digest)
@@ -194,12 +213,18 @@ def seed_everything(seed: int) -> None:
 
 def failure(error: BaseException) -> Failed:
     """Turn an exception into a message for the supervisor, even if its `__str__` raises."""
+    if isinstance(error, SetUpFailed) and error.__cause__ is not None:
+        found = failure(error.__cause__)
+        return msgspec.structs.replace(found, status="interrupted", traceback="")
     words = _words(error)
     try:
         text = "".join(traceback.format_exception(error))
     except Exception as other:  # its own __str__ raises
         text = f"{words} (no traceback: {type(other).__name__})\n"
     text = text.encode(errors="backslashreplace").decode()
+    if len(text) > _LONGEST_TRACEBACK:
+        print(text, file=sys.stderr)  # whole in the log, as far as that has room
+        text = shortened(text, _LONGEST_TRACEBACK)
     if isinstance(error, NotApplicable):
         return Failed(status="not_applicable", reason=words, traceback="")
     reason = f"{type(error).__name__}: {words}" if words else type(error).__name__

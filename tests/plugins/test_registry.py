@@ -380,6 +380,11 @@ def test_a_plugin_that_fails_at_import_is_a_row_and_a_warning(text, error, write
     assert not any(name.startswith("metabench_file_bad") for name in sys.modules)
 
 
+def test_a_huge_error_of_a_plugin_is_shortened(write):
+    plugins = load(write("bad.py", "raise ValueError('x' * 1_000_000)"))
+    assert len(row(plugins, "bad.py").error) < 1_000
+
+
 def test_a_keyboard_interrupt_is_no_failing_plugin(write):
     with pytest.raises(KeyboardInterrupt):
         load(write("slow.py", "raise KeyboardInterrupt"))

@@ -194,8 +194,10 @@ def test_a_memory_limit_ends_a_learner_that_hoards(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_memory_limit_below_what_torch_takes_is_refused(tmp_path: Path) -> None:
-    failure = run(tmp_path, "honest", memory_limit=100)["honest"].failure
+    result = run(tmp_path, "honest", memory_limit=100)["honest"]
+    failure = result.failure
     assert failure is not None
+    assert result.status == "interrupted"  # not a final result
     assert "before any learner is built, ask for more" in failure.reason
 
 
