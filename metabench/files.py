@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import platform
@@ -115,7 +116,8 @@ def remove_leftovers(found: Iterable[Path]) -> None:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # of another user
+                path.unlink(missing_ok=True)
 
 
 def others(found: Iterable[Path]) -> list[Path]:
@@ -147,7 +149,12 @@ def _started(pid: int) -> int:
 
 
 def _host() -> str:
-    return re.sub(r"[^A-Za-z0-9-]", "_", platform.node()) or "here"
+    """Return a name of the machine, or of the container: each numbers its processes."""
+    host = re.sub(r"[^A-Za-z0-9-]", "_", platform.node()) or "here"
+    try:
+        return f"{host}-{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:  # not Linux
+        return host
 
 
 def _lives(pid: int, started: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,16 @@ class NearestCentroid(metabench.Learner):
         return -metabench.squared_distances(query_x.flatten(1), centroids)
 
 
+class Guessing(metabench.Learner):
+    """A learner whose answers come from torch's global generator."""
+
+    def adapt(self, support):
+        return None
+
+    def predict(self, state, query_x):
+        return torch.rand(len(query_x), self.task.way)
+
+
 class Counting(NearestCentroid):
     """A learner that reports how often it was trained."""
 
@@ -47,6 +58,25 @@ def here(tmp_path: Path, monkeypatch) -> Path:
     monkeypatch.setenv("METABENCH_PLUGINS", "builtin")
     (tmp_path / "my.py").write_text(PLUGIN)
     return tmp_path
+
+
+class TestThreads:
+    def test_runs_into_one_folder_share_the_work(self, here: Path) -> None:
+        def run(_: int) -> list[Result]:
+            return metabench.run("digits-5w1s", "centroid", plugins=["my.py"])
+
+        with ThreadPoolExecutor(2) as pool:
+            one, other = pool.map(run, range(2))
+        assert one == other  # the second one took the result of the first
+        assert [result.status for result in one] == ["ok"]
+
+    def test_evaluations_do_not_mix_their_random_numbers(self) -> None:
+        def score(_: int) -> float:
+            return metabench.evaluate(Guessing, "digits-5w1s", episodes=20, seed=1).score
+
+        alone = score(0)
+        with ThreadPoolExecutor(4) as pool:
+            assert set(pool.map(score, range(4))) == {alone}
 
 
 class TestRun:

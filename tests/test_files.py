@@ -52,6 +52,26 @@ def test_a_number_that_a_new_process_has_got_is_no_excuse(tmp_path: Path) -> Non
     assert not earlier.exists()
 
 
+@pytest.mark.skipif(not Path("/proc/self/ns/pid").exists(), reason="there are no containers")
+def test_a_container_does_not_know_the_processes_of_another(tmp_path: Path) -> None:
+    dead = left_by_a_dead_process(tmp_path, "result.json")
+    namespace = str(Path("/proc/self/ns/pid").stat().st_ino)
+    elsewhere = dead.rename(dead.with_name(dead.name.replace(namespace, namespace + "0")))
+    remove_leftovers([elsewhere])
+    assert elsewhere.exists()
+
+
+def test_what_belongs_to_another_user_stays(tmp_path: Path, monkeypatch) -> None:
+    dead = left_by_a_dead_process(tmp_path, "result.json")
+
+    def refuse(self: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(1, "Operation not permitted", str(self))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    remove_leftovers([dead])
+    assert dead.exists()
+
+
 def test_a_folder_is_removed_with_what_is_in_it(tmp_path: Path) -> None:
     dead = left_by_a_dead_process(tmp_path, "cache")
     dead.unlink()

@@ -78,7 +78,8 @@ def _order_path() -> None:
     The folders of earlier plugins come first, so that these keep their helpers. A folder with a
     copy of metabench comes last, because processes that a plugin starts import metabench too.
     """
-    files = [m.__file__ or "" for name, m in sys.modules.items() if name.startswith(FILE_PREFIX)]
+    loaded = list(sys.modules.items())  # other threads may be importing
+    files = [m.__file__ or "" for name, m in loaded if name.startswith(FILE_PREFIX)]
     folders = dict.fromkeys(str(Path(file).parent) for file in files)
     last = [folder for folder in folders if any(Path(folder, name).is_dir() for name in OURS)]
     first = [*_STANDARD_LIBRARY, *(folder for folder in folders if folder not in last)]

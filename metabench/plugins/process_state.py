@@ -6,12 +6,15 @@ import gc
 import os
 import random
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
+
+_alone = threading.RLock()
 
 
 class Setting(NamedTuple):
@@ -26,8 +29,9 @@ class Setting(NamedTuple):
 def import_settings() -> list[Setting]:
     """List the settings that importing a plugin must not change; imports no torch."""
     found = [Setting("the working folder", Path.cwd, os.chdir)]
-    torch = sys.modules.get("torch")
-    if torch is not None:
+    if sys.modules.get("torch") is not None:
+        import torch  # waits for another thread that is importing it
+
         found += [
             Setting(f"torch's {name}", getattr(torch, read), getattr(torch, write), initial)
             for name, read, write, initial in (
@@ -92,7 +96,9 @@ def settings_and_generators() -> list[Setting]:
 
 @contextmanager
 def put_back(listed: Callable[[], list[Setting]]) -> Iterator[list[str]]:
-    """Put back what the block changes.
+    """Put back what the block changes; only one thread at a time is in such a block.
+
+    Otherwise one thread would put back what another has changed.
 
     Args:
         listed: lists the settings; called before and after the block, which may import torch.
@@ -100,16 +106,17 @@ def put_back(listed: Callable[[], list[Setting]]) -> Iterator[list[str]]:
     Yields:
         A list that holds the names of what was changed when the block is over.
     """
-    before = {setting.name: setting.read() for setting in listed()}
-    changed: list[str] = []
-    try:
-        yield changed
-    finally:
-        for setting in listed():
-            expected = before.get(setting.name, setting.initial)
-            if not _equal(setting.read(), expected):
-                changed.append(setting.name)
-                setting.write(expected)
+    with _alone:
+        before = {setting.name: setting.read() for setting in listed()}
+        changed: list[str] = []
+        try:
+            yield changed
+        finally:
+            for setting in listed():
+                expected = before.get(setting.name, setting.initial)
+                if not _equal(setting.read(), expected):
+                    changed.append(setting.name)
+                    setting.write(expected)
 
 
 @contextmanager

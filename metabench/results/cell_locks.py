@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import struct
+import sys
 import zlib
 from pathlib import Path
 
@@ -15,8 +17,9 @@ _FILE = "claims.lock"
 class CellLocks:
     """One lock for each cell, released when the process that holds it ends, however it ends.
 
-    The locks are ranges of one file, so nothing has to be tidied up. If the file system has no
-    locks, every claim is granted, and cells may be run twice.
+    On Linux, runs in threads of one process exclude each other too. The locks are ranges of one
+    file, so nothing has to be tidied up. If the file system has no locks, every claim is granted,
+    and cells may be run twice.
 
     Args:
         root: the results folder.
@@ -38,7 +41,7 @@ class CellLocks:
     def take(self, path: Path) -> bool:
         """Claim a cell by its path; return False if another process has claimed it."""
         try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _place(path))
+            self._set(fcntl.F_WRLCK, path)
         except BlockingIOError:
             return False
         except OSError:
@@ -48,13 +51,23 @@ class CellLocks:
     def release(self, path: Path) -> None:
         """Release a claim."""
         try:
-            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _place(path))
+            self._set(fcntl.F_UNLCK, path)
         except OSError:
             return
 
     def close(self) -> None:
         """Release all claims."""
         os.close(self._file)
+
+    def _set(self, kind: int, path: Path) -> None:
+        """Lock or unlock the place of a cell, without waiting."""
+        place = _place(path)
+        if sys.platform == "linux":  # a lock of this open file, not of the process
+            lock = struct.pack("hhqqi", kind, os.SEEK_SET, place, 1, 0)
+            fcntl.fcntl(self._file, fcntl.F_OFD_SETLK, lock)
+        else:
+            how = fcntl.LOCK_UN if kind == fcntl.F_UNLCK else fcntl.LOCK_EX | fcntl.LOCK_NB
+            fcntl.lockf(self._file, how, 1, place)
 
 
 def _place(path: Path) -> int:

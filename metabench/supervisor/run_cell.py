@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +16,6 @@ from metabench.results.schema import Result, encode
 from metabench.supervisor.cell_job import CellJob
 from metabench.supervisor.cell_run import CellRun
 from metabench.supervisor.suite_cache import SuiteCache
-
-_importing = threading.Lock()  # importing a plugin compares the state of the process
 
 
 def run_cell(job: bytes) -> bytes:
@@ -36,9 +33,8 @@ def run_cell(job: bytes) -> bytes:
     """
     asked = CellJob.decode(job)
     settings = asked.settings
-    with _importing:
-        plugins = load_plugins(settings.process.sources)
-        cell = asked.cell.find(plugins, settings.data_root)
+    plugins = load_plugins(settings.process.sources)
+    cell = asked.cell.find(plugins, settings.data_root)
     with closing(SuiteCache(settings.data_root)) as suites, ExitStack() as stack:
         _check_same(asked, cell, suites)
         if not asked.shares_folder:

@@ -16,10 +16,11 @@ import numpy.typing as npt
 from metabench.cell.cell import Cell
 from metabench.data.dataset import Examples, Targets
 from metabench.errors import DataError
-from metabench.files import others, remove_leftovers, temporary_name
+from metabench.files import remove_leftovers, temporary_name
 from metabench.suites.open_suite import OpenSuite
 from metabench.suites.suite import Suite
 from metabench.suites.training_data import Material
+from metabench.supervisor.active_run import ActiveRun
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class SuiteCache:
         self._folder = temporary / temporary_name("metabench")
         with contextlib.suppress(OSError):  # an error only when something is saved in it
             self._folder.mkdir()
+        self._run = ActiveRun()
         self._opened: dict[int, OpenSuite] = {}  # by id: two suites may share a name
         self._material: dict[str, tuple[Material, Path] | None] = {}
         self._lock = threading.Lock()
@@ -94,8 +96,8 @@ class SuiteCache:
             return self._material[key]
 
     def alone(self) -> bool:
-        """Return whether no other run is active on this machine; each has such a folder."""
-        return not others(self._folder.parent.glob(_OURS))
+        """Return whether no other run is active on this machine."""
+        return self._run.alone()
 
     @contextlib.contextmanager
     def other_runs(self) -> Iterator[threading.Event]:
@@ -121,6 +123,7 @@ class SuiteCache:
 
     def close(self) -> None:
         """Remove the temporary folder."""
+        self._run.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 

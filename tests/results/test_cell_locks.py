@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from metabench.results.cell_locks import CellLocks
 
 CELL, OTHER = Path("suite/a/default.json"), Path("suite/b/default.json")
@@ -61,12 +63,24 @@ def test_a_released_claim_can_be_taken(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="locks belong to processes elsewhere")
+def test_runs_of_one_process_exclude_each_other(tmp_path: Path) -> None:
+    one, other = CellLocks(tmp_path), CellLocks(tmp_path)
+    assert one.take(CELL)
+    assert not other.take(CELL)
+    other.close()  # which must not release what the first one holds
+    third = CellLocks(tmp_path)
+    assert not third.take(CELL)
+    one.release(CELL)
+    assert third.take(CELL)
+
+
 def test_without_locks_every_claim_is_granted(tmp_path: Path, monkeypatch) -> None:
     def refuse(*arguments: object) -> None:
         raise OSError(37, "No locks available")
 
     claims = CellLocks(tmp_path)
-    monkeypatch.setattr(fcntl, "lockf", refuse)
+    monkeypatch.setattr(fcntl, "fcntl" if sys.platform == "linux" else "lockf", refuse)
     assert claims.take(CELL)
     claims.release(CELL)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from metabench.errors import DataError
 from metabench.plugins.sources import PluginSources
 from metabench.results.schema import Result
 from metabench.results.store import Store
-from metabench.supervisor import cell_run
+from metabench.supervisor import active_run, cell_run
 from metabench.supervisor.learner_process import LearnerProcess
 from metabench.supervisor.prepared_run import PreparedRun
 from metabench.supervisor.request import Request
@@ -341,32 +342,64 @@ def test_the_end_of_a_process_is_noticed_without_pidfd(tmp_path: Path, monkeypat
     }
 
 
+OTHER = """
+import sys
+from metabench.supervisor import active_run
+from metabench.supervisor.suite_cache import SuiteCache
+active_run._NAME = sys.argv[1]
+suites = SuiteCache(None)
+print(suites.alone(), flush=True)
+sys.stdin.read()
+suites.close()
+"""
+
+
+@contextmanager
+def other_run(temporary: Path) -> Iterator[str]:
+    """A run in another process, under another TMPDIR; yields whether it was alone at first."""
+    temporary.mkdir()
+    other = subprocess.Popen(
+        [sys.executable, "-c", OTHER, active_run._NAME],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(temporary)},
+    )
+    assert other.stdout is not None
+    try:
+        yield other.stdout.readline().strip()
+    finally:
+        other.communicate()
+
+
+@pytest.fixture
+def quiet_machine(monkeypatch) -> None:
+    """Runs of this test see only each other, whatever else the machine is doing."""
+    monkeypatch.setattr(active_run, "_NAME", f"metabench-test-{secrets.token_hex(4)}")
+
+
 @pytest.mark.slow
-def test_cells_are_contended_while_another_run_is_active(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where no other test runs anything
+@pytest.mark.usefixtures("quiet_machine")
+def test_cells_are_contended_while_another_run_is_active(tmp_path: Path) -> None:
     suites = SuiteCache(None)
     assert suites.alone()
-    code = "from metabench.supervisor.suite_cache import SuiteCache; SuiteCache(None); input()"
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, env=environment)
-    try:
-        wait_for(lambda: not suites.alone())
+    with other_run(tmp_path / "temporary") as alone:
+        assert alone == "False"
+        assert not suites.alone()
         assert was_contended(run(tmp_path / "results", "honest", jobs=1)["honest"])
-    finally:
-        other.communicate(b"\n")
+    assert suites.alone()
     suites.close()
 
 
-def test_a_run_that_begins_and_ends_during_a_cell_is_noticed(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+@pytest.mark.usefixtures("quiet_machine")
+def test_a_run_that_begins_and_ends_during_a_cell_is_noticed(tmp_path: Path) -> None:
     suites = SuiteCache(None)
     with suites.other_runs() as seen:
         assert not seen.is_set()
     assert not seen.is_set()
-    code = "import time; from metabench.supervisor.suite_cache import SuiteCache\n"
-    code += "suites = SuiteCache(None); time.sleep(1.5); suites.close()"
     with suites.other_runs() as seen:
-        subprocess.run([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(tmp_path)})
+        with other_run(tmp_path / "temporary"):
+            assert seen.wait(30)
         assert suites.alone()
     assert seen.is_set()
     suites.close()
