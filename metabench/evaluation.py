@@ -57,8 +57,7 @@ class Evaluation:
         ci95 = self.ci95 if np.isfinite(self.ci95).all() else None  # a single episode has none
         if self.metric == "mse":
             return f"MSE {formatting.error(self.score, ci95)}"
-        half = "" if ci95 is None else f" ± {(ci95[1] - ci95[0]) / 2:.2%}"
-        return f"{self.score:.2%}{half}"
+        return f"{formatting.accuracy(self.score, ci95).replace(' ±', '% ±')}%"
 
 
 def evaluate(

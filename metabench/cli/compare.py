@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -79,19 +80,20 @@ def _print(found: Comparison) -> None:
         shown = formatting.score(score, found.metric)
         known = [f"{seeds} seed{'s' * (seeds != 1)}", *flags]
         echo(f"{name}: {text}, {shown}, {'; '.join(known)}")
-    form = "+.3f" if accuracy else "+.3g"
-    line = f"A - B: {scale * found.difference:{form}}{unit}"
-    if found.ci95 is not None:
-        low, high = (scale * bound for bound in found.ci95)
-        line += f", 95 % CI {low:{form}} to {high:{form}}, p = {found.p:.2g}"
+    difference = partial(formatting.difference, metric=found.metric, digits=3)
+    line = f"A - B: {difference(found.difference)}{unit}"
+    if found.ci95 is not None and found.p is not None:
+        low, high = map(difference, found.ci95)
+        line += f", 95 % CI {low} to {high}, {formatting.p_value(found.p)}"
     if not accuracy:
         line += " (lower is better)"
     echo(line)
     if found.better is not None and found.equivalent is not None and found.worse is not None:
         margin = f"{scale * found.margin:g}{unit}"
         echo(
-            f"probability that A is better: {found.better:.1%}, "
-            f"equal within {margin}: {found.equivalent:.1%}, worse: {found.worse:.1%}"
+            f"probability that A is better: {formatting.probability(found.better)}, "
+            f"equal within {margin}: {formatting.probability(found.equivalent)}, "
+            f"worse: {formatting.probability(found.worse)}"
         )
     show = formatting.percent if accuracy else formatting.significant
     rows = [(str(pair.episode), show(pair.a), show(pair.b)) for pair in found.most_different]

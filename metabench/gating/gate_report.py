@@ -88,7 +88,7 @@ def explain(gated: Gated, baseline: Path) -> Iterator[str]:
     if gated.difference is not None and gated.level is not None:
         unit = " points" if gated.metric == "accuracy" else " of MSE"
         yield (
-            f"  difference {_difference(gated)}{unit}, {gated.level:.2%} "
+            f"  difference {_difference(gated)}{unit}, {formatting.percent(gated.level)}% "
             f"interval {interval(gated)}, after look {gated.looks} at {gated.episodes:,} episodes"
         )
         yield f"  differs: {'; '.join(gated.differs) or 'nothing recorded'}"

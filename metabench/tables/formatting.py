@@ -1,4 +1,7 @@
-"""Numbers as text for tables; an unknown number is a dash."""
+"""Numbers as text for tables; an unknown number is a dash.
+
+No number is rounded to a claim that it does not support: 99.996 % is not shown as 100.00.
+"""
 
 from __future__ import annotations
 
@@ -10,23 +13,29 @@ if TYPE_CHECKING:
 
 UNKNOWN = "-"
 _DIVERGED = 1e6
+_EXACT = 9  # decimals of a percentage; the others are rounding errors
+_SMALLEST_P = 1e-300  # smaller ones are computed as zero
 
 
 def percent(fraction: float | None) -> str:
-    """Return a fraction in percent: 0.8632 -> 86.32."""
-    return UNKNOWN if fraction is None else f"{100 * fraction:.2f}"
+    """Return a fraction in percent: 0.8632 -> 86.32, 0.99996 -> 99.996."""
+    if fraction is None:
+        return UNKNOWN
+    return f"{100 * fraction:.{_decimals(100 * fraction)}f}"
 
 
 def score(value: float, metric: Metric) -> str:
     """Return a score without an interval: 86.32% or MSE 0.04121."""
-    return f"{value:.2%}" if metric == "accuracy" else f"MSE {error(value, None)}"
+    return f"{percent(value)}%" if metric == "accuracy" else f"MSE {error(value, None)}"
 
 
 def accuracy(score: float | None, ci95: tuple[float, float] | None) -> str:
-    """Return a fraction and its symmetric interval in percent: 86.32 ± 0.41."""
+    """Return a fraction and its symmetric interval in percent: 86.32 ± 0.41, 99.996 ± 0.005."""
     if score is None or ci95 is None:
         return percent(score)
-    return f"{percent(score)} ± {percent((ci95[1] - ci95[0]) / 2)}"
+    half = 100 * ((ci95[1] - ci95[0]) / 2)
+    decimals = max(_decimals(100 * score), _decimals(half))
+    return f"{100 * score:.{decimals}f} ± {half:.{decimals}f}"
 
 
 def error(score: float | None, ci95: tuple[float, float] | None) -> str:
@@ -52,10 +61,24 @@ def significant(value: float | None, digits: int = 3) -> str:
     return f"{value:.{max(0, digits - 1 - _exponent(value))}f}"
 
 
-def difference(value: float, metric: Metric) -> str:
+def difference(value: float, metric: Metric, digits: int = 2) -> str:
     """Return a signed difference: +0.13 points of accuracy, or +0.0021 of squared error."""
     value += 0.0  # no negative zero
-    return f"{100 * value:+.2f}" if metric == "accuracy" else f"{value:+.2g}"
+    if metric == "mse":
+        return f"{value:+.{digits}g}"
+    return f"{100 * value:+.{max(digits, _decimals(100 * value))}f}"
+
+
+def p_value(value: float) -> str:
+    """Return a p-value, which is never zero: p = 0.031."""
+    return f"p = {value:.2g}" if value > _SMALLEST_P else f"p < {_SMALLEST_P:g}"
+
+
+def probability(value: float) -> str:
+    """Return an estimated probability, which is never certain: 97.3%, <0.1%, >99.9%."""
+    if value < 0.0005:
+        return "<0.1%"
+    return f"{value:.1%}" if value < 0.9995 else ">99.9%"
 
 
 def duration(seconds: float | None) -> str:
@@ -94,3 +117,13 @@ def count(number: int | None) -> str:
 def _exponent(value: float) -> int:
     """Return the power of ten of the first digit; 0 for zero."""
     return math.floor(math.log10(abs(value))) if value else 0
+
+
+def _decimals(percentage: float) -> int:
+    """Return the fewest decimals, at least 2, that do not round a percentage to 0 or 100."""
+    extremes = (0.0, 100.0)
+    decimals = 2
+    if round(abs(percentage), _EXACT) not in extremes:
+        while round(abs(percentage), decimals) in extremes:
+            decimals += 1
+    return decimals

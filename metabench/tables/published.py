@@ -182,14 +182,14 @@ def _cells(pair: Pair) -> list[str]:
     number = pair.published
     mse = pair.metric == "mse"
     show = formatting.error if mse else formatting.accuracy
-    sign = "" if pair.difference is None else f"{pair.difference * (1 if mse else 100):+.2f}"
+    shown = "" if pair.difference is None else formatting.difference(pair.difference, pair.metric)
     return [
         number.method + ("" if number.verified else " (?)"),
         _published_score(number, mse),
         _NONE if pair.address is None else code(pair.address),
         pair.budget or _NONE,
         show(pair.score, pair.ci95) if pair.score is not None else _NONE,
-        sign or _NONE,
+        shown or _NONE,
         _protocol(pair),
     ]
 

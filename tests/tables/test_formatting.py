@@ -15,6 +15,36 @@ def test_accuracies_are_percentages_with_half_the_interval():
 
 
 @pytest.mark.parametrize(
+    ("wrong", "half", "expected"),
+    [
+        (3, 0.0000452, "99.996 ± 0.005"),  # of 75,000
+        (74_997, 0.0000452, "0.004 ± 0.005"),
+        (30, 0.0000452, "99.960 ± 0.005"),
+        (0, 0.0000452, "100.000 ± 0.005"),
+        (3, 0.0, "99.996 ± 0.000"),
+        (3, 1e-17, "99.996 ± 0.000"),  # a rounding error
+        (750, 0.0000502, "99.00 ± 0.01"),
+    ],
+)
+def test_an_accuracy_is_not_rounded_to_perfection_nor_an_interval_to_nothing(wrong, half, expected):
+    score = 1 - wrong / 75_000
+    assert formatting.accuracy(score, (score - half, score + half)) == expected
+
+
+def test_a_number_that_is_not_zero_is_not_shown_as_zero():
+    assert formatting.percent(0.99996) == "99.996"
+    assert formatting.percent(1e-7) == "0.00001"
+    assert formatting.score(0.99996, "accuracy") == "99.996%"
+    assert formatting.difference(-0.00004, "accuracy") == "-0.004"
+    assert formatting.difference(0.0, "accuracy") == "+0.00"
+    assert formatting.difference(0.0123456, "accuracy", 3) == "+1.235"
+    assert formatting.difference(0.0123456, "mse", 3) == "+0.0123"
+    assert [formatting.p_value(p) for p in (0.0312, 0.0)] == ["p = 0.031", "p < 1e-300"]
+    shown = [formatting.probability(p) for p in (0.0, 0.0004, 0.973, 0.9996, 1.0)]
+    assert shown == ["<0.1%", "<0.1%", "97.3%", ">99.9%", ">99.9%"]
+
+
+@pytest.mark.parametrize(
     ("score", "half", "expected"),
     [
         (0.04123, 0.00352, "0.0412 ± 0.0035"),
