@@ -6,7 +6,9 @@ seeds are independent.
 
 from __future__ import annotations
 
-from itertools import combinations, pairwise
+import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +16,7 @@ from scipy.special import stdtr, stdtrit
 
 from metabench.statistics.intervals import EpisodeScores, over_seeds, satterthwaite
 
+_LEVEL = 0.95
 _DIGITS = 1e-12  # of the largest score; smaller differences are rounding
 
 
@@ -43,7 +46,7 @@ class Difference(NamedTuple):
         return self._replace(mean=-self.mean).probability_above(-margin)
 
 
-def difference(a: EpisodeScores, b: EpisodeScores, level: float = 0.95) -> Difference:
+def difference(a: EpisodeScores, b: EpisodeScores, level: float = _LEVEL) -> Difference:
     """Return the paired difference of two score tables over the same episodes.
 
     One seed each: the paired t interval over episodes, which describes these two trained learners.
@@ -68,25 +71,58 @@ def difference(a: EpisodeScores, b: EpisodeScores, level: float = 0.95) -> Diffe
     References:
         Satterthwaite (1946), Biometrics Bulletin 2, 110-114; as in `intervals.mean_ci`.
     """
-    episodes = a.shape[1]
-    one, other = over_seeds(a), over_seeds(b)
-    by_episode = one - other
-    mean = float(by_episode.mean()) if episodes else float("nan")
-    if episodes < 2 or not np.isfinite(by_episode).all():
-        nan = float("nan")
-        return Difference(mean, nan, nan, nan, nan, nan)
-    rounding = _DIGITS * max(np.abs(one).max(), np.abs(other).max())
-    mean = 0.0 if abs(mean) <= rounding else mean
-    varies = np.ptp(by_episode) > rounding
-    terms = [(float(by_episode.var(ddof=1)) / episodes if varies else 0.0, episodes - 1.0)]
-    terms += [between_seeds(table) for table in (a, b) if len(table) > 1]
-    if all(term == 0 for term, _ in terms):
-        return _without_variance(mean, episodes, level)
-    variance, df = satterthwaite(terms)
-    se = variance**0.5
-    half = float(stdtrit(df, 0.5 + level / 2)) * se
-    p = 2 * float(stdtr(df, -abs(mean) / se))
-    return Difference(mean, mean - half, mean + half, se, df, p)
+    pair = next(_differences(_Side.of(a), [_Side.of(b)], level))
+    if not pair.se > 0:
+        return pair
+    half = float(stdtrit(pair.df, 0.5 + level / 2)) * pair.se
+    p = 2 * float(stdtr(pair.df, -abs(pair.mean) / pair.se))
+    return pair._replace(lo=pair.mean - half, hi=pair.mean + half, p=p)
+
+
+class _Side(NamedTuple):
+    """One side of paired tests, with all that does not depend on the other one."""
+
+    means: EpisodeScores  # [E] over seeds
+    largest: float
+    terms: list[tuple[float, float]]  # its variance between seeds, if there are several
+    seeds: int
+
+    @classmethod
+    def of(cls, scores: EpisodeScores) -> _Side:
+        means = over_seeds(scores)
+        largest = float(np.abs(means).max()) if means.size else 0.0
+        terms = [between_seeds(scores)] if len(scores) > 1 else []
+        return cls(means, largest, terms, len(scores))
+
+
+def _differences(one: _Side, others: Sequence[_Side], level: float) -> Iterator[Difference]:
+    """Yield the difference of one side from each of the others.
+
+    Means and variances are computed for all at once. Where there is a standard error, the interval
+    and the p-value are left out.
+    """
+    episodes, nan = len(one.means), float("nan")
+    with np.errstate(invalid="ignore"):  # of scores that are not finite, which are left out below
+        by_episode: EpisodeScores = one.means - np.stack([other.means for other in others])
+        finite = np.all(np.isfinite(by_episode), axis=1) & (episodes > 1)
+        means = (by_episode.mean(axis=1) if episodes else np.full(len(others), nan)).tolist()
+        ranges = np.ptp(by_episode, axis=1).tolist() if episodes > 1 else []
+        variances = by_episode.var(axis=1, ddof=1).tolist() if episodes > 1 else []
+    for k, other in enumerate(others):
+        mean = means[k]
+        if not finite[k]:
+            yield Difference(mean, nan, nan, nan, nan, nan)
+            continue
+        rounding = _DIGITS * max(one.largest, other.largest)
+        mean = 0.0 if abs(mean) <= rounding else mean
+        varies = ranges[k] > rounding
+        terms = [(variances[k] / episodes if varies else 0.0, episodes - 1.0)]
+        terms += [*one.terms, *other.terms]
+        if all(term == 0 for term, _ in terms):
+            yield _without_variance(mean, episodes, level)
+            continue
+        variance, df = satterthwaite(terms)
+        yield Difference(mean, nan, nan, variance**0.5, df, nan)
 
 
 def _without_variance(mean: float, episodes: int, level: float) -> Difference:
@@ -141,14 +177,12 @@ def tiers(tables: list[EpisodeScores], alpha: float = 0.05) -> list[int]:
         tables: [S, E] scores of each row, over the same episodes.
         alpha: the probability that any two equal rows are called different.
     """
-    rows = range(len(tables))
-    pairs = list(combinations(rows, 2))
-    tests = [_cautious_p(tables[i], tables[j]) for i, j in pairs]
-    apart = {pair for pair, p in zip(pairs, holm(tests), strict=True) if p < alpha}
+    apart = np.zeros((len(tables), len(tables)), dtype=bool)
+    apart[np.triu_indices(len(tables), 1)] = np.array(holm(_p_values(tables))) < alpha
     found: list[int] = []
     anchor = 0
-    for row in rows:
-        if (anchor, row) in apart:
+    for row in range(len(tables)):
+        if apart[anchor, row]:
             anchor = row
         found.append(found[anchor] if anchor < row else max(found, default=0) + 1)
     return found
@@ -157,22 +191,39 @@ def tiers(tables: list[EpisodeScores], alpha: float = 0.05) -> list[int]:
 _MOST_DF = 3  # times the degrees of freedom of the side with fewer seeds
 
 
-def _cautious_p(a: EpisodeScores, b: EpisodeScores) -> float:
-    """Return the p-value of a difference for tests of many pairs; 1 if it cannot be computed.
+def _p_values(tables: Sequence[EpisodeScores]) -> list[float]:
+    """Return the p-value of each pair of rows, in the order of `itertools.combinations`."""
+    sides = [_Side.of(table) for table in tables]
+    p_values: list[float] = []
+    tested: list[int] = []  # their places, if there is a standard error
+    statistics: list[tuple[float, float]] = []
+    for row, one in enumerate(sides[:-1], start=1):
+        pairs = _differences(one, sides[row:], _LEVEL)
+        for other, pair in zip(sides[row:], pairs, strict=True):
+            if pair.se > 0:
+                tested.append(len(p_values))
+                statistics.append((_cautious_df(pair, one, other), -abs(pair.mean) / pair.se))
+            p_values.append(1.0 if math.isnan(pair.p) else pair.p)
+    if tested:
+        found = 2 * stdtr(*np.array(statistics).T)
+        for place, p in zip(tested, found.tolist(), strict=True):
+            p_values[place] = p
+    return p_values
+
+
+def _cautious_df(pair: Difference, one: _Side, other: _Side) -> float:
+    """Return degrees of freedom for tests of many pairs.
 
     Holm's correction depends on the far tail, where Satterthwaite's degrees of freedom are too
     many: if a few seeds happen to agree, their variance seems to have no weight. So they are
     capped.
     """
-    pair = difference(a, b)
-    if not pair.se > 0:
-        return pair.p if np.isfinite(pair.p) else 1.0
-    few = [_MOST_DF * (len(table) - 1) for table in (a, b) if len(table) > 1]
-    return 2 * float(stdtr(min([pair.df, *few]), -abs(pair.mean) / pair.se))
+    few = [_MOST_DF * (side.seeds - 1) for side in (one, other) if side.seeds > 1]
+    return min([pair.df, *few])
 
 
 def rank_intervals(
-    tables: list[EpisodeScores], lower_is_better: bool, level: float = 0.95, draws: int = 1000
+    tables: list[EpisodeScores], lower_is_better: bool, level: float = _LEVEL, draws: int = 1000
 ) -> list[tuple[int, int]]:
     """Return for each row the range of ranks in the middle 95 % of bootstrap draws.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -12,7 +12,14 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 from metabench.statistics.intervals import mean_ci
-from metabench.statistics.paired_tests import detectable, difference, holm, rank_intervals, tiers
+from metabench.statistics.paired_tests import (
+    _p_values,
+    detectable,
+    difference,
+    holm,
+    rank_intervals,
+    tiers,
+)
 
 
 def table(rng, mean, seeds=3, episodes=200, hard=None, sd_seed=0.0, sd=0.05):
@@ -149,6 +156,14 @@ def test_a_chain_of_small_steps_is_cut_where_the_first_row_differs() -> None:
     found = tiers(rows)
     assert found == sorted(found)
     assert max(found) > 1
+
+
+def test_rows_tested_together_have_the_p_values_of_single_tests() -> None:
+    rng = np.random.default_rng(8)
+    rows = [rng.binomial(75, 0.5 + 0.02 * k, (1, 101)) / 75 for k in range(6)]
+    rows += [rows[0], rows[1] + 0.1, np.ones((1, 101)), np.full((1, 101), np.nan)]
+    singly = [difference(a, b).p for a, b in combinations(rows, 2)]
+    assert _p_values(rows) == [1.0 if np.isnan(p) else p for p in singly]
 
 
 def test_no_rows_have_no_tiers() -> None:
