@@ -27,6 +27,14 @@ def temporary_name(name: str) -> str:
     return f".{name[:_LONGEST]}.{owner}-{secrets.token_hex(4)}.tmp"
 
 
+def expanded(path: str | Path) -> Path:
+    """Replace a leading `~`, as shells do: it stays if the user or the home folder is unknown."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def open_regular(file: Path) -> BufferedReader:
     """Open a regular file for reading.
 

@@ -10,6 +10,7 @@ import pytest
 
 from metabench.files import (
     check_room,
+    expanded,
     others,
     read_file,
     remove_leftovers,
@@ -45,7 +46,7 @@ def test_what_a_dead_process_left_is_removed_and_nothing_else(tmp_path: Path) ->
 def test_a_number_that_a_new_process_has_got_is_no_excuse(tmp_path: Path) -> None:
     host, pid, started = temporary_name("x").split(".")[2].rsplit("-", 3)[:3]
     assert int(pid) == os.getpid()
-    earlier = tmp_path / f".x.{host}-{os.getppid()}-{int(started) - 1}-0123abcd.tmp"
+    earlier = tmp_path / f".x.{host}-{os.getppid()}-{int(started) + 1}-0123abcd.tmp"
     earlier.touch()
     assert others([earlier]) == []
     remove_leftovers([earlier])
@@ -148,3 +149,9 @@ def test_only_regular_files_of_bounded_size_are_read(tmp_path: Path) -> None:
     ):
         with pytest.raises(OSError, match=said):
             read_file(tmp_path / name, most)
+
+
+def test_a_home_folder_that_is_unknown_is_not_replaced(monkeypatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert expanded("~/x.py") == Path("/home/me/x.py")
+    assert expanded("~nosuch/x.py") == Path("~nosuch/x.py")

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from metabench import address
 from metabench.address import Value
 from metabench.errors import UsageError
+from metabench.files import expanded
 from metabench.garbage import no_gc
 from metabench.learner import Algorithm, Backbone, Kind
 from metabench.plugins.code_reader import CodeReader, digests
@@ -273,7 +274,7 @@ def _package_around(file: Path) -> str:
 
 
 def _file_digest(entry: Algorithm | Backbone, name: str, given: str, origin: Path | None) -> str:
-    path = Path(given).expanduser()
+    path = expanded(given)
     if not path.is_absolute() and origin is not None and name not in entry.params:
         path = origin.parent / path
     try:

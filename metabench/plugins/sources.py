@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import Any
 
 from metabench.errors import UsageError
-from metabench.files import read_file
+from metabench.files import expanded, read_file
 from metabench.plugins.hookspecs import PROJECT
 from metabench.plugins.importing import import_file, import_package
 from metabench.plugins.modules import OURS
@@ -217,4 +217,4 @@ def is_plugin(file: Path) -> bool:
 
 
 def _absolute(path: str) -> str:
-    return str(Path(path).expanduser().absolute())
+    return str(expanded(path).absolute())

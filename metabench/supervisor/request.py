@@ -85,7 +85,7 @@ def read_config(file: Path) -> dict[str, Any]:
     return values
 
 
-_MOST_THREADS = 1024
+_MOST = {"seeds": 100_000, "jobs": 10_000, "threads": 1024}
 _LEAST = {
     "seeds": 1,
     "jobs": 1,
@@ -109,12 +109,18 @@ _SHOWN = {
 def _like(value: Any, default: Any) -> bool:
     """Return whether a value of the file has the type of a default."""
     if isinstance(default, tuple):
-        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+        return isinstance(value, list) and all(map(_is_text, value))
     if isinstance(default, dict):
-        return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
+        return isinstance(value, dict) and all(map(_is_text, value.values()))
     if isinstance(default, bool) or isinstance(value, bool):
         return isinstance(default, bool) and isinstance(value, bool)
+    if isinstance(default, str):
+        return _is_text(value)
     return isinstance(value, (int, float) if isinstance(default, float) else type(default))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and "\0" not in value  # which no path may contain
 
 
 def request_cells(request: Request, plugins: Plugins) -> list[Cell]:
@@ -265,9 +271,11 @@ def check_numbers(request: Request) -> None:
     for what, least in _LEAST.items():
         value = getattr(request, what)
         if not least <= value < math.inf:
-            raise UsageError(f"{what}={value:g}: ask for at least {least}")
-    if request.threads > _MOST_THREADS:
-        raise UsageError(f"threads={request.threads}: ask for at most {_MOST_THREADS}")
+            shown = value if isinstance(value, int) else f"{value:g}"
+            raise UsageError(f"{what}={shown}: ask for at least {least}")
+    for what, most in _MOST.items():
+        if (value := getattr(request, what)) > most:
+            raise UsageError(f"{what}={value}: ask for at most {most}")
     if request.memory_limit and not can_limit_memory():
         raise UsageError("memory_limit: only Linux supports this limit; leave it out")
 
