@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from shlex import quote
@@ -180,6 +181,9 @@ def _run_in_process(prepared: PreparedRun) -> int:
     from metabench.supervisor.environment import cores
     from metabench.supervisor.in_process_executor import InProcessExecutor
     from metabench.tables import formatting
+
+    # Processes that learners start must not import from the working folder either.
+    os.environ["PYTHONSAFEPATH"] = "1"
 
     torch.set_num_threads(prepared.request.threads or cores())
     executor = InProcessExecutor(prepared.suites, prepared.plugins)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import ast
-import hashlib
 import importlib
 import importlib.util
 import os
-import re
 import sys
 from collections.abc import Iterator
 from itertools import chain
@@ -15,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from metabench.plugins.modules import FILE_PREFIX, OURS, Module, ModuleFinder, loads
+from metabench.plugins.plugin_files import module_name
 
 _PYTHON = Path(os.__file__).parent
 # These come first: a plugin's file `copy.py` must not replace Python's own module.
@@ -33,8 +32,7 @@ def import_file(file: Path) -> ModuleType:
             raises when it is imported is raised too.
     """
     file = file.resolve()
-    digest = hashlib.sha256(str(file).encode()).hexdigest()[:8]
-    name = f"{FILE_PREFIX}{re.sub(r'[^a-zA-Z0-9_]', '_', file.stem)}_{digest}"
+    name = module_name(file)
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None
     assert spec.loader is not None

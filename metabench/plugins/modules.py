@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 # Packages that are always read, in addition to the package or folder of the plugin itself.
 OURS = ("metabench", "metabench_plugins")
-# The start of the names that plugin files are imported under; see `importing.py`.
-FILE_PREFIX = "metabench_file_"
+# The start of the names that plugin files are imported under; see `plugin_files.py`.
+FILE_PREFIX = "metabench.plugins.plugin_files."
 
 
 class Import(NamedTuple):

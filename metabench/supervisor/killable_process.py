@@ -59,7 +59,10 @@ class KillableProcess:
         lifeline, held = os.pipe()
         self._lifeline = os.fdopen(held, "wb")
         command = [sys.executable, "-I", "-S", guardian.__file__, str(lifeline), str(grace)]
+        safe_path = {}
         if python is None:
+            # `python -m`, by which joblib starts processes, would search the working folder first.
+            safe_path = {"PYTHONSAFEPATH": "1"}
             path = [os.fspath(entry) for entry in sys.path]
             command += [sys.executable, "-P", "-c", f"import sys; sys.path[:] = {path!r}\n{code}"]
         else:
@@ -71,7 +74,7 @@ class KillableProcess:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env={**os.environ, **environment},
+            env={**os.environ, **safe_path, **environment},
             pass_fds=(theirs.fileno(), lifeline),
             start_new_session=True,
         )

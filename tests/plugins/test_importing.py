@@ -275,3 +275,30 @@ def test_two_files_of_one_name_are_two_codes_whatever_they_call_their_algorithm(
     one, other, copy = found
     assert one != other
     assert one == copy
+
+
+SPAWNS = """
+import metabench
+from plug_scale import SCALE
+
+class Box:
+    def __init__(self, value):
+        self.value = value
+    def plus(self, other):
+        return Box(f"{self.value}{other}{SCALE}")
+"""
+AFTER = """[
+    __import__("multiprocessing").get_context("{method}").Pool(1).apply(box.plus, ("b",)).value
+    for module in list(sys.modules.values()) for box in [module.__dict__.get("Box", str)("a")]
+    if hasattr(box, "plus")
+]"""
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_process_that_is_spawned_can_import_what_a_plugin_file_defines(
+    folder: Path, method: str
+) -> None:
+    (folder / "one" / "a plugin.py").write_text(SPAWNS)
+    (folder / "one" / "link.py").symlink_to("a plugin.py")
+    after = " ".join(AFTER.format(method=method).split())
+    assert loaded(folder, "one/link.py", after=after)[-1] == "['abone']"

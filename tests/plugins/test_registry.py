@@ -16,6 +16,7 @@ import pytest
 
 from metabench.errors import UsageError
 from metabench.plugins import registry
+from metabench.plugins.modules import FILE_PREFIX
 from metabench.plugins.registry import Plugins, hookspecs, load_plugins
 from metabench.plugins.sources import PluginSources
 
@@ -39,7 +40,7 @@ def _imports_are_undone(monkeypatch):
     monkeypatch.setattr(sys, "path", [*sys.path])
     yield
     for name in set(sys.modules) - before:
-        if name.startswith(("metabench_file_", "plug_")):
+        if name.startswith((FILE_PREFIX, "plug_")):
             del sys.modules[name]
 
 
@@ -377,7 +378,7 @@ def test_a_plugin_that_fails_at_import_is_a_row_and_a_warning(text, error, write
     assert "\n" not in bad.error
     assert plugins.warnings == [f"plugin 'bad.py' failed: {bad.error}"]
     assert list(plugins.algorithms) == ["good"]
-    assert not any(name.startswith("metabench_file_bad") for name in sys.modules)
+    assert not any(name.startswith(f"{FILE_PREFIX}bad") for name in sys.modules)
 
 
 def test_a_huge_error_of_a_plugin_is_shortened(write):

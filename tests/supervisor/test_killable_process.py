@@ -94,3 +94,20 @@ time.sleep(60)
         with pytest.raises(OSError, match="bad message length"):
             process.connection.recv_bytes()
         process.kill()
+
+
+@pytest.mark.parametrize("start", ["-m", "-c"])
+def test_processes_that_it_starts_import_nothing_from_the_working_folder(
+    tmp_path: Path, start: str
+) -> None:
+    (tmp_path / "random.py").write_text("raise SystemExit('the wrong one')")
+    code = f"""
+import os, subprocess, sys
+what = ["-m", "tempfile"] if "{start}" == "-m" else ["-c", "import random"]
+done = subprocess.run([sys.executable, *what], capture_output=True, text=True)
+from multiprocessing.connection import Connection
+Connection(int(sys.argv[1])).send(done.stderr)
+"""
+    with closing(KillableProcess(code, grace=1, folder=tmp_path)) as process:
+        assert process.wait_for_message(60)
+        assert process.connection.recv() == ""
