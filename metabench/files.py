@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import platform
 import re
@@ -76,6 +77,16 @@ def check_room(folder: Path) -> None:
         stream.write(os.urandom(_ROOM))  # zeros take no space if the file system compresses them
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def sha256(file: Path) -> str:
+    """Return the SHA-256 of a file's content, in hex, without holding all of it in memory.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file.
+    """
+    with open_regular(file) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_atomically(file: Path, data: bytes) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from metabench.errors import DataError
-from metabench.files import open_regular
+from metabench.files import sha256
 
 _SECOND = 10**9
 # Two changes within one tick of a file system's clock cannot be distinguished. FAT has the
@@ -81,8 +81,7 @@ def files_content(files: Sequence[Path], folder: Path) -> str:
     digest = hashlib.sha256()
     for file in files:
         try:
-            with open_regular(file) as stream:
-                content = hashlib.file_digest(stream, "sha256").digest()
+            content = sha256(file)
         except OSError as error:
             raise _unreadable(file, error) from None
         digest.update(repr((os.fsencode(file.relative_to(folder)), content)).encode())

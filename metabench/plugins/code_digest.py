@@ -14,7 +14,7 @@ import json
 import operator
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from metabench import address
 from metabench.address import Value
 from metabench.errors import UsageError
-from metabench.files import expanded
+from metabench.files import expanded, sha256
 from metabench.garbage import no_gc
 from metabench.learner import Algorithm, Backbone, Kind
 from metabench.plugins.code_reader import CodeReader, digests
@@ -57,7 +57,8 @@ class Code:
     # the start of the SHA-256 of each definition's own text, by "module:name"; likewise
     # "catalogue:name" and "file:name" for what the catalogue declares
     definitions: Mapping[str, str]
-    files: Mapping[str, str]  # the SHA-256, in hex, of each file that the catalogue declares
+    # the SHA-256, in hex, of each file that the catalogue declares or that a text names
+    files: Mapping[str, str]
     packages: frozenset[str]  # names of other packages that the code uses
 
 
@@ -101,7 +102,9 @@ def cell_code(
     )
     given = {value for value in params.values() if isinstance(value, str)} | parts.given
     # A learner may also name a backbone in its own code.
-    texts = sorted(given | parts.strings(params))
+    in_code = parts.strings(params)
+    parts.add_files_in_code(algorithm, provided.origin, in_code)
+    texts = sorted(given | in_code)
     for backbone, found in plugins.backbones.items():
         addresses = [text for text in texts if _named_by(text) == backbone]
         addresses += [text for text in sorted(given) if backbone in _inner_names(text)]
@@ -140,14 +143,38 @@ class _Parts:
     def add_files(
         self, entry: Algorithm | Backbone, origin: Path | None, params: Mapping[str, Value]
     ) -> None:
-        """Count the files that a catalogue entry declares."""
+        """Count the files that a catalogue entry declares, or that a parameter names."""
         for k, name in enumerate(entry.files):
             given = str(params.get(name, name))
             if given:
-                digest = _file_digest(entry, name, given, origin)
-                of_backbone = isinstance(entry, Backbone)
-                self._files[f"{entry.name}:{name}" if of_backbone else name] = digest
-                self._file_parts.append(f"{entry.name} {k} {digest}")
+                declared = _declared_path(entry, name, given, origin)
+                self._add_file(entry, name, f"{k}", declared)
+        for name, value in params.items():
+            if name in entry.files or not isinstance(value, str):
+                continue
+            path = _named_file(value, origin)
+            if path is not None:
+                self._add_file(entry, name, name, path)
+
+    def add_files_in_code(
+        self, entry: Algorithm, origin: Path | None, texts: Iterable[str]
+    ) -> None:
+        """Count the files that string constants name, such as "weights.pt"."""
+        for text in sorted({*texts} - {*entry.files}):
+            path = _named_file(text, origin) if Path(text).suffix else None
+            if path is not None and path.suffix != ".py":  # code counts as code
+                self._add_file(entry, text, "", path)
+
+    def _add_file(self, entry: Algorithm | Backbone, name: str, key: str, path: Path) -> None:
+        try:
+            digest = sha256(path)
+        except OSError as error:
+            raise UsageError(
+                f"cannot read {path}, which {entry.name} reads: {error.strerror or error}"
+            ) from None
+        of_backbone = isinstance(entry, Backbone)
+        self._files[f"{entry.name}:{name}" if of_backbone else name] = digest
+        self._file_parts.append(f"{entry.name} {key} {digest}")
 
     def add_built(self, build: str | Callable[..., Any], provided: Provided[Any]) -> None:
         """Count a function or class, or the target of "module:attr".
@@ -273,17 +300,26 @@ def _package_around(file: Path) -> str:
     return top
 
 
-def _file_digest(entry: Algorithm | Backbone, name: str, given: str, origin: Path | None) -> str:
+def _declared_path(entry: Algorithm | Backbone, name: str, given: str, origin: Path | None) -> Path:
+    """Return the path of a declared file, which must be a regular one."""
     path = expanded(given)
     if not path.is_absolute() and origin is not None and name not in entry.params:
         path = origin.parent / path
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UsageError(
-            f"cannot read {path}, which {entry.name} declares: {error.strerror or error}"
-        ) from None
+    if path.exists() and not path.is_file():
+        raise UsageError(f"cannot read {path}, which {entry.name} reads: this is no regular file")
+    return path
+
+
+def _named_file(text: str, origin: Path | None) -> Path | None:
+    """Return the regular file that a text names, here or next to the plugin's file, if any."""
+    for folder in (Path(), *([] if origin is None else [origin.parent])):
+        try:
+            path: Path = folder / expanded(text)
+            if path.is_file():
+                return path
+        except (OSError, ValueError):  # too long, or NUL: names no file
+            return None
+    return None
 
 
 def _named_by(text: str) -> str:

@@ -13,20 +13,32 @@ if TYPE_CHECKING:
     from metabench.plugins.registry import Plugins
     from metabench.results.schema import Result, SuiteFacts
 
-# "unknown": the plugin or the suite is not loaded.
+# "unknown": the plugin or the suite is not loaded, or a file that a parameter names is not here.
 CodeState = Literal["current", "stale", "unknown"]
 
 
 def is_stale(result: Result, code: Code | None) -> bool:
-    """Return whether a result was computed by code other than this; False if it is not found."""
-    return code is not None and code.digest != result.job.code
+    """Return whether a result was computed by code other than this; False if that is unknown."""
+    return code_state(result, code) == "stale"
 
 
 def code_state(result: Result, code: Code | None) -> CodeState:
     """Compare the code of a result with the current code of its cell; None: it is not found."""
-    if code is None:
+    if code is None or _lacks_file(result, code):
         return "unknown"
-    return "stale" if is_stale(result, code) else "current"
+    return "stale" if code.digest != result.job.code else "current"
+
+
+def _lacks_file(result: Result, code: Code) -> bool:
+    """Return whether a parameter names a file that was there then, and is not there now."""
+    params = result.job.params
+    for name in result.job.files.keys() - code.files.keys():
+        backbone, _, parameter = name.rpartition(":")
+        if not backbone and parameter in params:
+            return True
+        if backbone and any(f"{parameter}=" in str(value) for value in params.values()):
+            return True
+    return False
 
 
 def code_states(plugins: Plugins, results: Iterable[Result]) -> list[CodeState]:

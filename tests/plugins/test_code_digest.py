@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 import subprocess
 import sys
@@ -132,10 +133,59 @@ def test_a_file_that_a_parameter_names_counts_by_content(site: Path, tmp_path: P
     assert code_of(spec).files == {}  # nothing is named: nothing is read
     weights[1].write_text("other")
     assert code_of(spec, params={"weights": str(weights[1])}).digest != found[0].digest
-    with pytest.raises(
-        UsageError, match=r"cannot read .*c\.bin, which mine declares: No such file"
-    ):
+    with pytest.raises(UsageError, match=r"cannot read .*c\.bin, which mine reads: No such file"):
         code_of(spec, params={"weights": str(tmp_path / "c.bin")})
+
+
+def test_a_file_that_nobody_declares_counts_if_a_parameter_names_it(
+    site: Path, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    spec = Algorithm("mine", build=BUILD, params={"weights": "none", "body": ""})
+    params = {"weights": "last.pt", "body": "x" * 5000}
+    before = code_of(spec, params=params)
+    file = tmp_path / "last.pt"
+    found = []
+    for content in "1", "2":
+        file.write_text(content)
+        found.append(code_of(spec, params=params))
+    assert before.files == {}
+    assert [set(code.files) for code in found] == [{"weights"}, {"weights"}]
+    assert len({before.digest, *(code.digest for code in found)}) == 3
+    file.unlink()
+    file.mkdir()  # a folder is no file
+    assert code_of(spec, params=params) == before
+
+
+def test_a_pipe_that_a_parameter_names_is_not_read(site: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.pt"
+    os.mkfifo(pipe)
+    named = {"weights": str(pipe)}
+    assert code_of(Algorithm("mine", build=BUILD, params={"weights": ""}), params=named).files == {}
+    declared = Algorithm("mine", build=BUILD, params={"weights": ""}, files=["weights"])
+    with pytest.raises(UsageError, match=r"pipe.pt, which mine reads: this is no regular file"):
+        code_of(declared, params=named)
+
+
+def test_a_file_that_a_constant_in_the_code_names_counts(tmp_path: Path) -> None:
+    plugin = tmp_path / "plugin.py"
+    plugin.write_text("""
+import metabench
+from pathlib import Path
+def build(task):
+    return Path(__file__).with_name("means.npy").read_bytes()
+@metabench.hookimpl
+def metabench_algorithms():
+    yield metabench.Algorithm("reader", build=build)
+""")
+    digests = set()
+    for content in "1", "2":
+        (tmp_path / "means.npy").write_text(content)
+        (tmp_path / "other.npy").write_text(content)  # not named
+        code = single_code(plugin, "reader")
+        assert code.files.keys() == {"means.npy"}
+        digests.add(code.digest)
+    assert len(digests) == 2
 
 
 def test_the_files_of_a_backbone_count(site: Path, tmp_path: Path) -> None:

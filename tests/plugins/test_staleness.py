@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import msgspec
@@ -8,9 +9,10 @@ import pytest
 from PIL import Image
 from results_factory import make_result
 
+from metabench.plugins.code_digest import Code
 from metabench.plugins.registry import load_plugins
 from metabench.plugins.sources import PluginSources
-from metabench.plugins.staleness import changes, current_codes
+from metabench.plugins.staleness import changes, code_state, current_codes, is_stale
 from metabench.suites.suite import Suite
 from metabench.supervisor.cell_result import suite_facts
 from metabench.supervisor.request import Request, request_cells
@@ -44,6 +46,24 @@ def test_a_results_code_is_that_of_its_cell(tmp_path: Path, suite: str) -> None:
     ((_, code),) = current_codes(plugins, [result])
     # Of a suite that was made in Python, nobody knows the code later.
     assert code == (None if suite == "from arrays" else cell.code)
+
+
+@pytest.mark.parametrize(
+    ("params", "name"),
+    [({"weights": "last.pt"}, "weights"), ({"backbone": "body[weights=last.pt]"}, "body:weights")],
+)
+def test_without_a_file_that_a_parameter_names_nobody_knows(
+    params: dict[str, str], name: str
+) -> None:
+    result = make_result("chance")
+    code = Code("0" * 64, {}, {}, frozenset())
+    job = msgspec.structs.replace(result.job, params=params, files={name: "1" * 64})
+    named = msgspec.structs.replace(result, job=job)
+    assert (code_state(named, code), is_stale(named, code)) == ("unknown", False)
+    found = dataclasses.replace(code, files={name: "2" * 64})
+    assert (code_state(named, found), is_stale(named, found)) == ("stale", True)
+    dropped = msgspec.structs.replace(named, job=msgspec.structs.replace(job, params={}))
+    assert is_stale(dropped, code)  # no longer declared: the code is another
 
 
 def test_changes_names_what_differs_and_not_what_was_moved() -> None:
