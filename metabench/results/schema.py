@@ -180,6 +180,7 @@ class MetaTraining(Struct, frozen=True, kw_only=True):
     resumed: Count = 0  # number of times it was interrupted and resumed
     peak_memory: Count | None = None  # bytes, in one update (in the whole of `fit`); None: unknown
     tasks_at_once: Count = 0  # tasks of an update computed together; 0: all, or unknown
+    problem: str = ""  # why the best state could not be restored, so that the last one was tested
 
 
 class Timing(Struct, frozen=True, kw_only=True):

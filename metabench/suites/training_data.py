@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import numpy as np
 
 from metabench.data.dataset import Dataset, Examples, Indices, Targets
 from metabench.errors import DataError
+from metabench.files import sha256
 from metabench.suites.episode_draw import Drawn, Pool
 from metabench.suites.random_words import stream_key
 
 _BASE, _VALIDATION = "base", "validation"
+_IMAGES, _POOLS, _DIGESTS = "images.npy", "pools.npz", "sha256.json"  # the files of `save`
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,25 +101,38 @@ class Material:
 
     def save(self, folder: Path) -> None:
         """Write to an existing folder, for another process to `load`."""
-        np.save(folder / "images.npy", self.images)
+        np.save(folder / _IMAGES, self.images)
         arrays = {f"base_{k}": v for k, v in self.base.to_arrays().items()}
         if self.validation is not None:
             arrays |= {f"validation_{k}": v for k, v in self.validation.to_arrays().items()}
         if self.targets is not None:
             arrays["targets"] = self.targets
         np.savez(
-            folder / "pools.npz",
+            folder / _POOLS,
             keys=np.array([self.content, self.protocol]),
             labels=self.labels,
             classes=np.array(self.classes),
             **arrays,  # type: ignore[arg-type]
         )
+        digests = {name: sha256(folder / name) for name in (_IMAGES, _POOLS)}
+        (folder / _DIGESTS).write_text(json.dumps(digests))
 
     @classmethod
     def load(cls, folder: str | Path) -> Material:
-        """Read the files that `save` wrote; images are a read-only memory map."""
+        """Read the files that `save` wrote; images are a read-only memory map.
+
+        Raises:
+            DataError: a file is not as it was written.
+        """
         folder = Path(folder)
-        with np.load(folder / "pools.npz") as arrays:
+        try:
+            digests = json.loads((folder / _DIGESTS).read_text())
+            same = digests == {name: sha256(folder / name) for name in (_IMAGES, _POOLS)}
+        except (OSError, ValueError):
+            same = False
+        if not same:
+            raise DataError(f"the training data in {folder} has changed or is gone: run again")
+        with np.load(folder / _POOLS) as arrays:
 
             def pool(prefix: str) -> Pool:
                 return Pool.from_arrays(
@@ -126,7 +142,7 @@ class Material:
             return cls(
                 content=str(arrays["keys"][0]),
                 protocol=str(arrays["keys"][1]),
-                images=np.load(folder / "images.npy", mmap_mode="r"),
+                images=np.load(folder / _IMAGES, mmap_mode="r"),
                 labels=arrays["labels"],
                 classes=int(arrays["classes"]),
                 base=pool("base_"),

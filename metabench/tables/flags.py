@@ -24,6 +24,7 @@ OTHER_MACHINE = "other machine"
 NOISY = "noisy"
 COLD = "cold"
 HALVED = "halved batch"
+LAST = "last state"
 CODE = "code differs"
 PACKAGES = "packages differ"
 PIXELS = "pixels differ"
@@ -48,8 +49,9 @@ NOTES: dict[str, str] = {
         STALE
     ): "made by code that differs from the current code; `metabench run` computes it again",
     re.escape(UNKNOWN): (
-        "its plugin or suite is not loaded here, so it is unknown whether its code has changed; "
-        "add the options after -p in the command below the table"
+        "its plugin or suite is not loaded here, or a file that it reads is not found, so it is "
+        "unknown whether its code has changed; add the options after -p in the command below the "
+        "table"
     ),
     re.escape(
         ALTERED
@@ -75,6 +77,10 @@ NOTES: dict[str, str] = {
     ),
     re.escape(HALVED): (
         "there was not enough memory for the usual batch of test episodes, so half of it was used"
+    ),
+    re.escape(LAST): (
+        "training changed the learner so that its best state could not be restored, and the last "
+        "one was tested; `training.problem` in the result says why"
     ),
     re.escape(CODE): "the seeds were run with different versions of the algorithm's code",
     re.escape(PACKAGES): "the seeds were run with different versions of a package that they import",
@@ -124,6 +130,7 @@ def of_cells(results: Sequence[Result], timed_on: str | None) -> list[str]:
         NOISY if any(map(_noisy, alone)) else "",
         COLD if any(r.timing is not None and r.timing.cold for r in alone) else "",
         HALVED if any(r.scores is not None and r.scores.halved for r in ok) else "",
+        LAST if any(r.training is not None and r.training.problem for r in ok) else "",
         CODE if len({r.job.code for r in ok}) > 1 else "",
         PACKAGES if _packages_differ(ok) else "",
         PIXELS if len({r.suite.pixels_digest for r in ok}) > 1 else "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 import random
@@ -13,14 +14,15 @@ import numpy as np
 import torch
 
 from metabench.cell.messages import CheckpointSettings
-from metabench.errors import DataError
-from metabench.files import write_atomically
+from metabench.errors import DataError, UsageError
+from metabench.files import read_file, write_atomically
 from metabench.learner import Learner
 from metabench.worker import learner_state
 from metabench.worker.clock import now
 from metabench.worker.state_values import to_arrays, to_tensors
 
-_FORMAT = 2
+_FORMAT = 3
+_DIGEST = hashlib.sha256().digest_size  # bytes at the end of the file
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +31,8 @@ class CheckpointFile:
     """A checkpoint on disk, written at intervals and read when training resumes.
 
     It holds tensors and plain values only and is read with `weights_only=True`, so that a
-    results folder from elsewhere runs no code here.
+    results folder from elsewhere runs no code here. It ends with the SHA-256 of all before, because
+    a changed bit would otherwise change the score unnoticed.
 
     Args:
         checkpoint: the file, and the cell that it belongs to.
@@ -65,14 +68,20 @@ class CheckpointFile:
             if not self._checked:  # a state that cannot be read back is of no use
                 torch.load(io.BytesIO(buffer.getvalue()), weights_only=True)
                 self._checked = True
+            digest = hashlib.sha256(buffer.getbuffer()).digest()
+            buffer.seek(0, io.SEEK_END)
+            buffer.write(digest)
             write_atomically(self._file, buffer.getvalue())
         except Exception as error:  # a state that cannot be saved, or a full disk
             self._gave_up = True
             _log.warning("no checkpoint is kept: %s", str(error).partition("\n")[0])
         self._written = now()
 
-    def load(self, learner: Learner) -> dict[str, Any] | None:
-        """Return the checkpoint of this cell and code if it fits the learner, otherwise None.
+    def resume(self, learner: Learner) -> dict[str, Any] | None:
+        """Restore the learner from the checkpoint of this cell and code, if it fits.
+
+        Returns:
+            The content of the checkpoint; None if the learner is as it was built.
 
         Raises:
             DataError: there is no such checkpoint, and the learner must not be trained.
@@ -80,6 +89,11 @@ class CheckpointFile:
         content, problem = self._read()
         if content is not None and not learner_state.fits(learner, content["learner"]):
             content, problem = None, "does not fit the learner as it is built"
+        if content is not None:
+            try:
+                learner_state.load_state_dict(learner, content["learner"])
+            except UsageError as error:
+                content, problem = None, f"does not fit the learner as it is built ({error})"
         if content is None and self.frozen:
             raise DataError(f"checkpoint {self._file} {problem}, and nothing is to be trained")
         if content is None and self._file.exists():
@@ -91,8 +105,13 @@ class CheckpointFile:
         if not self._file.exists():
             return None, "is not there"
         try:
-            content = torch.load(self._file, weights_only=True, map_location="cpu")
-        except Exception as error:  # truncated, damaged or foreign
+            whole = memoryview(read_file(self._file, self._file.stat().st_size))
+            if hashlib.sha256(whole[:-_DIGEST]).digest() != whole[-_DIGEST:]:
+                return None, "is damaged, or of another version of metabench"
+            content = torch.load(
+                io.BytesIO(whole[:-_DIGEST]), weights_only=True, map_location="cpu"
+            )
+        except Exception as error:  # a foreign file, or one that may not be read
             return None, f"cannot be read ({str(error).partition(chr(10))[0]})"
         if not isinstance(content, dict) or content.get("format") != _FORMAT:
             return None, "has a different format"

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch.nn.parameter import is_lazy
 
 from metabench.errors import UsageError
 from metabench.learner import Learner
@@ -26,24 +27,27 @@ class Part(NamedTuple):
         name: the path from the learner to it.
         value: the part itself.
         node: a description in plain values. `kind`: its type. `keys`: those of its contents.
-            `device` and `requires_grad`: of a tensor. Or only `same`: an earlier name of the
-            same object.
+            `device` and `requires_grad`: of a tensor. `grad`: its gradient, in a saved state. Or
+            only `same`: an earlier name of the same object. `late`: the first call of a module may
+            make it, and a new learner lacks it.
         is_leaf: True if it is saved as a whole, under its name.
+        is_installed: True inside a module of an installed package, which may hold anything.
     """
 
     name: str
     value: Any
     node: dict[str, Any]
     is_leaf: bool = False
+    is_installed: bool = False
 
 
 def state_dict(learner: Learner) -> dict[str, Any]:
     """Copy everything that the next `meta_step` needs, as tensors and plain values.
 
-    The state is found in the learner's attributes, also inside lists, tuples, dicts and plain
-    objects: everything with a `state_dict` (modules, optimisers, schedulers), tensors, arrays,
-    random generators, numbers and texts. A learner may define `state_dict` and `load_state_dict`
-    instead.
+    The state is found in the learner's attributes, also inside lists, tuples, dicts, plain objects
+    and modules: tensors with their gradients, arrays, random generators, numbers, texts, and
+    everything with a `state_dict` of its own, such as optimisers and schedulers. A learner may
+    define `state_dict` and `load_state_dict` instead.
 
     Raises:
         UsageError: an attribute may hold state that cannot be saved.
@@ -53,7 +57,7 @@ def state_dict(learner: Learner) -> dict[str, Any]:
     check_savable(learner)
     found = list(_walk(learner))
     state = {part.name: state_values.saved(part.value) for part in found if part.is_leaf}
-    return {**state, _LEARNER: {part.name: part.node for part in found}}
+    return {**state, _LEARNER: {part.name: _with_gradient(part) for part in found}}
 
 
 def check_savable(learner: Learner) -> None:
@@ -65,7 +69,7 @@ def check_savable(learner: Learner) -> None:
     if state_values.has_state(learner):
         return
     for part in _walk(learner):
-        asked = "same" not in part.node and not part.is_leaf
+        asked = "same" not in part.node and not part.is_leaf and not part.is_installed
         instead = state_values.refusal(part.value) if asked else ""
         if instead:
             raise UsageError(
@@ -76,15 +80,37 @@ def check_savable(learner: Learner) -> None:
 
 
 def load_state_dict(learner: Learner, state: dict[str, Any]) -> None:
-    """Restore what `state_dict` returned, in place wherever possible.
+    """Restore what `state_dict` returned, in place wherever possible, or change nothing.
 
     Raises:
         UsageError: a part has disappeared or changed since, and cannot be made again; or two
             parts share memory that did not when they were saved.
     """
     if state_values.has_state(learner):
-        learner.load_state_dict(copy.deepcopy(state))  # type: ignore[attr-defined]
+        _load_by_itself(learner, state)
         return
+    before = [_Kept(part) for part in _walk(learner) if "same" not in part.node]
+    try:
+        _load(learner, state)
+    except UsageError:
+        for kept in before:
+            kept.put_back()
+        raise
+
+
+def _load_by_itself(learner: Any, state: dict[str, Any]) -> None:
+    before = copy.deepcopy(dict(learner.state_dict()))
+    try:
+        learner.load_state_dict(copy.deepcopy(state))
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        learner.load_state_dict(before)
+        reason = " ".join(str(error).split())
+        raise UsageError(f"{type(learner).__name__}.load_state_dict: {reason}") from error
+
+
+def _load(learner: Learner, state: dict[str, Any]) -> None:
     _Restoring(state).restore(_LEARNER, learner)
     for part in parts(learner):
         saved = state.get(part.name)
@@ -106,20 +132,31 @@ def fits(learner: Learner, state: dict[str, Any]) -> bool:
     if state_values.has_state(learner):
         return _all_alike(learner.state_dict(), state)  # type: ignore[attr-defined]
     found, outline = {part.name: part for part in _walk(learner)}, state.get(_LEARNER)
-    if not isinstance(outline, dict) or found.keys() != outline.keys():
+    if not isinstance(outline, dict) or not found.keys() <= outline.keys():
         return False
-    return all(_fits(part, outline[name], state.get(name)) for name, part in found.items())
+    late = outline.keys() - found.keys()
+    return all(outline[name].get("late") for name in late) and all(
+        _fits(part, outline[name], state.get(name)) for name, part in found.items()
+    )
 
 
 def parameter_count(learner: Learner) -> int:
     """Count the learnable numbers in the learner's modules and tensors, each once."""
-    found: dict[int, int] = {}
+    found: dict[int, torch.Tensor] = {}
     for part in parts(learner):
-        if isinstance(part.value, torch.nn.Module):
-            found |= {id(p): p.numel() for p in part.value.parameters()}
-        elif isinstance(part.value, torch.Tensor) and part.value.requires_grad:
-            found[id(part.value)] = part.value.numel()
-    return sum(found.values())
+        value = part.value
+        if isinstance(value, torch.nn.Module):
+            found |= {id(parameter): parameter for parameter in value.parameters()}
+        elif isinstance(value, torch.nn.Parameter) or (
+            isinstance(value, torch.Tensor) and value.is_leaf and value.requires_grad
+        ):
+            found[id(value)] = value
+    return sum(0 if is_lazy(tensor) else tensor.numel() for tensor in found.values())
+
+
+def has_lazy_layers(learner: Learner) -> bool:
+    """Return whether it has layers that get their parameters when they are first called."""
+    return any(isinstance(p.value, torch.Tensor) and is_lazy(p.value) for p in parts(learner))
 
 
 def parts(learner: Learner) -> Iterator[Part]:
@@ -131,25 +168,50 @@ def _walk(learner: Learner) -> Iterator[Part]:
     """Iterate over all parts of a learner, the learner itself first."""
     names: dict[int, str] = {}
 
-    def step(name: str, value: Any) -> Iterator[Part]:
+    def step(name: str, value: Any, marks: dict[str, Any], installed: bool) -> Iterator[Part]:
         if id(value) in names:
-            yield Part(name, value, {"same": names[id(value)]})
+            yield Part(name, value, {"same": names[id(value)], **marks})
             return
         leaf = name != _LEARNER and state_values.is_leaf(value)
         inside = None if leaf else state_values.contents(value)
         known = leaf or inside is not None
         if known and not isinstance(value, state_values.IMMUTABLE):
             names[id(value)] = name
-        node: dict[str, Any] = {"kind": state_values.kind(value)}
+        node: dict[str, Any] = {"kind": state_values.kind(value), **marks}
         if isinstance(value, torch.Tensor):
             node |= {"device": str(value.device), "requires_grad": value.requires_grad}
         if inside is not None:
             node["keys"] = list(inside)
-        yield Part(name, value, node, leaf)
+        yield Part(name, value, node, leaf, installed)
+        is_module = isinstance(value, torch.nn.Module) and name != _LEARNER
+        if is_module:
+            installed = state_values.is_installed(type(value))
         for key, item in (inside or {}).items():
-            yield from step(_joined(name, key), item)
+            late = is_module and key not in state_values.OF_EVERY_MODULE
+            yield from step(_joined(name, key), item, {"late": True} if late else marks, installed)
 
-    return step(_LEARNER, learner)
+    return step(_LEARNER, learner, {}, False)
+
+
+def _with_gradient(part: Part) -> dict[str, Any]:
+    """Return the node of a part with a copy of its gradient."""
+    value = part.value
+    if not isinstance(value, torch.Tensor) or not value.is_leaf or value.grad is None:
+        return part.node
+    return {**part.node, "grad": value.grad.detach().clone()}
+
+
+def _set_gradient(value: Any, node: dict[str, Any]) -> None:
+    """Restore `requires_grad` and the gradient of a tensor; others are left alone."""
+    if not isinstance(value, torch.Tensor) or not value.is_leaf:
+        return
+    if value.requires_grad != node["requires_grad"]:
+        value.requires_grad_(node["requires_grad"])
+    gradient = node.get("grad")
+    if gradient is not None:
+        value.grad = gradient.to(value.device, copy=True)
+    elif value.grad is not None:
+        value.grad = None
 
 
 def _joined(name: str, key: Any) -> str:
@@ -201,6 +263,23 @@ def _strided(value: Any) -> bool:
     return value.layout == torch.strided
 
 
+class _Kept:
+    """One part of a learner as it is now, whatever happens to the names that lead to it."""
+
+    def __init__(self, part: Part) -> None:
+        self._part, self._node = part, _with_gradient(part)
+        read = state_values.saved if part.is_leaf else state_values.contents
+        self._content = read(part.value)
+
+    def put_back(self) -> None:
+        value, content = self._part.value, self._content
+        if self._part.is_leaf:
+            state_values.restored(value, content)
+            _set_gradient(value, self._node)
+        elif content is not None and not isinstance(value, tuple):
+            state_values.filled(value, content)
+
+
 class _Restoring:
     """One restoration of a state, by name, regardless of which objects the learner holds now."""
 
@@ -247,6 +326,7 @@ class _Restoring:
             value = state_values.restored(now, self._state[name])
         elif "keys" not in node:
             return now  # configuration
+        _set_gradient(value, node)
         self._done[name] = value
         if not isinstance(value, state_values.IMMUTABLE):
             self._used.add(id(value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any
 
@@ -28,6 +29,8 @@ _MEASURED = 2  # updates whose memory is measured; the second includes the optim
 _POINTS = 10  # points of the learning curve
 _IMAGES_AT_ONCE = 1024  # bounds the memory of a validation batch
 _DRAWN_AT_ONCE = 128  # drawing episodes in blocks is faster and does not change them
+
+_log = logging.getLogger(__name__)
 
 
 def meta_trained(learner: Learner) -> bool:
@@ -70,9 +73,8 @@ def _fit(
     report: Report,
     checkpoints: CheckpointFile | None,
 ) -> MetaTraining:
-    kept = None if checkpoints is None else checkpoints.load(learner)
+    kept = None if checkpoints is None else checkpoints.resume(learner)
     if kept is not None:
-        learner_state.load_state_dict(learner, kept["learner"])
         training = msgspec.convert(kept["training"], MetaTraining)
         return replace(training, resumed=training.resumed + 1)
     meter = Meter(plan, report)
@@ -152,10 +154,7 @@ class _OuterLoop:
             self.report(fraction, values)
             if self.checkpoints is not None and self.checkpoints.due(fraction >= 1, self.seconds):
                 self.checkpoints.save(self._content)
-        selected = self.update
-        if self.best is not None:
-            _, selected, best_state = self.best
-            learner_state.load_state_dict(self.learner, best_state)
+        problem = self._restore_best()
         tasks = self.update * self.shape.tasks_per_step
         if self.plan.tasks is not None:  # the last update gets the remaining tasks
             tasks = min(tasks, int(self.plan.tasks))
@@ -166,12 +165,27 @@ class _OuterLoop:
             seconds=self.seconds,
             curve=self.curve,
             selected="last" if self.best is None else "best",
-            selected_update=selected,
+            selected_update=self.update if self.best is None else self.best[1],
             best_validation=None if self.best is None else self.best[0],
             resumed=self.resumed,
             peak_memory=self.peak,
             tasks_at_once=getattr(self.learner, "tasks_at_once", 0),
+            problem=problem,
         )
+
+    def _restore_best(self) -> str:
+        """Restore the best state; if it does not fit any more, keep the last one and return why."""
+        if self.best is None:
+            return ""
+        _, update, state = self.best
+        try:
+            learner_state.load_state_dict(self.learner, state)
+        except UsageError as error:
+            self.best = None
+            problem = f"the best state, of update {update}, cannot be restored: {error}"
+            _log.warning("the last state is kept: %s", problem)
+            return problem
+        return ""
 
     def _content(self) -> dict[str, Any]:
         """Return everything that the rest of training depends on."""
@@ -190,16 +204,15 @@ class _OuterLoop:
 
     def _resume(self) -> None:
         """Resume from the checkpoint, if there is one that fits the learner."""
-        content = None if self.checkpoints is None else self.checkpoints.load(self.learner)
+        content = None if self.checkpoints is None else self.checkpoints.resume(self.learner)
         if content is None:
             return
-        learner_state.load_state_dict(self.learner, content["learner"])
         self.update, self.seconds = content["update"], content["seconds"]
         self.losses, self.points = content["losses"], content["points"]
         self.curve = msgspec.convert(content["curve"], list[CurvePoint])
         self.best = content["best"]
         self.resumed = content["resumed"] + 1
-        self.peak = content.get("peak")  # older checkpoints lack it
+        self.peak = content["peak"]
         set_generators(content["generators"], self.learner.task.device)
 
     def _fraction(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 import sys
 import traceback
@@ -106,9 +107,22 @@ class Session:
                 "the suite has no base data to train on; name a suite that has with "
                 "--train-on SUITE"
             )
-        if learner_state.parameter_count(self.learner):  # it may well make an optimiser
+        learns = learner_state.parameter_count(self.learner)
+        if learns or learner_state.has_lazy_layers(self.learner):  # it may well make an optimiser
             _import_optimisers()
         return meta_train(self.learner, material, plan, report, checkpoints)
+
+    def parameter_count(self) -> int:
+        """Count the learnable numbers, also those that lazy layers get with the first task."""
+        learner = self.learner
+        if learner_state.has_lazy_layers(learner):  # it was not trained
+            learner, task = copy.deepcopy(learner), learner.task
+            blank = np.zeros((1, task.way, *task.input_shape), dtype=np.float32)
+            targets = np.arange(task.way)[None]
+            if task.kind == "regression":
+                targets = np.zeros((1, task.way, 1), dtype=np.float32)
+            answer(learner, blank, targets, blank)
+        return learner_state.parameter_count(learner)
 
     def measure(self, command: Measure) -> Measured:
         """Time the learner and measure its memory, before it has seen a test episode."""
@@ -188,7 +202,7 @@ def open_session(start: Start, plugins: Plugins, report: Report) -> tuple[Sessio
     return session, Trained(
         training=training,
         episodic=hasattr(session.learner, "meta_step"),
-        parameters=learner_state.parameter_count(session.learner),
+        parameters=session.parameter_count(),
         packages=loaded_packages(code.packages),
         settings=torch_settings(),
         device_name=None if device == "cpu" else _device_name(device),

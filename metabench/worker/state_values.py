@@ -9,13 +9,17 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Mapping
 from enum import Enum
+from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.parameter import UninitializedParameter, is_lazy
 
 from metabench.learner import Learner
+from metabench.plugins.modules import FILE_PREFIX
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
 IMMUTABLE = (*PLAIN, np.generic, tuple, Enum)  # equal ones may be the same object by accident
@@ -23,13 +27,14 @@ _GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, rand
 _NAMED = (type, FunctionType, BuiltinFunctionType)
 # Objects of these packages that have no `state_dict` are taken for configuration.
 _OPAQUE = frozenset({"torch", "numpy", "metabench", "builtins", *sys.stdlib_module_names})
+OF_EVERY_MODULE = frozenset({"training", "_parameters", "_buffers", "_modules"})
 # Attributes of a module that are not state, such as its hooks.
-_MODULE_INTERNALS = vars(torch.nn.Module()).keys() - {
-    "training",
-    "_parameters",
-    "_buffers",
-    "_modules",
-}
+_MODULE_INTERNALS = {*vars(torch.nn.Module()), "_initialize_hook", "_load_hook"} - OF_EVERY_MODULE
+# A module whose class defines one of these has state that its attributes do not show.
+_CUSTOM = (
+    *("state_dict", "load_state_dict", "get_extra_state", "set_extra_state"),
+    "_save_to_state_dict",
+)
 _IGNORED = {"_metadata"}  # the attribute of a module's `state_dict`: versions of its modules
 _INSTEAD = (
     (Iterator, "a list and an index"),
@@ -57,12 +62,14 @@ def is_plain(value: Any) -> bool:
 def has_state(value: Any) -> bool:
     """Return whether a value saves and restores its state itself.
 
-    The `state_dict` of a learner that is a module does not count: it leaves out the optimiser.
+    torch's own `state_dict` of modules does not count: it leaves out modes, gradients, plain
+    attributes and buffers that are not persistent, and that of a learner the optimiser as well.
     """
+    if isinstance(value, torch.nn.Module):
+        custom = (getattr(type(value), m) is not getattr(torch.nn.Module, m) for m in _CUSTOM)
+        return not isinstance(value, Learner | LazyModuleMixin) and any(custom)
     methods = (getattr(value, name, None) for name in ("state_dict", "load_state_dict"))
-    own = all(map(callable, methods))
-    both = isinstance(value, Learner) and isinstance(value, torch.nn.Module)
-    return own and not both and not isinstance(value, type)
+    return all(map(callable, methods)) and not isinstance(value, type)
 
 
 def is_leaf(value: Any) -> bool:
@@ -146,13 +153,17 @@ def kind(value: Any) -> str:
         return "plain"
     if isinstance(value, torch.dtype):
         return str(value)
+    if isinstance(value, LazyModuleMixin) and value.cls_to_become is not None:  # at its first call
+        return str(value.cls_to_become.__qualname__)
+    if is_lazy(value):
+        return "Parameter" if isinstance(value, UninitializedParameter) else "Tensor"
     return str((value if isinstance(value, _NAMED) else type(value)).__qualname__)
 
 
 def saved(value: Any) -> Any:
     """Copy the state of a leaf as tensors and plain values."""
     if isinstance(value, torch.Tensor):
-        return value.detach().clone()
+        return None if is_lazy(value) else value.detach().clone()
     if isinstance(value, np.ndarray | np.generic):
         return to_tensors(np.asarray(value))
     if isinstance(value, Enum):
@@ -190,7 +201,6 @@ def restored(value: Any, state: Any) -> Any:
     elif isinstance(value, random.Random):
         value.setstate(state)
     elif has_state(value):
-        _fit_shapes(value, state)
         value.load_state_dict(copy.deepcopy(state))
     elif isinstance(value, dict):
         filled(value, copy.deepcopy(state))
@@ -246,10 +256,19 @@ def to_arrays(value: Any) -> Any:
 
 def _has_own_attributes(value: Any) -> bool:
     """Return whether a value's attributes are state, as in a plugin's own classes."""
-    if isinstance(value, Learner | SimpleNamespace):
+    if isinstance(value, Learner | SimpleNamespace | torch.nn.Module):
         return True
-    package = type(value).__module__.partition(".")[0]
+    module = type(value).__module__
+    package = FILE_PREFIX if module.startswith(FILE_PREFIX) else module.partition(".")[0]
     return package not in _OPAQUE and not isinstance(value, (*_NAMED, Enum))
+
+
+def is_installed(found: type) -> bool:
+    """Return whether a class is of an installed package, or of metabench."""
+    file = getattr(sys.modules.get(found.__module__), "__file__", None) or ""
+    return found.__module__.partition(".")[0] in _OPAQUE or bool(
+        {"site-packages", "dist-packages"} & {*Path(file).parts}
+    )
 
 
 def _built_in(value: Any) -> Any:
@@ -259,7 +278,13 @@ def _built_in(value: Any) -> Any:
     return list(value) if isinstance(value, list) else value
 
 
-def _restored_tensor(value: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
+def _restored_tensor(value: torch.Tensor, state: torch.Tensor | None) -> torch.Tensor:
+    if state is None and is_lazy(value):
+        return value
+    if state is None:
+        raise TypeError("it had no shape then")
+    if is_lazy(value):
+        value.materialize(state.shape, dtype=state.dtype)
     if (value.shape, value.dtype) == (state.shape, state.dtype):
         try:
             with torch.no_grad():
@@ -267,19 +292,10 @@ def _restored_tensor(value: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
         except RuntimeError:  # an expanded tensor, or one made in inference mode
             pass
     new = state.to(value.device, copy=True)
-    if isinstance(value, torch.nn.Parameter):
-        return torch.nn.Parameter(new, requires_grad=value.requires_grad)
+    if isinstance(value, torch.nn.Parameter):  # of a layer that has grown; optimisers hold it
+        value.data, value.grad = new, None
+        return value
     return new.requires_grad_(value.requires_grad and new.is_floating_point())
-
-
-def _fit_shapes(module: Any, state: Any) -> None:
-    """Give a module's tensors the shapes and dtypes of a state, as of a head that has grown."""
-    if not isinstance(module, torch.nn.Module):
-        return
-    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
-        then = state.get(name)
-        if then is not None and (tensor.shape, tensor.dtype) != (then.shape, then.dtype):
-            tensor.data, tensor.grad = then.to(tensor.device, copy=True), None
 
 
 def _restored_array(value: np.ndarray, state: np.ndarray) -> np.ndarray:

@@ -46,6 +46,20 @@ def test_labels_are_those_of_the_base_images(dataset: Dataset) -> None:
     assert np.array_equal(np.array([0, 3, 6])[material.labels], pixels)
 
 
+@pytest.mark.parametrize("name", ["images.npy", "pools.npz", "sha256.json"])
+@pytest.mark.parametrize("share", [0, 0.5, 1])
+def test_a_saved_copy_with_one_changed_bit_is_refused(
+    dataset: Dataset, tmp_path: Path, name: str, share: float
+) -> None:
+    material_of(dataset).save(tmp_path)
+    Material.load(tmp_path)
+    content = bytearray((tmp_path / name).read_bytes())
+    content[int(share * (len(content) - 1))] ^= 1
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match="has changed or is gone: run again"):
+        Material.load(tmp_path)
+
+
 def test_training_episodes_hold_base_images_with_their_labels(dataset: Dataset) -> None:
     material = material_of(dataset)
     drawn = material.training(seed=0, first=0, count=200, way=2, shot=3, query=4)

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 from results_factory import make_environment, make_result, make_suite
 
-from metabench.results.schema import Result, Training
+from metabench.results.schema import MetaTraining, Result, Training
 from metabench.tables import flags
 from metabench.tables.ranked_tables import build_tables
 from metabench.tables.rows import StoredResult
@@ -27,6 +27,24 @@ def seeds(count, **given):
 )
 def test_few_seeds_are_flagged_one_seed_is_not(count, expected):
     assert flags_of(*seeds(count)) == expected
+
+
+def test_a_seed_whose_best_state_could_not_be_restored_is_flagged():
+    training = MetaTraining(
+        updates=2,
+        tasks=2,
+        images=2,
+        seconds=1.0,
+        curve=[],
+        selected="last",
+        selected_update=2,
+        problem="the best state, of update 1, cannot be restored: ...",
+    )
+    results = [make_result(), replace(make_result(seed=1), training=training)]
+    assert flags.LAST in flags.of_cells(results, None)
+    assert flags.LAST not in flags.of_cells(results[:1], None)
+    training = replace(training, problem="")
+    assert flags.LAST not in flags.of_cells([replace(results[1], training=training)], None)
 
 
 def test_seeds_trained_on_different_data_with_the_same_name_are_flagged():

@@ -161,7 +161,78 @@ def test_a_damaged_checkpoint_is_ignored(tmp_path: Path, caplog, damage: bytes |
     _, training = train(Random, keeper(tmp_path))
     assert training is not None
     assert training.resumed == 0
-    assert "cannot be read" in caplog.text
+    assert "is damaged, or of another version of metabench: training starts again" in caplog.text
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("share", [0, 0.1, 0.3, 0.5, 0.7, 0.9, 1])
+def test_a_checkpoint_with_one_changed_bit_is_not_resumed(
+    tmp_path: Path, caplog, share: float
+) -> None:
+    train(Random, keeper(tmp_path), killed_after=2)
+    file = tmp_path / "cell.pt"
+    content = bytearray(file.read_bytes())
+    content[int(share * (len(content) - 1))] ^= 4
+    file.write_bytes(content)
+    _, training = train(Random, keeper(tmp_path))
+    assert training is not None
+    assert training.resumed == 0
+    assert "training starts again" in caplog.text
+
+
+def test_a_checkpoint_without_a_digest_is_not_resumed(tmp_path: Path, caplog) -> None:
+    torch.save({"format": 2, "of": "cell code", "learner": {}}, tmp_path / "cell.pt")
+    _, training = train(Random, keeper(tmp_path))
+    assert training is not None
+    assert training.resumed == 0
+    assert "of another version of metabench: training starts again" in caplog.text
+
+
+def test_a_checkpoint_whose_optimiser_has_more_groups_is_not_resumed(
+    tmp_path: Path, caplog
+) -> None:
+    class Unfreezing(Random):
+        def __init__(self, task: Any) -> None:
+            super().__init__(task)
+            self.bias = torch.nn.Parameter(torch.zeros(1))
+
+        def meta_step(self, episodes: Episodes) -> float:
+            if self.steps == 1:
+                self.optimizer.add_param_group({"params": [self.bias]})
+            return super().meta_step(episodes)
+
+    whole, _ = train(Unfreezing, None)
+    train(Unfreezing, keeper(tmp_path), killed_after=2)
+    resumed, training = train(Unfreezing, keeper(tmp_path))
+    assert training is not None
+    assert training.resumed == 0
+    assert "does not fit the learner as it is built" in caplog.text
+    assert equal(state_dict(whole), state_dict(resumed))
+
+
+class Lazy(Random):
+    """A learner whose network gets its parameters at its first call."""
+
+    def __init__(self, task: Any) -> None:
+        super().__init__(task)
+        self.net = torch.nn.Sequential(torch.nn.LazyLinear(4), torch.nn.LazyBatchNorm1d())
+        self.of_net = torch.optim.Adam(self.net.parameters(), lr=0.1)
+
+    def meta_step(self, episodes: Episodes) -> float:
+        loss = self.net(episodes.support.x.flatten(0, 1).flatten(1)).square().mean()
+        self.of_net.zero_grad()
+        loss.backward()
+        self.of_net.step()
+        return super().meta_step(episodes)
+
+
+def test_a_lazy_network_is_resumed_into_one_without_parameters(tmp_path: Path) -> None:
+    whole, _ = train(Lazy, None)
+    train(Lazy, keeper(tmp_path), killed_after=2)
+    resumed, training = train(Lazy, keeper(tmp_path))
+    assert training is not None
+    assert training.resumed == 1
+    assert equal(state_dict(whole), state_dict(resumed))
 
 
 class Evil:
@@ -172,7 +243,7 @@ class Evil:
 def test_a_checkpoint_runs_no_code(tmp_path: Path, monkeypatch, caplog) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"format": 1, "of": "cell", "learner": Evil()}, tmp_path / "cell.pt")
-    assert keeper(tmp_path).load(Random(task(way=3))) is None
+    assert keeper(tmp_path).resume(Random(task(way=3))) is None
     assert not (tmp_path / "touched").exists()
 
 

@@ -343,6 +343,104 @@ def test_a_network_whose_tensors_have_other_shapes_or_dtypes_by_now_is_restored(
     assert learner.kept.weight.tolist() == weight
 
 
+class Net(torch.nn.Module):
+    """Has state that torch's own `state_dict` leaves out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 2)
+        self.norm = torch.nn.BatchNorm1d(2)
+        self.register_buffer("cache", torch.zeros(2), persistent=False)
+        self.calls, self.bank, self.seen = 0, [torch.zeros(1)], {"n": 0}
+
+
+def test_all_that_a_network_holds_is_restored() -> None:
+    net = Net()
+    learner = Bare(kept=net)
+    net.layer.bias.requires_grad_(False)
+    net.layer.weight.grad = torch.ones(2, 2)
+    net.norm.eval()
+    saved = learner_state.state_dict(learner)
+
+    net.train()
+    net.layer.bias.requires_grad_(True)
+    net.layer.bias.grad, net.layer.weight.grad = torch.ones(2), None
+    net.cache += 1
+    net.calls, net.seen = 7, {"n": 7}
+    net.bank.append(torch.ones(1))
+    net.added = torch.nn.Linear(1, 1)
+    learner_state.load_state_dict(learner, saved)
+
+    assert (net.training, net.norm.training, net.layer.bias.requires_grad) == (True, False, False)
+    assert net.layer.bias.grad is None
+    assert net.layer.weight.grad is not None
+    assert net.layer.weight.grad.tolist() == [[1, 1], [1, 1]]
+    assert net.cache.tolist() == [0, 0]
+    assert (net.calls, net.seen, len(net.bank)) == (0, {"n": 0}, 1)
+    assert not hasattr(net, "added")
+
+
+def test_an_attribute_that_a_network_makes_when_it_is_called_may_be_missing_at_first() -> None:
+    net, fresh = Net(), Net()
+    net.shape, net.last = (2, 2), torch.ones(1)
+    saved, second = saved_and_read(Bare(kept=net)), Bare(kept=fresh)
+    assert learner_state.fits(second, saved)
+    learner_state.load_state_dict(second, saved)
+    assert (fresh.shape, fresh.last.tolist()) == ((2, 2), [1])
+
+
+def test_what_a_network_of_a_plugin_holds_and_cannot_be_saved_is_refused() -> None:
+    net = Net()
+    net.known = {1, 2}
+    with pytest.raises(UsageError, match=r"Bare.kept.known, of type set, cannot be saved: use a l"):
+        learner_state.check_savable(Bare(kept=net))
+    installed = torch.nn.Linear(1, 1)
+    installed.known = {1, 2}
+    learner_state.check_savable(Bare(kept=installed))
+
+
+def test_a_network_with_state_of_its_own_is_saved_by_its_own_methods() -> None:
+    class Counted(torch.nn.Linear):
+        hidden: tuple[int, ...] = ()
+
+        def get_extra_state(self) -> Any:
+            return torch.tensor(len(self.hidden))
+
+        def set_extra_state(self, state: Any) -> None:
+            self.hidden = (0,) * int(state)
+
+    learner = Bare(kept=Counted(1, 1))
+    learner.kept.hidden = (0, 0)
+    saved = saved_and_read(learner)
+    learner.kept.hidden = ()
+    learner_state.load_state_dict(learner, saved)
+    assert learner.kept.hidden == (0, 0)
+
+
+def test_a_state_that_does_not_fit_changes_nothing() -> None:
+    learner = Trained(task())
+    learner.step()
+    saved = learner_state.state_dict(learner)
+    learner.step()
+    learner.optimizer.add_param_group({"params": [torch.zeros(1)]})
+    before = learner_state.state_dict(learner)
+    held = [*learner.net.parameters(), learner.mixed, learner.helper]
+    with pytest.raises(UsageError, match="the state of optimizer, a Adam, cannot be restored"):
+        learner_state.load_state_dict(learner, saved)
+    assert str(learner_state.state_dict(learner)) == str(before)
+    now = [*learner.net.parameters(), learner.mixed, learner.helper]
+    assert all(one is other for one, other in zip(now, held, strict=True))
+
+
+def test_parameters_of_a_lazy_layer_are_counted_once_it_has_any() -> None:
+    learner = Bare(kept=torch.nn.LazyLinear(2))
+    assert learner_state.parameter_count(learner) == 0
+    assert learner_state.has_lazy_layers(learner)
+    learner.kept(torch.zeros(1, 3))
+    assert learner_state.parameter_count(learner) == 8
+    assert not learner_state.has_lazy_layers(learner)
+
+
 def test_copies_of_a_network_s_state_are_restored() -> None:
     """As Reptile keeps them; and on the meta device, for `torch.func.functional_call`."""
     net = torch.nn.Linear(3, 2)

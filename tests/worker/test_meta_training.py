@@ -241,6 +241,28 @@ def test_the_best_state_is_put_back_after_a_learner_grew() -> None:
     assert (learner.pair[0], learner.pair[1].item()) == (6, 6)
 
 
+def test_the_last_state_is_kept_if_the_best_one_does_not_fit_any_more(caplog) -> None:
+    class Exchanging(Counting):
+        def __init__(self, task: TaskSpec) -> None:
+            super().__init__(task)
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+            self.optimizer: Any = torch.optim.Adam([self.weight])
+
+        def meta_step(self, episodes: Episodes) -> float:
+            if len(self.seen) == 8:
+                self.optimizer = torch.optim.SGD([self.weight], lr=1.0)
+            self.weight.data += 1
+            return super().meta_step(episodes)
+
+    learner = Exchanging(task(way=3))
+    trained = meta_train(learner, material_with_validation(), plan(updates=10), silent)
+    assert (trained.selected, trained.selected_update) == ("last", 10)
+    assert trained.best_validation is None
+    assert "the best state, of update 6, cannot be restored: the state of opt" in trained.problem
+    assert learner.weight.item() == 10
+    assert caplog.text.count("the last state is kept") == 1
+
+
 def test_a_learner_whose_best_state_cannot_be_saved_is_not_trained() -> None:
     class Iterating(Counting):
         def __init__(self, task: TaskSpec) -> None:

@@ -1,11 +1,16 @@
-"""Failures of a learner as messages."""
+"""A session: what it counts of a learner, and its failures as messages."""
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
+import pytest
+import torch
+from training_materials import task
+
+from metabench import Learner, Support, class_means, squared_distances
 from metabench.errors import UsageError
-from metabench.worker.session import failure, setting_up
+from metabench.worker.session import Session, failure, setting_up
 
 
 def test_a_huge_exception_is_shortened_in_the_result_and_whole_in_the_log(
@@ -29,3 +34,22 @@ def test_a_failure_before_the_learner_is_built_is_not_final() -> None:
     assert (found.status, found.traceback) == ("interrupted", "")
     assert found.reason == "UsageError: memory limit of 1 MiB: ask for more"
     assert failure(UsageError("of the learner")).status == "error"
+
+
+class Lazy(Learner):
+    def __init__(self, spec: Any) -> None:
+        super().__init__(spec)
+        self.net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(4))
+
+    def adapt(self, support: Support) -> torch.Tensor:
+        return class_means(Support(self.net(support.x), support.y), self.task.way)
+
+    def predict(self, state: torch.Tensor, query_x: torch.Tensor) -> torch.Tensor:
+        return -squared_distances(self.net(query_x), state)
+
+
+def test_parameters_of_lazy_layers_count_before_the_first_task() -> None:
+    session = Session(Lazy(task(way=3)))
+    assert session.parameter_count() == 64 * 4 + 4
+    lazy: Any = session.learner
+    assert isinstance(lazy.net[1], torch.nn.LazyLinear)  # the learner itself answered nothing
