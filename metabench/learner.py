@@ -12,6 +12,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from metabench import address
@@ -153,7 +154,7 @@ class TaskSpec:
         if name not in self.backbones:
             raise unknown("backbone", name, self.backbones)
         spec: Backbone = self.backbones[name]
-        params = address.resolve(name, given, spec.params)
+        params = spec.resolve(given)
         with torch.random.fork_rng(devices=[]):
             # torch.manual_seed would reseed accelerators too, which fork_rng does not restore here.
             # The seed differs from `generator`'s, so that a head drawn from that is independent.
@@ -165,7 +166,18 @@ class TaskSpec:
         """Return a new CPU generator seeded with `seed`: the same draws at every call."""
         import torch
 
-        return torch.Generator().manual_seed(self.seed)
+        return torch.Generator().manual_seed(int(self.seed))  # it may be one of NumPy's numbers
+
+
+def _count(value: object, refusal: str) -> int:
+    """Return a number of at least 1, NumPy's too, as Python's own.
+
+    Raises:
+        UsageError: it is none; the message is `refusal`.
+    """
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise UsageError(refusal)
+    return int(value)
 
 
 def _seed_of(stream: str, seed: int) -> int:
@@ -190,10 +202,10 @@ class TrainingEpisodes:
     tasks_per_step: int = 1
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            given = value is not None or name == "tasks_per_step"
-            if given and (type(value) is not int or value < 1):
-                raise UsageError(f"training episodes with {name}={value!r}: write 1 or more")
+        for name, value in list(vars(self).items()):
+            if value is not None or name == "tasks_per_step":
+                count = _count(value, f"training episodes with {name}={value!r}: write 1 or more")
+                object.__setattr__(self, name, count)
 
 
 class Learner(ABC):
@@ -316,8 +328,9 @@ class Algorithm:
         for preset, updates in [*self.budgets.items(), *self.regression.budgets.items()]:
             if preset not in DEFAULT_BUDGETS:
                 raise unknown(f"budget of algorithm {self.name}", preset, DEFAULT_BUDGETS)
-            if type(updates) is not int or updates < 1:
-                raise UsageError(f"{what}: budget {preset}={updates!r}, write 1 or more updates")
+            _count(updates, f"{what}: budget {preset}={updates!r}, write 1 or more updates")
+        # Those for regression are converted by `on`.
+        object.__setattr__(self, "budgets", {key: int(n) for key, n in self.budgets.items()})
         if not self.tasks:
             raise UsageError(f"{what}: tasks is empty, name what it does")
         for kind in self.tasks:
@@ -348,6 +361,8 @@ class Backbone:
         params: every parameter with its default.
         reference: the paper or page that describes it.
         files: files that it reads, as for `Algorithm`.
+        choices: every value that a parameter takes, for parameters that take only a few; others
+            are refused before a cell runs.
     """
 
     name: str
@@ -355,10 +370,26 @@ class Backbone:
     params: Mapping[str, Value] = field(default_factory=dict)
     reference: str = ""
     files: Sequence[str] = ()
+    choices: Mapping[str, Sequence[Value]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_params(f"backbone {self.name}", self.params)
         _check_files(f"backbone {self.name}", self.files)
+        for parameter in self.choices:
+            if parameter not in self.params:
+                raise unknown(f"parameter in choices of {self.name}", parameter, self.params)
+
+    def resolve(self, given: Mapping[str, str]) -> dict[str, Value]:
+        """Return every parameter with its value, from those that an address gives as text.
+
+        Raises:
+            UsageError: a parameter is not declared, or takes no such value.
+        """
+        params = address.resolve(self.name, given, self.params)
+        for name, values in self.choices.items():
+            if params[name] not in values:
+                raise unknown(f"{name} of {self.name}", str(params[name]), map(str, values))
+        return params
 
 
 def _check_params(what: str, params: Mapping[str, Value]) -> None:

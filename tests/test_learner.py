@@ -219,9 +219,37 @@ def test_a_backbone_has_parameters_of_the_same_types():
         Backbone("b", build=Constant, params={"sizes": [8]})
 
 
+def test_a_backbone_may_declare_the_values_that_a_parameter_takes():
+    spec = Backbone("b", build=linear, params={"kind": "a", "k": 1}, choices={"kind": ["a", "b"]})
+    assert spec.resolve({"kind": "b"}) == {"kind": "b", "k": 1}
+    with pytest.raises(UsageError, match="unknown kind of b 'c': known: a, b"):
+        spec.resolve({"kind": "c"})
+    with pytest.raises(UsageError, match="unknown parameter in choices of b 'kid'"):
+        Backbone("b", build=linear, params={"kind": "a"}, choices={"kid": ["a"]})
+
+
+def test_numbers_of_numpy_are_kept_as_those_of_python():
+    training = TrainingEpisodes(way=np.int64(5), shot=np.uint8(1), tasks_per_step=np.int32(2))
+    assert training == TrainingEpisodes(way=5, shot=1, tasks_per_step=2)
+    spec = Algorithm(
+        "a",
+        build=Constant,
+        tasks={"classification", "regression"},
+        budgets={"smoke": np.int64(5)},
+        regression=Defaults(budgets={"paper": np.int64(6)}),
+    )
+    numbers = [*vars(training).values(), *spec.budgets.values()]
+    numbers += spec.on("regression").budgets.values()
+    assert {type(number) for number in numbers} == {int, type(None)}
+    seeded = dataclasses.replace(TASK, seed=np.int64(3)).generator()
+    assert seeded.initial_seed() == 3
+
+
 @pytest.mark.parametrize(
     ("given", "complaint"),
     [
+        ({"way": True}, "way=True: write 1 or more"),
+        ({"way": np.int64(0)}, "way=.*0.*: write 1 or more"),
         ({"way": 0}, "way=0: write 1 or more"),
         ({"shot": -1}, "shot=-1"),
         ({"query": 2.0}, r"query=2\.0"),

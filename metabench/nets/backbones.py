@@ -9,6 +9,7 @@ BACKBONES: tuple[Backbone, ...] = (
         "conv4",
         build="metabench.nets.conv4:conv4",
         params={"channels": 64, "pool": True, "bn": "running"},
+        choices={"bn": ("episode", "support", "running", "none")},
         reference="Vinyals et al. 2016, arXiv:1606.04080",
     ),
     Backbone(

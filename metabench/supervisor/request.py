@@ -281,11 +281,11 @@ def check_numbers(request: Request) -> None:
 
 
 def _check_backbone(configured: Configured, plugins: Plugins) -> None:
-    """Refuse a misspelt backbone before any cell runs."""
+    """Refuse a backbone that does not exist, or a parameter or value of it, before a cell runs."""
     text = configured.params.get("backbone")
     if isinstance(text, str):
         name, given = address.parse(text)
-        address.resolve(name, given, plugins.backbone(name).spec.params)
+        plugins.backbone(name).spec.resolve(given)
 
 
 def _is_glob(name: str) -> bool:

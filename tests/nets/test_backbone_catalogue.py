@@ -10,6 +10,7 @@ import torch
 from metabench import Backbone, TaskSpec
 from metabench.learner import load
 from metabench.nets.backbones import BACKBONES
+from metabench.nets.norms import NORMS
 from metabench.nets.shapes import out_features
 
 NAMES = [backbone.name for backbone in BACKBONES]
@@ -42,6 +43,11 @@ def test_the_same_seed_builds_the_same_network() -> None:
 
     assert torch.equal(weights(1), weights(1))
     assert not torch.equal(weights(1), weights(2))
+
+
+def test_the_choices_are_those_that_the_function_takes() -> None:
+    (conv4,) = (backbone for backbone in BACKBONES if backbone.name == "conv4")
+    assert conv4.choices == {"bn": tuple(NORMS)}
 
 
 def test_the_catalogue_imports_no_torch() -> None:

@@ -132,6 +132,10 @@ def test_an_empty_shard_says_so(ask) -> None:
             {"algorithms": ["protonet[backbone=conv4[chanels=8]]"]},
             "unknown parameter of conv4 'chanels': did you mean 'channels'?",
         ),
+        (
+            {"algorithms": ["protonet[backbone=conv4[bn=runing]]"]},
+            "unknown bn of conv4 'runing': did you mean 'running'?",
+        ),
         ({"algorithms": ["protonet[lr=fast]"]}, "protonet[lr=fast]: 'lr' takes float"),
         ({"algorithms": ["protonet[lr=1"]}, "cannot read 'protonet[lr=1'"),
         ({"budget": "papper"}, "unknown budget 'papper': did you mean 'paper'?"),
