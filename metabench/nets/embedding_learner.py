@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from metabench.learner import BatchedLearner, Episodes, Support, TaskSpec
+from metabench.nets.network_state import NetworkState
 from metabench.nets.norms import normalises_by_task
 from metabench.nets.per_task import embed, support_statistics
-from metabench.nets.vmap import NetworkState
 
 
 class EmbeddingLearner(BatchedLearner):

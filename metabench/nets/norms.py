@@ -110,8 +110,9 @@ def normalises_by_task(network: nn.Module) -> bool:
     )
 
 
-def has_running_statistics(network: nn.Module) -> bool:
-    """Return whether batches in training mode move statistics that eval mode normalises by."""
-    return any(
-        isinstance(part, BatchNorm) and part.running_mean is not None for part in network.modules()
-    )
+def has_buffers(network: nn.Module) -> bool:
+    """Return whether batches in training mode may move statistics that eval mode normalises by.
+
+    Any layer may keep some: torch's instance normalisation, or a plugin's own.
+    """
+    return next(network.buffers(), None) is not None

@@ -18,8 +18,9 @@ from torch.autograd import forward_ad
 
 from metabench.learner import Episodes
 from metabench.nets.grouped.network import Grouped, grouped
-from metabench.nets.norms import SupportNorm, has_running_statistics, normalises_by_task
-from metabench.nets.vmap import NetworkState, call, over_tasks
+from metabench.nets.network_state import NetworkState, check_state
+from metabench.nets.norms import SupportNorm, has_buffers, normalises_by_task
+from metabench.nets.vmap import call, over_tasks
 
 
 def per_task(network: nn.Module, state: NetworkState, x: Tensor) -> Tensor:
@@ -32,6 +33,9 @@ def per_task(network: nn.Module, state: NetworkState, x: Tensor) -> Tensor:
 
     Returns:
         [T, N, D], differentiable (more than once) in the state and the network's parameters.
+
+    Raises:
+        UsageError: the state has a name or a shape that the network lacks.
     """
     return outputs_on(network, state, x)(state)
 
@@ -45,7 +49,11 @@ def outputs_on(
         network: as for `per_task`.
         state: a state with the names that all of them have.
         x: as for `per_task`.
+
+    Raises:
+        UsageError: as for `per_task`.
     """
+    check_state(network, state, len(x))
     form = _grouped(network, state, x)
     if form is not None:
         return form.outputs
@@ -67,7 +75,11 @@ def support_statistics(network: nn.Module, state: NetworkState, x: Tensor) -> di
     Returns:
         Buffers by name, [T, C], to be added to the state that answers queries; empty if the
         network has no such layer.
+
+    Raises:
+        UsageError: as for `per_task`.
     """
+    check_state(network, state, len(x))
     norms = {name: m for name, m in network.named_modules() if isinstance(m, SupportNorm)}
     if not norms:
         return {}
@@ -121,7 +133,7 @@ def embed(
 @torch.no_grad()
 def move_running_statistics(network: nn.Module, episodes: Episodes) -> None:
     """Move running statistics, if there are any, by one batch of all examples of the episodes."""
-    if has_running_statistics(network):
+    if has_buffers(network):
         examples = torch.cat([episodes.support.x, episodes.query.x], dim=1)
         _one_batch(network.train(), examples.flatten(0, 1))
         network.eval()
@@ -129,7 +141,7 @@ def move_running_statistics(network: nn.Module, episodes: Episodes) -> None:
 
 def _one_batch(module: nn.Module, x: Tensor) -> Tensor:
     """Return `module(x)`; a network in training on a CPU takes the faster path for one task."""
-    if module.training and has_running_statistics(module) and x.device.type == "cpu":
+    if module.training and has_buffers(module) and x.device.type == "cpu":
         state = {name: value.unsqueeze(0) for name, value in module.named_parameters()}
         form = _grouped(module, state, x.unsqueeze(0))
         if form is not None:

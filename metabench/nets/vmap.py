@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_map
 
-NetworkState = Mapping[str, Tensor]  # [T, *shape of the parameter or buffer]
+from metabench.nets.network_state import NetworkState
+
 Found = TypeVar("Found", Tensor, dict[str, Tensor])
 
 _EXAMPLES = (3, 1)  # numbers of examples that `is_right` tries: torch has failed with one
@@ -62,13 +65,29 @@ def over_tasks(
     modes = tuple(part.training for part in network.modules())
     if modes not in known and not torch._C._are_functorch_transforms_active():
         known[modes] = is_right(network, x)
-    if known.get(modes, True):
-        try:
-            found: Found = vmap(of_task)(dict(state), x)
-            return found
-        except RuntimeError:  # such examples take another path through the network
-            known[modes] = False
-    return _one_by_one(of_task, state, x)
+    with _basic_attention():
+        if known.get(modes, True):
+            try:
+                found: Found = vmap(of_task)(dict(state), x)
+                return found
+            except RuntimeError:  # such examples take another path through the network
+                known[modes] = False
+        return _one_by_one(of_task, state, x)
+
+
+@contextmanager
+def _basic_attention() -> Iterator[None]:
+    """Compute attention by torch's basic operators during the block.
+
+    Its fused kernels have no second derivative, and most of them cannot be mapped.
+    """
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def is_right(network: nn.Module, x: Tensor) -> bool:
@@ -76,12 +95,21 @@ def is_right(network: nn.Module, x: Tensor) -> bool:
 
     Outputs and second-order gradients of a copy in float64 are compared, on two tasks of random
     examples. A network may branch on its inputs, or use an operator that torch cannot map or
-    maps wrongly.
+    maps wrongly. One that changes its own tensors, such as running statistics, has to see one
+    task after another.
     """
     generator = torch.Generator().manual_seed(0)
-    with torch.inference_mode(False), torch.random.fork_rng(devices=[]), torch.enable_grad():
+    with (
+        torch.inference_mode(False),
+        torch.random.fork_rng(devices=[]),
+        torch.enable_grad(),
+        _basic_attention(),
+    ):
         try:
             tried = copy.deepcopy(network).to("cpu", torch.float64).requires_grad_()
+            shape = (_EXAMPLES[0], *x.shape[2:])
+            if _changes(tried, torch.rand(shape, generator=generator, dtype=torch.float64)):
+                return False
             for count in _EXAMPLES:
                 shape = (2, count, *x.shape[2:])
                 examples = torch.rand(shape, generator=generator, dtype=torch.float64)
@@ -90,6 +118,27 @@ def is_right(network: nn.Module, x: Tensor) -> bool:
         except Exception:  # whatever the error, this network is not mapped
             return False
     return True
+
+
+def _changes(network: nn.Module, examples: Tensor) -> bool:
+    """Return whether examples change tensors that a network keeps, other than its parameters."""
+    network(examples)  # the first examples may fill a cache
+    before = [(name, value.clone()) for name, value in _kept(network)]
+    network(examples)
+    after = _kept(network)
+    return len(after) != len(before) or not all(
+        name == old_name and torch.equal(value, old)
+        for (name, value), (old_name, old) in zip(after, before, strict=True)
+    )
+
+
+def _kept(network: nn.Module) -> list[tuple[str, Tensor]]:
+    return [
+        (f"{prefix}.{name}", value)
+        for prefix, module in network.named_modules()
+        for name, value in (*module._buffers.items(), *vars(module).items())
+        if isinstance(value, Tensor)
+    ]
 
 
 def _agrees(network: nn.Module, examples: Tensor) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional as F
 
 from metabench import Episodes, Support
@@ -148,4 +149,25 @@ def meta_loss(
 ) -> Tensor:
     """Mean query loss over tasks."""
     losses = [query_loss(network, params, e, lr, count, second_order) for e in episodes]
+    return torch.stack(losses).mean()
+
+
+def any_network_meta_loss(
+    network: nn.Module, params: Params, episodes: Episodes, lr: float, count: int
+) -> Tensor:
+    """`meta_loss` for any network: torch calls it, and its buffers move, task after task."""
+    adapted = [dict(params) for _ in episodes]
+    for _ in range(count):
+        for t, episode in enumerate(episodes):
+            outputs = functional_call(network, adapted[t], (episode.support.x,))
+            grads = torch.autograd.grad(
+                loss(outputs, episode.support.y), list(adapted[t].values()), create_graph=True
+            )
+            adapted[t] = {
+                n: p - lr * g for (n, p), g in zip(adapted[t].items(), grads, strict=True)
+            }
+    losses = [
+        loss(functional_call(network, adapted[t], (episode.query.x,)), episode.query.y)
+        for t, episode in enumerate(episodes)
+    ]
     return torch.stack(losses).mean()

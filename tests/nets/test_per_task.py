@@ -16,7 +16,7 @@ from metabench.nets.norms import (
     NORMS,
     EpisodeNorm,
     SupportNorm,
-    has_running_statistics,
+    has_buffers,
     normalises_by_task,
 )
 from metabench.nets.per_task import (
@@ -225,10 +225,47 @@ def test_torchs_batch_norm_without_running_statistics_keeps_tasks_apart_too() ->
 
 
 def test_which_networks_have_running_statistics() -> None:
-    assert has_running_statistics(plain.small_network("running"))
-    assert has_running_statistics(nn.Sequential(nn.BatchNorm1d(3)))
-    assert not has_running_statistics(nn.Sequential(nn.BatchNorm1d(3, track_running_stats=False)))
-    assert not has_running_statistics(plain.small_network("support"))
+    assert has_buffers(plain.small_network("running"))
+    assert has_buffers(nn.Sequential(nn.BatchNorm1d(3)))
+    assert has_buffers(nn.Sequential(nn.InstanceNorm1d(3, track_running_stats=True)))
+    assert not has_buffers(nn.Sequential(nn.BatchNorm1d(3, track_running_stats=False)))
+    assert not has_buffers(nn.Sequential(nn.InstanceNorm1d(3)))
+    assert not has_buffers(plain.small_network("support"))
+
+
+class OwnNorm(nn.Module):
+    """A norm of a plugin, whose mean moves by assignment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(4, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x - self.mean
+        mean = x.mean((0, 2, 3))[:, None, None]
+        self.mean = 0.9 * self.mean + 0.1 * mean.detach()
+        return x - mean
+
+
+@pytest.mark.parametrize(
+    "norm",
+    [
+        nn.InstanceNorm2d(4, affine=True, track_running_stats=True),
+        nn.SyncBatchNorm(4),
+        OwnNorm(),
+    ],
+    ids=lambda norm: type(norm).__name__,
+)
+def test_running_statistics_of_any_norm_move(norm: nn.Module) -> None:
+    moved = nn.Sequential(nn.Conv2d(1, 4, 3), norm, nn.Flatten()).double().eval()
+    called, before = copy.deepcopy(moved), copy.deepcopy(moved.state_dict())
+    episodes = plain.small_episodes("running")
+    move_running_statistics(moved, episodes)
+    called.train()(torch.cat([episodes.support.x, episodes.query.x], dim=1).flatten(0, 1))
+    for name, value in called.named_buffers():
+        assert not torch.equal(value, before[name]) or name.endswith("num_batches_tracked")
+        assert torch.allclose(moved.get_buffer(name), value, rtol=1e-10, atol=1e-12), name
 
 
 @every_norm

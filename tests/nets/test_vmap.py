@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -205,6 +207,63 @@ def test_a_network_is_tried_in_each_of_its_modes() -> None:
     per_task(network, state, x)
     network.train()  # torch does not map what is random
     assert per_task(network, state, x).shape == (4, 5, 3)
+
+
+class Counts(Residual):
+    """Counts its batches, and remembers the last; mapped, it would count one for all tasks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("batches", torch.tensor(0))
+        self.last: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.batches += 1
+            self.last = x.mean(0)
+        return super().forward(x)
+
+
+class Moves(Counts):
+    """Moves a mean by assignment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x)
+        if self.training:
+            self.mean = 0.9 * self.mean + 0.1 * y.detach().mean(0)
+        return y
+
+
+@pytest.mark.parametrize("kind", [Counts, Moves])
+def test_what_a_network_keeps_moves_task_after_task(kind: type[Counts]) -> None:
+    network, x = kind().train(), examples()
+    alone, state = copy.deepcopy(network), states(network)
+    outputs = per_task(network, state, x)
+    for t in range(4):
+        expected = functional_call(alone, {n: v[t] for n, v in state.items()}, (x[t],))
+        assert torch.allclose(outputs[t], expected, atol=1e-6)
+    assert network.last is not None
+    assert torch.equal(network.last, x[3].mean(0))
+    for name, value in alone.named_buffers():
+        assert torch.equal(network.get_buffer(name), value), name
+    assert vmap.is_right(network.eval(), x)  # nothing moves there
+
+
+class Caches(Residual):
+    scale: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.scale is None:
+            self.scale = torch.ones(x.shape[-1], dtype=x.dtype)
+        return super().forward(x * self.scale)
+
+
+def test_a_network_that_fills_a_cache_once_is_mapped() -> None:
+    assert vmap.is_right(Caches(), examples())
 
 
 class BranchesOnMany(Residual):

@@ -14,8 +14,8 @@ from metabench.nets.grouped.layers import Convolution, Dense, Layer, read
 from metabench.nets.grouped.normalisation import move, normalise, rescale, signs, statistics
 from metabench.nets.grouped.patches import Patches, columns, convolve_columns
 from metabench.nets.grouped.pooling import max_pool
+from metabench.nets.network_state import NetworkState
 from metabench.nets.norms import SupportNorm
-from metabench.nets.vmap import NetworkState
 
 
 def grouped(network: nn.Module, state: NetworkState, x: Tensor) -> Grouped | None:

@@ -77,8 +77,10 @@ def move(norm: nn.BatchNorm2d, mean: Tensor, var: Tensor, count: int) -> None:
         count: at least 2.
     """
     assert norm.momentum is not None  # ensured by `layers.read`
-    norm.get_buffer("running_mean").lerp_(mean[0], norm.momentum)
-    norm.get_buffer("running_var").lerp_(var[0] * (count / (count - 1)), norm.momentum)
+    # By `data`, as torch's own operator does, unseen by autograd: an earlier pass through the norm
+    # has saved these tensors, although its derivatives do not depend on them.
+    norm.get_buffer("running_mean").data.lerp_(mean[0], norm.momentum)
+    norm.get_buffer("running_var").data.lerp_(var[0] * (count / (count - 1)), norm.momentum)
     if norm.num_batches_tracked is not None:
         norm.num_batches_tracked.add_(1)
 
