@@ -15,8 +15,9 @@ from torch.nn import functional as F
 
 from metabench.errors import UsageError, unknown
 from metabench.learner import Support
+from metabench.nets.network_state import NetworkState
 from metabench.nets.per_task import outputs_on, support_statistics
-from metabench.nets.vmap import NetworkState
+from metabench.nets.step_sizes import StepSize, step_sizes
 
 
 @torch.enable_grad()
@@ -24,7 +25,7 @@ def sgd_steps(
     network: nn.Module,
     params: NetworkState,
     support: Support,
-    lr: float | Tensor | Mapping[str, Tensor],
+    lr: StepSize | Mapping[str, StepSize],
     steps: int,
     *,
     second_order: bool = False,
@@ -39,8 +40,8 @@ def sgd_steps(
             (`dict(network.named_parameters())`), or tensors [T, ...], separate for each task.
             They must require gradients.
         support: x [T, S, *shape], y [T, S] int64 or [T, S, 1] float.
-        lr: the step size alpha, a number or a tensor of one; or one tensor for each parameter,
-            of its shape (Meta-SGD).
+        lr: the step size alpha, a number or a tensor of one; or one for each parameter, which may
+            also be a tensor of its shape (Meta-SGD).
         steps: number of steps; with 0 every task gets the parameters as they are.
         second_order: differentiate through the gradients of the steps; otherwise these count as
             constants (first-order MAML).
@@ -50,23 +51,19 @@ def sgd_steps(
         detach those that are only used to predict.
 
     Raises:
-        UsageError: the support set is that of one task, a name belongs to no parameter, or a
-            parameter does not require gradients or has no step size.
+        UsageError: the support set is that of one task, or its y is neither labels nor values; a
+            name belongs to no parameter; a parameter has another shape, does not require
+            gradients or has no step size; `lr` or `steps` is no such number.
 
     References:
         Finn, Abbeel and Levine 2017, section 2.2, algorithm 2, and section 5.2 for first order
         (arXiv:1703.03400);
         Li et al. 2017, equation 2 (arXiv:1707.09835), for step sizes by parameter.
     """
-    if support.y.ndim != (3 if support.y.is_floating_point() else 2):
-        raise UsageError(
-            f"support sets with y of shape {list(support.y.shape)}: the inner loop takes T tasks, "
-            "y [T, S] or [T, S, 1]"
-        )
-    if isinstance(lr, Mapping):
-        for name in params:
-            if name not in lr:
-                raise UsageError(f"lr has no step size for parameter '{name}'")
+    _check_targets(support.y)
+    if not hasattr(steps, "__index__") or steps < 0:  # NumPy's whole numbers have it too
+        raise UsageError(f"steps={steps!r}: the inner loop takes a whole number of at least 0")
+    rates = step_sizes(network, params, lr)
     adapted = _one_each(network, params, len(support.x))
     outputs_of = outputs_on(network, adapted, support.x)
     for _ in range(steps):
@@ -78,13 +75,13 @@ def sgd_steps(
             materialize_grads=True,  # a network may have parameters that it does not use
         )
         adapted = {
-            name: _step(value, grad, lr[name] if isinstance(lr, Mapping) else lr)
+            name: _step(value, grad, rates[name])
             for (name, value), grad in zip(adapted.items(), grads, strict=True)
         }
     return adapted
 
 
-def _step(value: Tensor, grad: Tensor, lr: float | Tensor) -> Tensor:
+def _step(value: Tensor, grad: Tensor, lr: StepSize) -> Tensor:
     """Return value - lr * grad, computed in one pass."""
     if isinstance(lr, Tensor):
         return torch.addcmul(value, lr, grad, value=-1)
@@ -94,6 +91,9 @@ def _step(value: Tensor, grad: Tensor, lr: float | Tensor) -> Tensor:
 def task_losses(outputs: Tensor, y: Tensor) -> Tensor:
     """Return the mean loss of each task: cross-entropy, or squared error if `y` is float.
 
+    Floats in several columns are refused: class probabilities and several values take different
+    losses.
+
     Args:
         outputs: [T, N, way] logits, or [T, N, 1] values.
         y: [T, N] int64, or [T, N, 1] float.
@@ -102,13 +102,30 @@ def task_losses(outputs: Tensor, y: Tensor) -> Tensor:
         [T].
 
     Raises:
-        UsageError: there is not one value for each target.
+        UsageError: `y` is neither of these, or there is not one value for each target.
     """
+    _check_targets(y)
     if y.is_floating_point():
         if outputs.shape != y.shape:  # subtraction would broadcast
             raise UsageError(f"outputs {list(outputs.shape)} for values {list(y.shape)}")
         return (outputs - y).square().mean((1, 2))
     return F.cross_entropy(outputs.transpose(1, 2), y, reduction="none").mean(1)
+
+
+def _check_targets(y: Tensor) -> None:
+    labels = y.dtype in (torch.int64, torch.uint8) and y.ndim == 2  # as torch's cross-entropy
+    values = y.is_floating_point() and y.ndim == 3
+    if values and y.shape[2] > 1:
+        raise UsageError(
+            f"y of shape {list(y.shape)} and {y.dtype} may be class probabilities or "
+            f"{y.shape[2]} values: pass labels [T, N], such as y.argmax(-1) of one-hot labels, or "
+            "write the loss yourself"
+        )
+    if not labels and not values:
+        raise UsageError(
+            f"y of shape {list(y.shape)} and {y.dtype}: T tasks have labels [T, N] of torch.int64, "
+            "or values [T, N, 1] of a float type"
+        )
 
 
 def answering_state(

@@ -5,9 +5,11 @@ Both work on one task or on T tasks at once, depending on the leading dimensions
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from metabench.errors import UsageError
 from metabench.learner import Support
 
 
@@ -22,9 +24,19 @@ def class_means(support: Support, way: int | None = None) -> Tensor:
     Returns:
         [way, D], or [T, way, D]. A class without examples has no mean and is NaN.
 
+    Raises:
+        UsageError: y is not one label of int64 for each example.
+
     References:
         Snell et al. 2017, equation 1 (arXiv:1703.05175).
     """
+    given = support.y
+    if given.dtype != torch.int64 or given.shape != support.x.shape[: given.ndim]:
+        raise UsageError(
+            f"y of shape {list(given.shape)} and {given.dtype} for x {list(support.x.shape)}: "
+            "class means take labels of torch.int64, one for each example; one-hot labels become "
+            "these by y.argmax(-1)"
+        )
     x = support.x.flatten(support.y.ndim)
     way = int(support.y.max()) + 1 if way is None else way
     member = F.one_hot(support.y, way).to(x.dtype)  # [..., S, way]

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+
+import numpy as np
 import pytest
 import torch
 from nets import plain
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.utils import parametrizations
 
-from metabench import Episodes, UsageError, sgd_steps
+from metabench import Episodes, Support, UsageError, sgd_steps
+from metabench.nets import vmap as vmap_of_networks
 from metabench.nets.inner_loop import answering_state, task_losses
 from metabench.nets.norms import EpisodeNorm
 from metabench.nets.per_task import per_task
@@ -220,7 +227,7 @@ def test_what_cannot_be_adapted_is_said_in_words() -> None:
     network, episodes = plain.small_network("none"), plain.small_episodes("none")
     params = parameters(network)
     one_task = next(iter(episodes)).support
-    with pytest.raises(UsageError, match=r"y of shape \[6\]: the inner loop takes T tasks"):
+    with pytest.raises(UsageError, match=r"y of shape \[6\] and torch.int64: T tasks have labels"):
         sgd_steps(network, params, one_task, LR, 1)
     with pytest.raises(UsageError, match=r"unknown parameter of the network '1.weigth'"):
         sgd_steps(network, {"1.weigth": params["1.weight"]}, episodes.support, LR, 1)
@@ -231,3 +238,135 @@ def test_what_cannot_be_adapted_is_said_in_words() -> None:
         sgd_steps(network, detached, episodes.support, LR, 1)
     with pytest.raises(UsageError, match=r"outputs \[3, 4, 2\] for values \[3, 4, 1\]"):
         task_losses(torch.zeros(3, 4, 2), torch.zeros(3, 4, 1))
+
+
+@pytest.mark.parametrize(
+    ("y", "complaint"),
+    [
+        (torch.zeros(3, 6, 2), r"y of shape \[3, 6, 2\] and torch.float32 may be class probab"),
+        (torch.zeros(3, 6, 2), r"or 2 values: pass labels \[T, N\], such as y.argmax\(-1\)"),
+        (torch.zeros(3, 6), r"torch.float32: T tasks have labels \[T, N\] of torch.int64"),
+        (torch.zeros(3, 6, 2, dtype=torch.int64), r"\[3, 6, 2\] and torch.int64: T tasks have"),
+        (torch.zeros(3, 6, dtype=torch.int32), r"torch.int32: T tasks have labels"),
+        (torch.zeros(3, 6, dtype=torch.bool), r"torch.bool: T tasks have labels"),
+    ],
+)
+def test_targets_that_are_neither_labels_nor_values_are_refused(y: Tensor, complaint: str) -> None:
+    network, episodes = plain.small_network("none"), plain.small_episodes("none")
+    with pytest.raises(UsageError, match=complaint):
+        sgd_steps(network, parameters(network), Support(episodes.support.x, y), LR, 1)
+    with pytest.raises(UsageError, match=complaint):
+        task_losses(torch.zeros(3, 6, 2), y)
+
+
+@pytest.mark.parametrize("steps", [np.int64(2), np.uint8(2)])
+def test_whole_numbers_of_numpy_are_numbers_of_steps(steps: int) -> None:
+    network, episodes = plain.small_network("none"), plain.small_episodes("none")
+    params = parameters(network)
+    adapted = sgd_steps(network, params, episodes.support, np.float32(0.5), steps)
+    expected = sgd_steps(network, params, episodes.support, 0.5, 2)
+    assert all(torch.equal(adapted[name], expected[name]) for name in params)
+
+
+@pytest.mark.parametrize("steps", [2.0, -1, np.int64(-1), "2", None])
+def test_other_numbers_of_steps_are_refused(steps: int) -> None:
+    network, episodes = plain.small_network("none"), plain.small_episodes("none")
+    with pytest.raises(UsageError, match=r"steps=.*: the inner loop takes a whole number of at le"):
+        sgd_steps(network, parameters(network), episodes.support, LR, steps)
+
+
+class Attention(nn.Module):
+    """A network of torch's fused attention, which lacks a second derivative."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.of = nn.Linear(8, 24)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = self.of(x.flatten(1, 2)).unflatten(-1, (3, 2, 4))
+        query, key, value = rows.permute(2, 0, 3, 1, 4)
+        return F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+
+
+class TorchsAttention(nn.MultiheadAttention):
+    def __init__(self) -> None:
+        super().__init__(8, 2, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        x = x.flatten(1, 2)
+        return super().forward(x, x, x, need_weights=False)[0]
+
+
+def encoder() -> nn.Sequential:
+    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+    return nn.Sequential(nn.Flatten(1, 2), layer)
+
+
+@pytest.mark.parametrize("tasks", [1, 3])
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("body", [Attention, TorchsAttention, encoder])
+def test_attention_has_second_derivatives(
+    body: Callable[[], nn.Module], training: bool, tasks: int
+) -> None:
+    network = nn.Sequential(body(), nn.Flatten(), nn.Linear(64, 3)).double().train(training)
+    episodes = plain.small_episodes("none", tasks)
+    ours = meta_loss(network, episodes, 2)
+    with sdpa_kernel(SDPBackend.MATH):
+        theirs = plain.any_network_meta_loss(network, parameters(network), episodes, LR, 2)
+    assert ours.item() == pytest.approx(theirs.item(), rel=1e-10)
+    assert relative_difference(gradients(ours, network), gradients(theirs, network)) < 1e-10
+    assert vmap_of_networks.is_right(network, episodes.support.x)
+
+
+@pytest.mark.parametrize("tasks", [1, 3])
+def test_attention_has_second_derivatives_in_a_loop_of_ones_own(tasks: int) -> None:
+    network = nn.Sequential(Attention(), nn.Flatten(), nn.Linear(64, 3)).double()
+    (x, y), params = plain.small_episodes("none", tasks).support, parameters(network)
+    state = {name: value.expand(tasks, *value.shape) for name, value in params.items()}
+    value = task_losses(per_task(network, state, x), y).sum()
+    grads = torch.autograd.grad(value, list(state.values()), create_graph=True)
+    moved = {n: p - LR * g for (n, p), g in zip(state.items(), grads, strict=True)}
+    ours = task_losses(per_task(network, moved, x), y).mean()
+    adapted = sgd_steps(network, params, Support(x, y), LR, 1, second_order=True)
+    theirs = task_losses(per_task(network, adapted, x), y).mean()
+    assert relative_difference(gradients(ours, network), gradients(theirs, network)) < 1e-10
+
+
+def test_the_callers_choice_of_attention_is_left_as_it_was() -> None:
+    network = nn.Sequential(TorchsAttention(), nn.Flatten(), nn.Linear(64, 3)).double()
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+        meta_loss(network, plain.small_episodes("none"), 1)
+        assert torch.backends.cuda.flash_sdp_enabled()
+        assert not torch.backends.cuda.math_sdp_enabled()
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+MOVING = {
+    "batch": lambda: nn.BatchNorm2d(4),
+    "synchronised batch": lambda: nn.SyncBatchNorm(4),
+    "instance": lambda: nn.InstanceNorm2d(4, affine=True, track_running_stats=True),
+    "spectral": lambda: parametrizations.spectral_norm(nn.Conv2d(4, 4, 1)),
+    "spectral, by hooks": lambda: nn.utils.spectral_norm(nn.Conv2d(4, 4, 1)),
+}
+
+
+@pytest.mark.parametrize("tasks", [1, 2])
+@pytest.mark.parametrize("norm", MOVING)
+def test_a_norm_that_moves_may_be_called_before_and_after(norm: str, tasks: int) -> None:
+    torch.manual_seed(0)
+    layers = nn.Conv2d(1, 4, 3), MOVING[norm](), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3)
+    network = nn.Sequential(*layers).double().train()
+    twin, episodes = copy.deepcopy(network), plain.small_episodes("none", tasks)
+    images = torch.rand(7, 1, 8, 8, dtype=torch.float64)
+    found = []
+    for one, value in ((network, meta_loss), (twin, plain_meta_loss)):
+        before = one(images).square().mean()
+        losses = before + value(one, episodes, 2)
+        found.append(gradients(losses + one(images).square().mean(), one))
+    assert relative_difference(*found) < 1e-10
+    for name, value in twin.named_buffers():
+        assert torch.allclose(network.get_buffer(name), value, rtol=1e-10, atol=1e-12), name
+
+
+def plain_meta_loss(network: nn.Module, episodes: Episodes, steps: int) -> Tensor:
+    return plain.any_network_meta_loss(network, parameters(network), episodes, LR, steps)

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from metabench import Support, class_means, squared_distances
+from metabench import Support, UsageError, class_means, squared_distances
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
@@ -69,3 +70,16 @@ def test_means_can_be_differentiated_twice() -> None:
     assert torch.autograd.gradgradcheck(
         lambda x: class_means(Support(x, y), 2).square(), (draw(3, 4).requires_grad_(),)
     )
+
+
+def test_numbers_of_numpy_are_numbers_of_classes() -> None:
+    support = Support(draw(4, 3), torch.tensor([0, 2, 1, 1]))
+    assert torch.equal(class_means(support, np.int64(3)), class_means(support))
+
+
+@pytest.mark.parametrize(
+    "y", [torch.eye(3), torch.zeros(3), torch.zeros(3, 3, dtype=torch.int64), torch.zeros(4).long()]
+)
+def test_what_is_not_one_label_for_each_example_is_refused(y: Tensor) -> None:
+    with pytest.raises(UsageError, match="class means take labels"):
+        class_means(Support(draw(3, 1, 2, 2), y))
