@@ -78,6 +78,8 @@ class Training(Struct, frozen=True, kw_only=True):
     shot: Positive
     query: Positive
     tasks_per_step: Positive
+    asked_query: Positive | None = None  # if base classes have too few images for that many
+    left_out: list[str] = []  # base classes that have too few images even for `query`
 
 
 class Job(Struct, frozen=True, kw_only=True):

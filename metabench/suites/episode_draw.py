@@ -63,6 +63,26 @@ class Pool:
         present[members] = True
         return np.flatnonzero(present)
 
+    def spare(self, shot: int) -> Indices:
+        """Count, for each entry, the images that are left for queries."""
+        return self._support[1] - shot if self.query is None else self._query[1]
+
+    def large_enough(self, shot: int, query: int) -> Pool:
+        """Return the pool without the entries that have too few images for such episodes."""
+        large = (self.spare(shot) >= query) & (self._support[1] >= shot)
+        if large.all():
+            return self
+        kept = np.flatnonzero(large)
+        position = np.cumsum(large) - 1
+        return Pool(
+            classes=self.classes[kept],
+            names=tuple(self.names[entry] for entry in kept),
+            support=tuple(self.support[entry] for entry in kept),
+            query=None if self.query is None else tuple(self.query[entry] for entry in kept),
+            groups=tuple(position[group[large[group]]] for group in self.groups),
+            in_turn=self.in_turn,
+        )
+
     def check(self, way: int, shot: int, query: int, where: str) -> None:
         """Raise a DataError with the number missing if there are too few classes or images."""
         for group in self.groups:

@@ -84,17 +84,22 @@ class Material:
         return digest.hexdigest()
 
     def training(self, seed: int, first: int, count: int, way: int, shot: int, query: int) -> Drawn:
-        """Return training episodes first..first+count-1 of the stream of `seed`."""
+        """Return training episodes first..first+count-1 of the stream of `seed`.
+
+        Classes with too few images for such episodes are left out.
+        """
         key = self._key(_BASE, way, shot, query, seed)
-        return self.base.draw(key, first, count, way, shot, query)
+        pool = self.base.large_enough(shot, query)
+        return pool.draw(key, first, count, way, shot, query)
 
     def validating(self, count: int, way: int, shot: int, query: int) -> Drawn | None:
         """Return the first `count` validation episodes, the same for every learner and seed."""
         if self.validation is None:
             return None
-        self.validation.check(way, shot, query, "validation episodes")
+        pool = self.validation.large_enough(shot, query)
+        pool.check(way, shot, query, "validation episodes")
         key = self._key(_VALIDATION, way, shot, query)
-        return self.validation.draw(key, 0, count, way, shot, query)
+        return pool.draw(key, 0, count, way, shot, query)
 
     def _key(self, split: str, way: int, shot: int, query: int, seed: int | None = None) -> int:
         return stream(self.content, self.protocol, split, way, shot, query, seed)

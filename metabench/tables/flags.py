@@ -106,6 +106,14 @@ NOTES: dict[str, str] = {
     r"train (\d+-way )?\d+-shot": (
         "the shape of the training episodes differs from that of the test episodes"
     ),
+    r"train \d+ of \d+ queries": (
+        "base classes have too few images for the queries that training episodes should have, so "
+        "they have fewer"
+    ),
+    r"train without \d+ class(es)?": (
+        "base classes with too few images for a training episode are left out of them; "
+        "`metabench why` lists these classes"
+    ),
     r"trained on .*": "meta-trained on the base data of another suite",
 }
 
@@ -140,7 +148,7 @@ def of_cells(results: Sequence[Result], timed_on: str | None) -> list[str]:
         OTHER_MACHINE if any(machine(r) != timed_on for r in ok if not contended(r)) else "",
         TRANSDUCTIVE if TRANSDUCTIVE in str(ok[0].job.params.get("backbone")) else "",
         *_measured(ok),
-        _training_shape(ok[0]),
+        *_training_episodes(ok[0]),
         f"trained on {ok[0].suite.train_on}" if ok[0].suite.train_on else "",
     ]
     return [flag for flag in flags if flag]
@@ -208,9 +216,17 @@ def _missing(results: Sequence[Result]) -> list[str]:
     return [f"{n} of {len(results)} seeds {what}" for what, n in counts.items() if n]
 
 
-def _training_shape(result: Result) -> str:
+def _training_episodes(result: Result) -> list[str]:
     train, suite = result.job.training, result.suite
-    if train is None or (train.way, train.shot) == (suite.way, suite.shot):
-        return ""
-    way = f"{train.way}-way " if suite.metric == "accuracy" else ""
-    return f"train {way}{train.shot}-shot"
+    if train is None:
+        return []
+    found = []
+    if (train.way, train.shot) != (suite.way, suite.shot):
+        way = f"{train.way}-way " if suite.metric == "accuracy" else ""
+        found.append(f"train {way}{train.shot}-shot")
+    if train.asked_query is not None:
+        found.append(f"train {train.query} of {train.asked_query} queries")
+    if train.left_out:
+        left = len(train.left_out)
+        found.append(f"train without {left} class{'es' if left > 1 else ''}")
+    return found

@@ -6,16 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from training_materials import digits_material
 
 from metabench.cell.budget import Budget
-from metabench.cell.cell import Cell, Configured, configure, training_shape
+from metabench.cell.cell import Cell, Configured, configure, training_shape, validation_shape
+from metabench.data.dataset import Dataset
 from metabench.errors import DataError, UsageError
 from metabench.learner import Algorithm, TrainingEpisodes
 from metabench.results.schema import Training
 from metabench.suites.builtin_suites import SUITES
+from metabench.suites.protocol import BySplit
 from metabench.suites.suite import Suite
+from metabench.suites.training_data import Material
 
 DIGITS, DIGITS_5SHOT = SUITES[:2]
 MAML = Algorithm(
@@ -129,6 +133,69 @@ def test_training_queries_stay_within_the_images_of_a_class() -> None:
     fewest = min(len(images) for images in material.base.support)
     shape = training_shape(cell(suite=replace(DIGITS, query=5000)), material)
     assert shape.query == fewest - 2
+
+
+def uneven(*sizes: int, validation: tuple[int, ...] = ()) -> Material:
+    """Material whose classes "0", "1", ... have these numbers of images, validation last."""
+    counts = [*sizes, *validation]
+    labels = np.arange(len(counts)).repeat(counts)
+    dataset = Dataset(
+        "uneven",
+        np.arange(len(labels), dtype=np.uint8).reshape(-1, 1, 1, 1),
+        labels,
+        tuple(map(str, range(len(counts)))),
+        {
+            "base": np.arange(len(sizes)),
+            "validation": np.arange(len(sizes), len(counts)),
+        },
+    )
+    return Material.of(dataset, "test", BySplit().pools(dataset))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "query", "asked", "left_out"),
+    [
+        ((20,) * 6, 15, None, []),
+        ((3, 20, 20, 20, 20, 20), 15, None, ["0"]),
+        ((20, 2, 20, 20, 20, 5, 20), 15, None, ["1", "5"]),
+        ((12,) * 6, 10, 15, []),  # equal classes: all are used
+        ((12, 11, 14, 13, 12, 12), 9, 15, []),
+        ((3, 12, 12, 12, 12, 12), 10, 15, ["0"]),
+        ((3, 20, 20, 20, 20), 1, 15, []),  # five ways need five classes
+    ],
+)
+def test_few_small_classes_are_left_out_and_do_not_cut_queries(
+    sizes: tuple[int, ...], query: int, asked: int | None, left_out: list[str]
+) -> None:
+    material = uneven(*sizes)
+    shape = training_shape(cell(), material)
+    assert (shape.query, shape.asked_query, shape.left_out) == (query, asked, left_out)
+    drawn = material.training(0, 0, 50, shape.way, shape.shot, shape.query)
+    used = {str(c) for c in np.unique(drawn.classes)}
+    assert used == {*material.base.names} - {*left_out}
+    assert all(len({*row}) == len(row) for row in np.hstack([drawn.support, drawn.query]))
+
+
+def test_a_training_way_that_was_asked_for_counts_when_small_classes_are_left_out() -> None:
+    material = uneven(4, 4, 20, 20, 20, 20, 20)
+    assert training_shape(cell(given={"train_way": "5"}), material).left_out == ["0", "1"]
+    shape = training_shape(cell(given={"train_way": "7"}), material)
+    assert (shape.way, shape.query, shape.asked_query) == (7, 2, 15)
+
+
+def test_training_queries_that_were_asked_for_are_not_cut() -> None:
+    given = {"train_query": "18"}
+    assert training_shape(cell(given=given), uneven(4, *[20] * 6)).left_out == ["0"]
+    with pytest.raises(DataError, match=r"class '0' has 19 images"):
+        training_shape(cell(given=given), uneven(*[19] * 6))
+
+
+def test_small_validation_classes_are_left_out_too() -> None:
+    material = uneven(*[20] * 6, validation=(2, 20, 20, 20, 20, 20))
+    assert validation_shape(cell(), material) == (5, 1, 15)
+    drawn = material.validating(50, 5, 1, 15)
+    assert drawn is not None
+    assert np.unique(drawn.classes).tolist() == [7, 8, 9, 10, 11]
 
 
 def test_too_many_shots_for_the_base_classes_are_an_error_with_advice() -> None:

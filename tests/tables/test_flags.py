@@ -204,6 +204,15 @@ def test_training_episodes_of_another_shape_are_flagged():
     assert flags_of(make_result(training=same)) == ["one seed"]
 
 
+def test_training_episodes_that_the_base_classes_changed_are_flagged():
+    one = Training(way=5, shot=1, query=9, tasks_per_step=4, left_out=["a"])
+    assert flags_of(make_result(training=one)) == ["one seed", "train without 1 class"]
+    both = Training(way=5, shot=1, query=9, tasks_per_step=4, left_out=["a", "b"], asked_query=15)
+    found = flags_of(make_result(training=both))
+    assert found == ["one seed", "train 9 of 15 queries", "train without 2 classes"]
+    assert all(flags.note(flag) for flag in found)
+
+
 def test_other_base_data_is_flagged():
     assert flags_of(make_result(suite=make_suite(train_on="glyphs-5w1s"))) == [
         "trained on glyphs-5w1s"
