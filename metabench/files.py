@@ -37,9 +37,7 @@ def expanded(path: str | Path) -> Path:
 
 
 def open_regular(file: Path) -> BufferedReader:
-    """Open a regular file for reading.
-
-    A pipe would wait for a writer, and a device may never end.
+    """Open a regular file for reading: a pipe would wait for a writer, and a device may never end.
 
     Raises:
         OSError: it cannot be read, or is no regular file.

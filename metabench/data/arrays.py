@@ -12,10 +12,12 @@ import numpy.typing as npt
 
 from metabench.data.autosplit import split_classes
 from metabench.data.cache import cached, slug
+from metabench.data.contrast import contrast_problem
 from metabench.data.dataset import SPLITS, Dataset, Indices
 from metabench.errors import UsageError, unknown
 
 _MOST_CHANNELS = 4
+_WRITTEN_NAN = {"nan", "NaT", "<NA>"}  # texts that NumPy and pandas make of a missing value
 
 
 def load(
@@ -33,22 +35,28 @@ def load(
             1 to 4 channels. An array that could have either of the last two forms is refused.
             Values are uint8, bool, or floats in [0, 1], which are rounded to 256 levels. Ink
             should be bright.
-        y: [M] labels, integers or strings.
+        y: [M] labels, integers or strings; none may be missing.
         root: the data root; the arrays are kept there.
         name: the name of the dataset; it is changed to lower-case words joined by hyphens.
         splits: the labels of "base", "validation" and "novel"; other classes are not used.
         split: the rule of `autosplit.split_classes` that is used if `splits` is None.
 
     Raises:
-        UsageError: arrays or splits do not have this form.
+        UsageError: arrays or splits do not have this form, labels are missing, or the images have
+            almost no contrast.
         DataError: a label is in two splits, or the data root cannot be written to.
     """
     images = np.ascontiguousarray(_bytes(_channels_first(_array("X", X))))
-    classes, labels = _labels(_array("y", y))
+    problem = contrast_problem(images)
+    if problem:
+        raise UsageError(f"X: {problem}: multiply all of X so that its largest value is white")
+    classes, labels = _labels(y)
     if len(images) != len(labels):
         raise UsageError(f"X has {len(images)} images but y has {len(labels)} labels")
+    facts = {"resample": "none"}
     if splits is None:
         ids = split_classes(classes, split)
+        facts["split"] = split
     else:
         ids = {part: _ids(part, wanted, classes) for part, wanted in splits.items()}
     dataset = Dataset(
@@ -57,13 +65,16 @@ def load(
         labels=labels,
         classes=classes,
         splits=ids,
-        facts={"resample": "none"},
+        facts=facts,
     )
     key = json.dumps([dataset.pixels, dataset.shape, dataset.content])
     return cached(root, dataset.name, key, lambda: dataset)
 
 
 def _array(what: str, given: Any) -> npt.NDArray[Any]:
+    if np.ma.is_masked(given):
+        count = np.count_nonzero(np.ma.getmaskarray(given))
+        raise UsageError(f"{what} has {count:,} masked values: fill or remove them")
     try:
         return np.asarray(given)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -101,16 +112,35 @@ def _bytes(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     return levels
 
 
-def _labels(array: npt.NDArray[Any]) -> tuple[tuple[str, ...], Indices]:
+def _labels(y: Any) -> tuple[tuple[str, ...], Indices]:
     """Return class names, in the order of their labels, and [M] class ids."""
+    array = _array("y", y)
+    # NumPy writes NaN as text if a list also has texts.
+    given = array if hasattr(y, "dtype") or array.dtype.kind != "U" else np.asarray(y, object)
+    numbers = given.dtype.kind in "iub"
+    missing = [] if numbers else [i for i, label in enumerate(given.ravel()) if _missing(label)]
+    if missing:
+        raise UsageError(
+            f"y has no label at {len(missing)} of {given.size} places, the first is "
+            f"y[{missing[0]}]: remove these rows"
+        )
     if array.dtype.kind == "O" and all(isinstance(label, str) for label in array.flat):
         array = array.astype(str)
     if array.ndim != 1 or array.dtype.kind not in "iuU":
         raise UsageError(
             f"y is {array.dtype} of shape {array.shape}: give one integer or string per image"
         )
-    found, labels = np.unique(array, return_inverse=True)
-    return tuple(str(label) for label in found), labels.astype(np.int64)
+    found, ids = np.unique(array, return_inverse=True)
+    return tuple(str(label) for label in found), ids.astype(np.int64)
+
+
+def _missing(label: Any) -> bool:
+    if isinstance(label, str):
+        return not label.strip() or label in _WRITTEN_NAN
+    try:
+        return label is None or bool(label != label)  # NaN and NaT differ from themselves
+    except (TypeError, ValueError):  # NA of pandas
+        return True
 
 
 def _ids(split: str, wanted: Any, classes: tuple[str, ...]) -> Indices:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -38,8 +39,8 @@ class Dataset:
             if empty, it is computed.
 
     Raises:
-        DataError: images have the wrong type, splits overlap, or labels do not fit images or class
-            names.
+        DataError: images have the wrong type, splits overlap, labels do not fit images or class
+            names, points or targets are not finite, or two names of classes are the same.
     """
 
     name: str
@@ -72,6 +73,11 @@ class Dataset:
                 f"dataset {self.name}: targets are {targets.dtype} {list(targets.shape)}, write "
                 f"float32 [{len(self.images)}, 1]"
             )
+        for what, values in (("points", self.images), ("targets", targets)):
+            if values is not None and values.dtype == np.float32:
+                self._check_finite(what, values)
+        if targets is None:  # the names of functions are rounded parameters
+            self._check_names()
         seen: dict[int, str] = {}
         for split in SPLITS:
             for c in self.split(split):
@@ -81,6 +87,42 @@ class Dataset:
                         f"{seen[int(c)]} and {split}"
                     )
                 seen[int(c)] = split
+
+    def _check_finite(self, what: str, values: Examples) -> None:
+        finite = np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
+        if not finite.all():
+            raise DataError(
+                f"dataset {self.name}: {what} of {np.count_nonzero(~finite):,} of {len(values):,} "
+                f"examples are NaN or infinite, the first is example {np.argmin(finite)}: remove "
+                "these examples"
+            )
+
+    def _check_names(self) -> None:
+        """Refuse one class under two names; copying a folder may have changed their spelling.
+
+        "é" can be written as one character or as two. Names that differ in case may be two classes,
+        such as letters, but one must not be trained on and the other be tested.
+        """
+        split_of = {int(c): split for split in SPLITS for c in self.split(split)}
+        exact: dict[str, int] = {}
+        folded: dict[str, int] = {}
+        for c, name in enumerate(self.classes):
+            normal = unicodedata.normalize("NFC", name)
+            other = exact.setdefault(normal, c)
+            if other != c:
+                raise DataError(
+                    f"dataset {self.name}: classes {other} and {c} are both called '{normal}', "
+                    "perhaps in two Unicode forms: give them one name"
+                )
+            if c not in split_of:
+                continue
+            other = folded.setdefault(normal.casefold(), c)
+            if split_of[other] != split_of[c]:
+                raise DataError(
+                    f"dataset {self.name}: class '{self.classes[other]}' of {split_of[other]} and "
+                    f"class '{name}' of {split_of[c]} differ only in case: rename one or put both "
+                    "into one split"
+                )
 
     def split(self, name: str) -> Indices:
         """Return the class ids of a split, ascending; empty if there is no such split."""

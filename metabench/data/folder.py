@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -12,8 +13,13 @@ import numpy as np
 from metabench.data.autosplit import split_classes
 from metabench.data.cache import cached_files, slug
 from metabench.data.dataset import SPLITS, Dataset, Indices
-from metabench.data.images import RESAMPLE, SUFFIXES, read_images
+from metabench.data.images import SUFFIXES, Reading, read_images
+from metabench.data.paths import absolute, check_name, list_folder, unreadable
 from metabench.errors import DataError
+
+_ENDINGS = 5  # of files that are not images, in a message
+
+_log = logging.getLogger(__name__)
 
 _SPLIT_FOLDERS: tuple[Mapping[str, str], ...] = (
     {"base": "base", "validation": "validation", "novel": "novel"},
@@ -32,14 +38,20 @@ class _Class(NamedTuple):
     name: str
     split: str  # from its split folder, otherwise ""
     files: list[Path]
+    others: list[Path]  # files that are not images
+
+
+class _Listing(NamedTuple):
+    folders: list[Path]
+    images: list[Path]
+    others: list[Path]  # files that are not images
 
 
 def load(
     path: str | Path,
     root: Path,
-    size: int | None = 28,
+    reading: Reading,
     split: str = "auto",
-    invert: bool = False,
 ) -> Dataset:
     """Load images from `class/*.png`, or from `alphabet/character/*.png`.
 
@@ -49,43 +61,48 @@ def load(
     Args:
         path: the folder.
         root: the data root; resized images are kept there.
-        size: images are resized to size x size; None keeps their size.
+        reading: how images become pixels.
         split: the rule of `autosplit.split_classes` if there are no split folders; "novel"
             always makes every class novel.
-        invert: make dark bright, for dark ink on light paper.
 
     Raises:
         DataError: there is no such folder, it has no images, a class has no images, classes lie
             at different depths, a class is in two splits, or an image cannot be read.
         UsageError: there is no such `split`.
     """
-    path = Path(path).expanduser().resolve()
+    path = absolute(path)
     if not path.is_dir():
         raise DataError(f"no folder {path}: name one that holds a folder of images per class")
+    path = path.resolve()
     classes = _classes(path)
     names = tuple(part.name for part in classes)
     splits = split_classes(names, split)
     if split == "auto" and any(part.split for part in classes):
+        split = "folders"
         splits = {wanted: _of_split(wanted, classes) for wanted in SPLITS}
     files = [file for part in classes for file in part.files]
+    others = [file for part in classes for file in part.others]
+    if others:
+        _log.warning(
+            "folder %s: %d files in class folders are not read as images: %s",
+            path,
+            len(others),
+            _endings(others),
+        )
     name = f"folder-{slug(path.name)}"
 
     def make() -> Dataset:
-        images = read_images(files, size, invert)
+        images = read_images(files, reading)
         return Dataset(
             name=name,
             images=images,
             labels=np.repeat(np.arange(len(classes)), [len(part.files) for part in classes]),
             classes=names,
             splits=splits,
-            facts={
-                "resample": "none" if size is None else RESAMPLE,
-                "invert": "yes" if invert else "no",
-            },
+            facts={**reading.facts, "split": split},
         )
 
-    params = {"size": size, "split": split, "invert": invert}
-    return cached_files(root, name, files, path, make, place=str(path), **params)
+    return cached_files(root, name, files, path, make, place=str(path), split=split, **reading.key)
 
 
 def _of_split(split: str, classes: list[_Class]) -> Indices:
@@ -98,10 +115,10 @@ def _classes(path: Path) -> list[_Class]:
     spelt: dict[str, _Class] = {}
     depths: dict[int, Path] = {}
     for split, part in _parts(path):
-        for folder, files in _leaves(part):
+        for folder, listing in _leaves(part):
             inside = folder.relative_to(part)
             depths.setdefault(len(inside.parts), folder)
-            found = _Class(inside.as_posix(), split, files)
+            found = _Class(inside.as_posix(), split, listing.images, listing.others)
             # Names that differ only in case are one class: copying may have changed the case.
             other = spelt.setdefault(found.name.casefold(), found)
             if other.split != split:
@@ -114,7 +131,10 @@ def _classes(path: Path) -> list[_Class]:
         raise DataError(f"no images in folders of {path}: give each class a folder of its own")
     for found in classes.values():
         if not found.files:
-            raise DataError(f"class {found.name} of {path} has no images: add some or remove it")
+            only = f" (but files of other kinds: {_endings(found.others)})" if found.others else ""
+            raise DataError(
+                f"class {found.name} of {path} has no images{only}: add some or remove it"
+            )
     if depths.keys() not in ({1}, {2}):
         where = " and ".join(str(folder) for folder in depths.values())
         raise DataError(
@@ -126,14 +146,14 @@ def _classes(path: Path) -> list[_Class]:
 
 def _parts(path: Path) -> list[tuple[str, Path]]:
     """Return the split folders, or the folder itself, which has no split."""
-    folders, _ = _list(path)
+    folders = _list(path).folders
     present = {folder.name for folder in folders}
     for names in _SPLIT_FOLDERS:
         if present <= names.keys() and present & {"novel", "test"}:
             return [(names[folder.name], folder) for folder in folders]
     alike = [folder for folder in folders if folder.name.casefold() in _LIKE_SPLITS]
     kinds = {_LIKE_SPLITS[folder.name.casefold()] for folder in alike}
-    if len(kinds) > 1 and "novel" in kinds and all(_list(folder)[0] for folder in alike):
+    if len(kinds) > 1 and "novel" in kinds and all(_list(folder).folders for folder in alike):
         raise DataError(
             f"folders {', '.join(sorted(present))} of {path} look like splits, which are called "
             "base, validation and novel (or train, val and test) and have no others beside them: "
@@ -142,20 +162,40 @@ def _parts(path: Path) -> list[tuple[str, Path]]:
     return [("", path)]
 
 
-def _leaves(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
-    """Yield folders that hold images or nothing, each with its images."""
-    folders, images = _list(folder)
-    if images or not folders:
-        yield folder, images
-    for inner in folders:
-        yield from _leaves(inner)
+def _leaves(folder: Path, outer: tuple[Path, ...] = ()) -> Iterator[tuple[Path, _Listing]]:
+    """Yield folders that hold images or nothing, each with what it holds."""
+    if folder.resolve() in outer:
+        raise DataError(f"{folder} is a link to a folder that contains it: remove the link")
+    listing = _list(folder)
+    if listing.images or not listing.folders:
+        yield folder, listing
+    for inner in listing.folders:
+        yield from _leaves(inner, (*outer, folder.resolve()))
 
 
-def _list(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Return the folders and images in a folder, sorted by name; hidden ones are skipped."""
-    entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    entries = [e for e in entries if not e.name.startswith((".", "__MACOSX"))]
-    return (
-        [folder / e.name for e in entries if e.is_dir()],
-        [folder / e.name for e in entries if Path(e.name).suffix.lower() in SUFFIXES],
-    )
+def _list(folder: Path) -> _Listing:
+    """List the entries of a folder, by name."""
+    listing = _Listing([], [], [])
+    for entry in list_folder(folder):
+        path = folder / entry.name
+        is_image = path.suffix.lower() in SUFFIXES
+        try:
+            if entry.is_dir():
+                check_name(path)
+                listing.folders.append(path)
+            elif not is_image:
+                listing.others.append(path)
+            elif entry.is_file():
+                check_name(path)
+                listing.images.append(path)
+            else:
+                raise DataError(f"{path} is named as an image but is not a file: remove it")
+        except OSError as error:
+            raise unreadable(path, error) from error
+    return listing
+
+
+def _endings(files: list[Path]) -> str:
+    """Count files by the endings of their names."""
+    counts = Counter(file.suffix.lower() or "without ending" for file in files)
+    return ", ".join(f"{count:,} {ending}" for ending, count in counts.most_common(_ENDINGS))

@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 import io
+import logging
+import re
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from metabench.errors import DataError
+from metabench.data.contrast import contrast_problem
+from metabench.errors import DataError, UsageError, unknown
+from metabench.files import open_regular
 
 SUFFIXES = frozenset(
-    (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pbm", ".pgm", ".ppm")
+    (
+        *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".gif", ".tif"),
+        *(".tiff", ".webp", ".avif", ".jp2", ".j2k", ".pbm", ".pgm", ".ppm", ".pnm", ".tga"),
+        *(".pcx", ".sgi", ".qoi"),
+    )
 )
 RESAMPLE = "bilinear"
 _OF_16_BITS = ("PNG", "PPM")  # formats whose 16-bit pixels Pillow may read as 32-bit
+_RULES = 2  # raised when the rules of this file change
+_MOST_PIXELS = 50_000_000  # a small file may contain billions
+_MOST_SIDE = 4096  # pixels that images are resized to
+_INVISIBLE = 16  # levels: a drawing that differs less from its background is not seen
 
 Pixels = npt.NDArray[np.uint8]
+Mode = Literal["L", "RGB"]
+Background = Literal["white", "black"]
+_BACKGROUNDS = get_args(Background)
+
+_log = logging.getLogger(__name__)
 
 
 class ImageError(DataError):
@@ -31,34 +50,78 @@ class ImageError(DataError):
         self.path = path
 
 
-def read_images(paths: Sequence[Path], size: int | None, invert: bool = False) -> Pixels:
-    """Read image files: one channel if all of them are grey, otherwise three.
+@dataclass(frozen=True)
+class Reading:
+    """Rules by which image files become pixels.
 
-    Transparent pixels become white, 16-bit greys keep their upper 8 bits, and the
-    orientation that a camera recorded is applied.
-
-    Args:
-        paths: at least one file.
+    Attributes:
         size: images are resized to size x size, whatever their proportions; None keeps
             their size, which must then be the same for all.
         invert: make dark bright, for dark ink on light paper.
+        bits: the values of pixels go up to 2 ** bits - 1, as in 12-bit images stored in 16 bits or
+            masks of 0 and 1; None: they use all bits of the file, which is checked.
+        background: the colour of transparent pixels.
+    """
+
+    size: int | None
+    invert: bool = False
+    bits: int | None = None
+    background: Background = "white"
+
+    def __post_init__(self) -> None:
+        if self.size is not None and not 1 <= self.size <= _MOST_SIDE:
+            raise UsageError(f"size={self.size}: write 1 to {_MOST_SIDE} pixels")
+        if self.bits is not None and not 1 <= self.bits <= 16:
+            raise UsageError(f"bits={self.bits}: write 1 to 16")
+        if self.background not in _BACKGROUNDS:
+            raise unknown("background", self.background, _BACKGROUNDS)
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """The facts that a dataset records of it."""
+        facts = {
+            "resample": "none" if self.size is None else RESAMPLE,
+            "invert": "yes" if self.invert else "no",
+        }
+        if self.bits is not None:
+            facts["bits"] = str(self.bits)
+        if self.background != "white":
+            facts["background"] = self.background
+        return facts
+
+    @property
+    def key(self) -> dict[str, object]:
+        """The parameters of the key of a cached dataset."""
+        return {**asdict(self), "rules": _RULES}
+
+
+def read_images(paths: Sequence[Path], reading: Reading) -> Pixels:
+    """Read image files: one channel if all of them are grey, otherwise three.
+
+    16-bit greys keep their upper 8 bits, and the orientation that a camera recorded is applied.
+
+    Args:
+        paths: at least one file.
+        reading: how they become pixels.
 
     Returns:
         [M, C, H, W] uint8.
 
     Raises:
-        DataError: a file is not an image, is damaged, or differs in size from the first.
+        DataError: a file is not an image, is damaged, is too large, has several pages or differs
+            in size from the first; or all images together have almost no contrast.
     """
-    mode: Literal["L", "RGB"] = "L"
+    mode: Mode = "L"
     for path in paths:
         with _opened(path) as image:
             if not _is_grey(image):
                 mode = "RGB"
                 break
     images = np.empty(0, dtype=np.uint8)
+    highest, blank = 0, []
     for i, path in enumerate(paths):
         with _opened(path) as image:
-            pixels = _pixels(image, mode, size)
+            pixels, deep = _pixels(image, mode, reading)
         if i == 0:
             images = np.empty((len(paths), *pixels.shape), dtype=np.uint8)
         if pixels.shape != images.shape[1:]:
@@ -68,9 +131,42 @@ def read_images(paths: Sequence[Path], size: int | None, invert: bool = False) -
                 "make them one size, or give a size to resize all to",
             )
         images[i] = pixels
-    if invert:
+        highest = max(highest, deep)
+        if pixels.min() == pixels.max():
+            blank.append(path)
+    _check_range(paths[0], images, highest, reading.bits)
+    if blank:
+        _log.warning("%d of %d images are blank, the first is %s", len(blank), len(paths), blank[0])
+    if reading.invert:
         np.subtract(255, images, out=images)
     return images
+
+
+def _check_range(first: Path, images: Pixels, highest: int, bits: int | None) -> None:
+    """Raise a DataError if images are much darker than their files allow.
+
+    Args:
+        first: a file, for the message.
+        images: all images.
+        highest: the highest value in files of 16 bits; 0 if there is none.
+        bits: that was given.
+    """
+    advice = "replace them"
+    problem = contrast_problem(images)
+    if bits is None and 0 < highest < 1 << 15:
+        problem = f"16-bit values go up to {highest:,} only"
+        advice = _advice(highest, 16)
+    elif bits is None and images.min() < images.max():
+        advice = _advice(int(images.max()), 8)
+    elif images.min() < images.max():  # bits of the file were confirmed, or changed
+        return
+    if problem:
+        raise DataError(f"images like {first}: {problem}: {advice}")
+
+
+def _advice(highest: int, stored: int) -> str:
+    used = highest.bit_length()
+    return f"give bits={used} to make {(1 << used) - 1:,} white, or bits={stored} to keep them dark"
 
 
 def read_grey(named: Iterable[tuple[str, bytes]], size: int, invert: bool = False) -> Pixels:
@@ -87,10 +183,10 @@ def read_grey(named: Iterable[tuple[str, bytes]], size: int, invert: bool = Fals
     Raises:
         DataError: one is not an image, or is damaged.
     """
-    found = []
+    found, reading = [], Reading(size)
     for name, content in named:
         with _opened(Path(name), io.BytesIO(content)) as image:
-            found.append(_pixels(image, "L", size))
+            found.append(_pixels(image, "L", reading)[0])
     images = np.stack(found)
     if invert:
         np.subtract(255, images, out=images)
@@ -100,11 +196,27 @@ def read_grey(named: Iterable[tuple[str, bytes]], size: int, invert: bool = Fals
 @contextmanager
 def _opened(path: Path, content: io.BytesIO | None = None) -> Iterator[Image.Image]:
     try:
-        with Image.open(content or path) as image:
-            yield image
+        with content or open_regular(path) as stream, warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # checked below
+            with Image.open(stream) as image:
+                if image.width * image.height > _MOST_PIXELS:
+                    raise Image.DecompressionBombError
+                yield image
     except Exception as error:  # decoders raise errors of many types
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise ImageError(path, f"cannot be read ({reason}): replace or remove it") from error
+        raise ImageError(
+            path, f"cannot be read ({_reason(error)}): replace or remove it"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    match error:
+        case UnidentifiedImageError():
+            return "it is not an image, or of an unknown kind"
+        case Image.DecompressionBombError():
+            return f"it has more than {_MOST_PIXELS // 10**6} megapixels"
+        case OSError(strerror=str(reason)):
+            return reason
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def _is_grey(image: Image.Image) -> bool:
@@ -114,21 +226,61 @@ def _is_grey(image: Image.Image) -> bool:
     return image.mode in ("1", "L", "LA", "I") or image.mode.startswith("I;16")
 
 
-def _pixels(image: Image.Image, mode: Literal["L", "RGB"], size: int | None) -> Pixels:
-    """Return the [C, H, W] pixels of an open image."""
+def _pixels(image: Image.Image, mode: Mode, reading: Reading) -> tuple[Pixels, int]:
+    """Return the [C, H, W] pixels of an open image, and the highest value if it has 16 bits."""
     if image.mode == "F" or (image.mode == "I" and image.format not in _OF_16_BITS):
         raise ValueError("its pixels have 32 bits, and their range is unknown")
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != "MPO":  # a camera's JPEG with a second, smaller image
+        raise ValueError(f"it has {frames} pages or frames: save each as a file of its own")
+    # Pillow reads colours of 16 bits as 8 bits.
+    cut = any(re.search(";16[BLN]", str(tile.args)) for tile in getattr(image, "tile", ()))
     image = ImageOps.exif_transpose(image)
+    highest = 0
     if image.mode.startswith("I"):
-        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
-    if "A" in image.getbands() or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        values = np.asarray(image)
+        highest = int(values.max())
+        image = Image.fromarray(_eight_bits(values, 16, reading.bits))
+    else:
+        if cut and reading.bits is not None:
+            raise ValueError("its colours have 16 bits, for which bits cannot be given: convert it")
+        image = _opaque(image, reading.background).convert(mode)
+        if cut:
+            highest = int(np.asarray(image).max()) << 8
+        elif reading.bits is not None:
+            image = Image.fromarray(_eight_bits(np.asarray(image), 8, reading.bits))
     image = image.convert(mode)
-    if size is not None:
-        image = image.resize((size, size), Image.Resampling.BILINEAR)
+    if reading.size is not None:
+        image = image.resize((reading.size, reading.size), Image.Resampling.BILINEAR)
     pixels = np.asarray(image)
-    return pixels[None] if mode == "L" else pixels.transpose(2, 0, 1)
+    return (pixels[None] if mode == "L" else pixels.transpose(2, 0, 1)), highest
+
+
+def _eight_bits(values: npt.NDArray[np.integer], stored: int, bits: int | None) -> Pixels:
+    """Return values of 8 bits: the upper ones, or values with 2 ** bits - 1 made 255."""
+    if bits is None:
+        return (values >> (stored - 8)).clip(0, 255).astype(np.uint8)
+    white = (1 << min(bits, stored)) - 1
+    if values.max() > white:
+        raise ValueError(f"it has values up to {values.max():,}, which need more than {bits} bits")
+    levels: Pixels = np.rint(values * (255 / white)).astype(np.uint8)
+    return levels
+
+
+def _opaque(image: Image.Image, background: Background) -> Image.Image:
+    """Return the image on a background."""
+    if "A" not in image.getbands() and "transparency" not in image.info:
+        return image
+    image = image.convert("RGBA")
+    opaque = Image.alpha_composite(Image.new("RGBA", image.size, background), image)
+    seen = np.ptp(np.asarray(opaque), axis=(0, 1)).max()
+    if seen < _INVISIBLE <= np.ptp(np.asarray(image.getchannel("A"))):
+        other = "black" if background == "white" else "white"
+        raise ValueError(
+            f"it is blank on a {background} background, because its drawing has that colour and "
+            f"the rest is transparent: give background={other}"
+        )
+    return opaque
 
 
 def _sides(shape: tuple[int, ...]) -> str:

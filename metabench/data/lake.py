@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 from metabench.data.dataset import Dataset
+from metabench.data.images import Reading
 from metabench.data.manifest_file import ListedEpisode, ListedEpisodes, Listing, read_episodes
+from metabench.data.paths import absolute, list_folder, unreadable
 from metabench.errors import DataError
 from metabench.files import read_file
 
@@ -24,14 +25,18 @@ _RUNS = _WAY = 20
 _LABELS = "class_labels.txt"
 
 
-def load(folder: Path, root: Path) -> tuple[Dataset, Listing]:
+def load(folder: str | Path, root: Path) -> tuple[Dataset, Listing]:
     """Read a folder of runs; images become 28x28 with bright ink, like those of `omniglot`.
 
     Raises:
         DataError: there are no runs, one is malformed, or an image cannot be read.
     """
-    folder = folder.expanduser().absolute()
-    runs = sorted(filter(os.path.isdir, folder.glob("run*")))
+    folder = absolute(folder)
+    runs = [
+        folder / entry.name
+        for entry in (list_folder(folder) if folder.is_dir() else [])
+        if entry.name.startswith("run") and entry.is_dir()
+    ]
     if not runs:
         raise DataError(
             f"no runs in {folder}: it must hold run01, run02, ... with {_LABELS} in each"
@@ -39,7 +44,7 @@ def load(folder: Path, root: Path) -> tuple[Dataset, Listing]:
     listed = [_episode(run / _LABELS) for run in runs]
     name = _name(listed)
     episodes = ListedEpisodes(name, ".", SIZE, listed)
-    return read_episodes(episodes, folder, folder, name, root, invert=True)
+    return read_episodes(episodes, folder, folder, name, root, Reading(SIZE, invert=True))
 
 
 def _name(listed: list[ListedEpisode]) -> str:
@@ -54,9 +59,9 @@ def _episode(file: Path) -> ListedEpisode:
     try:
         lines = read_file(file).decode("utf-8-sig").splitlines()
     except OSError as error:
-        raise DataError(f"cannot read {file}: {error.strerror}") from error
+        raise unreadable(file, error) from error
     except UnicodeDecodeError as error:
-        raise DataError(f"cannot read {file}: it is not text") from error
+        raise DataError(f"cannot read {file}: it is not UTF-8 text: save it as UTF-8") from error
     pairs: list[tuple[str, str]] = []
     for number, line in enumerate(lines, 1):
         words = line.split()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
 import json
-import os
 import posixpath
 from collections import Counter
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -15,7 +15,8 @@ from PIL import Image
 
 from metabench.data.cache import cached_files, slug
 from metabench.data.dataset import Dataset, Indices
-from metabench.data.images import RESAMPLE, ImageError, read_images
+from metabench.data.images import Background, ImageError, Reading, read_images
+from metabench.data.paths import absolute, unreadable
 from metabench.errors import DataError
 from metabench.files import read_file, write_atomically
 
@@ -58,6 +59,8 @@ class ListedEpisodes(msgspec.Struct, forbid_unknown_fields=True):
     root: str
     size: Annotated[int, msgspec.Meta(ge=1)] | None
     episodes: Annotated[list[ListedEpisode], msgspec.Meta(min_length=1)]
+    bits: int | None = None
+    background: Background = "white"
 
 
 def load(file: str | Path, root: Path) -> tuple[Dataset, Listing]:
@@ -68,21 +71,23 @@ def load(file: str | Path, root: Path) -> tuple[Dataset, Listing]:
 
     Args:
         file: a JSON file, `{"name", "root", "size", "episodes": [{"support": [[path, label],
-            ...], "query": [...]}]}`; paths are relative to `root`, and `root` to the file.
+            ...], "query": [...]}]}`; paths are relative to `root`, and `root` to the file. It may
+            also have the fields `bits` and `background` of `Reading`.
         root: the data root; resized images are kept there.
 
     Raises:
         DataError: the file or an image cannot be read, an episode is malformed, or episodes
             differ in shape.
     """
-    file = Path(file).expanduser().absolute()
+    file = absolute(file)
     content = _decode(file)
     name = f"manifest-{slug(content.name)}"
-    return read_episodes(content, file, file.parent / content.root, name, root)
+    reading = Reading(content.size, bits=content.bits, background=content.background)
+    return read_episodes(content, file, file.parent / content.root, name, root, reading)
 
 
 def read_episodes(
-    content: ListedEpisodes, file: Path, folder: Path, name: str, root: Path, invert: bool = False
+    content: ListedEpisodes, file: Path, folder: Path, name: str, root: Path, reading: Reading
 ) -> tuple[Dataset, Listing]:
     """Check listed episodes and read their images.
 
@@ -92,7 +97,7 @@ def read_episodes(
         folder: the folder that their paths are relative to.
         name: the name of the dataset.
         root: the data root.
-        invert: make dark bright, for dark ink on light paper.
+        reading: how images become pixels.
 
     Raises:
         DataError: an image cannot be read, an episode is malformed, or episodes differ in shape.
@@ -108,12 +113,16 @@ def read_episodes(
     paths = sorted(seen)
     files = [folder / path for path in paths]
     for path, image in zip(paths, files, strict=True):
-        if not os.path.isfile(image):  # noqa: PTH113 - Path.is_file raises if access is denied
+        try:
+            found = image.is_file()
+        except (OSError, ValueError) as error:
+            raise DataError(f"{file}, episode {seen[path]}: {unreadable(image, error)}") from error
+        if not found:
             raise DataError(f"{file}, episode {seen[path]}: there is no image {image}")
 
     def make() -> Dataset:
         try:
-            images = read_images(files, content.size, invert)
+            images = read_images(files, reading)
         except ImageError as error:
             path = paths[files.index(error.path)]
             raise DataError(f"{file}, episode {seen[path]}: {error}") from error
@@ -123,14 +132,10 @@ def read_episodes(
             labels=np.arange(len(paths)),
             classes=tuple(paths),
             splits={},
-            facts={
-                "resample": "none" if content.size is None else RESAMPLE,
-                "invert": "yes" if invert else "no",
-            },
+            facts=reading.facts,
         )
 
-    params = {"size": content.size, "invert": invert}
-    dataset = cached_files(root, name, files, folder, make, place=str(file), **params)
+    dataset = cached_files(root, name, files, folder, make, place=str(file), **reading.key)
     return dataset, _listing(content, shapes[0], {path: i for i, path in enumerate(paths)})
 
 
@@ -190,7 +195,7 @@ def write(
 
 def _decode(file: Path) -> ListedEpisodes:
     try:
-        text = read_file(file).decode("utf-8-sig")
+        text = read_file(file).removeprefix(codecs.BOM_UTF8)
         return msgspec.json.decode(text, type=ListedEpisodes)
     except OSError as error:
         raise DataError(f"cannot read manifest file {file}: {error.strerror}") from error

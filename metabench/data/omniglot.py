@@ -19,6 +19,7 @@ from metabench.data.cache import cached_files
 from metabench.data.dataset import Dataset
 from metabench.data.declared import DatasetSpec
 from metabench.data.images import RESAMPLE, read_grey
+from metabench.data.paths import unreadable
 from metabench.data.splits import Split, load_split
 from metabench.errors import DataError
 from metabench.files import open_regular, read_file
@@ -114,12 +115,10 @@ def _sources(root: Path) -> dict[str, Path]:
 def _source(folder: Path, name: str) -> Path | None:
     for path in (folder / f"{name}.zip", folder / name):
         try:
-            path.stat()
-            return path
-        except FileNotFoundError:
-            continue
+            if path.exists():
+                return path
         except OSError as error:
-            raise DataError(f"cannot read {path}: {error.strerror}") from error
+            raise unreadable(path, error) from error
     return None
 
 

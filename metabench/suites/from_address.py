@@ -18,6 +18,8 @@ _FOLDER: dict[str, Value] = {
     "size": 28,  # 0 keeps the size of images
     "split": "auto",
     "invert": False,
+    "bits": 0,  # 0: pixels use all bits of the file
+    "background": "white",
 }
 
 
@@ -49,8 +51,8 @@ def addressed_suite(text: str, data_root: str | None) -> Suite | None:
     if kind == "manifest":
         return _named(Suite.from_manifest(path, data_root=data_root), text)
     params = address.resolve(kind, given, _FOLDER)
-    size = int(params.pop("size")) or None
-    suite = Suite.from_folder(path, size=size, data_root=data_root, **params)  # type: ignore[arg-type]
+    size, bits = (int(params.pop(name)) or None for name in ("size", "bits"))
+    suite = Suite.from_folder(path, size=size, bits=bits, data_root=data_root, **params)  # type: ignore[arg-type]
     return _named(suite, text)
 
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from metabench.data.dataset import Dataset, Indices, Targets, truth
+from metabench.data.dataset import SPLITS, Dataset, Indices, Targets, truth
 from metabench.errors import DataError, UsageError
 from metabench.suites.episode_draw import Pool
 from metabench.suites.listing import Listed
 from metabench.suites.manifest import Manifest
+from metabench.suites.protocol import BySplit
 from metabench.suites.training_data import Material, stream
 
 if TYPE_CHECKING:
@@ -54,8 +55,26 @@ class OpenSuite:
         if "novel" not in self.pools:
             raise DataError(f"suite {self.suite.name}: dataset has no novel classes to test on")
         s = self.suite
+        if isinstance(s.protocol, BySplit):
+            self._check_way()
         self.pools["novel"].check(s.way, s.shot, s.query, f"suite {s.name}")
         self._check_turns(s.episodes)
+
+    def _check_way(self) -> None:
+        """Raise a DataError if the split left too few novel classes."""
+        counts = {split: len(self.dataset.split(split)) for split in SPLITS}
+        way, novel, total = self.suite.way, counts["novel"], sum(counts.values())
+        if novel >= way or novel == total:
+            return
+        ways_out = [f"ask for way={novel} or less"] if novel >= 2 else []
+        if self.dataset.facts.get("split") == "auto" and total >= 2:
+            most = "" if total >= way else f" with way={total}"
+            ways_out.append(f"give split=novel{most} to test on all classes and train on none")
+        parts = " / ".join(f"{count} {split}" for split, count in counts.items())
+        raise DataError(
+            f"suite {self.suite.name}: {way}-way episodes need {way} novel classes, but {total} "
+            f"classes were split into {parts}: {', or '.join([*ways_out, 'add classes'])}"
+        )
 
     def manifest(self, block: int = 0) -> Manifest:
         """Return one block of frozen test episodes; blocks 1, 2, ... are for the gate."""

@@ -18,6 +18,7 @@ from metabench.suites.protocol import BySplit, EpisodeProtocol
 
 if TYPE_CHECKING:
     from metabench.data.dataset import Dataset
+    from metabench.data.images import Background
     from metabench.data.manifest_file import Listing
     from metabench.suites.open_suite import OpenSuite
 
@@ -161,6 +162,8 @@ class Suite:
         size: int | None = 28,
         split: str = "auto",
         invert: bool = False,
+        bits: int | None = None,
+        background: Background = "white",
         data_root: str | Path | None = None,
     ) -> Suite:
         """Make a suite from images in class folders, one or two levels deep.
@@ -175,15 +178,19 @@ class Suite:
             size: images are resized to size x size; None keeps their size.
             split: without split folders: "auto" divides the classes, "novel" tests on all.
             invert: make dark ink on light paper bright.
+            bits: pixels have values up to 2 ** bits - 1, such as 12-bit images that are stored in
+                16 bits, or masks of 0 and 1; None: they use all bits of the file.
+            background: the colour of transparent pixels, "white" or "black".
             data_root: the folder that keeps the resized images.
 
         Raises:
             DataError: there are no images, or too few classes or images.
         """
         from metabench.data import cache, folder
+        from metabench.data.images import Reading
 
-        root = cache.data_root(data_root)
-        dataset = folder.load(Path(path), root, size=size, split=split, invert=invert)
+        reading = Reading(size, invert, bits, background)
+        dataset = folder.load(path, cache.data_root(data_root), reading, split=split)
         return _sized(dataset, way, shot, query, episodes)
 
     @classmethod
@@ -199,7 +206,7 @@ class Suite:
         """
         from metabench.data import cache, lake
 
-        return cls._listed(*lake.load(Path(folder), cache.data_root(data_root)))
+        return cls._listed(*lake.load(folder, cache.data_root(data_root)))
 
     @classmethod
     def from_manifest(cls, file: str | Path, *, data_root: str | Path | None = None) -> Suite:
@@ -210,7 +217,7 @@ class Suite:
         """
         from metabench.data import cache, manifest_file
 
-        return cls._listed(*manifest_file.load(Path(file), cache.data_root(data_root)))
+        return cls._listed(*manifest_file.load(file, cache.data_root(data_root)))
 
     @classmethod
     def _listed(cls, dataset: Dataset, listing: Listing) -> Suite:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from metabench.data import arrays
@@ -143,7 +144,7 @@ def test_images_of_another_form_are_refused(tmp_path, given, said):
 
 @pytest.mark.parametrize(
     "labels",
-    [Y / 2, Y[:, None], Y > 3, np.array([1, "a", None, 2, 3, 4], dtype=object)],
+    [Y / 2, Y[:, None], Y > 3, np.array([1, "a", 0, 2, 3, 4], dtype=object)],
     ids=["floats", "columns", "bools", "mixed"],
 )
 def test_labels_of_another_form_are_refused(tmp_path, labels):
@@ -166,3 +167,59 @@ def test_a_label_that_nothing_has_is_refused(tmp_path):
 def test_a_label_in_two_splits_is_refused(tmp_path):
     with pytest.raises(DataError, match="class '2' is in both base and novel"):
         arrays.load(X, Y, tmp_path, splits={"base": [2], "novel": [2, 3]})
+
+
+@pytest.mark.parametrize(
+    "given",
+    [(X > 100).astype(np.uint8), X / 255 / 255, np.full(X.shape, 200, np.uint8), X // 16],
+    ids=["masks", "divided twice", "blank", "four bits"],
+)
+def test_images_without_contrast_are_refused(tmp_path, given):
+    with pytest.raises(UsageError, match=r"X: .*multiply all of X"):
+        arrays.load(given, Y, tmp_path)
+
+
+def test_dark_images_among_others_stay_as_they_are(tmp_path):
+    given = X.copy()
+    given[0] //= 50
+    assert np.array_equal(arrays.load(given, Y, tmp_path).images[:, 0], given)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["a", "a", float("nan"), "b", "b", float("nan")],
+        np.array(["a", "a", float("nan"), "b", "b", float("nan")]),
+        [1, 1, float("nan"), 2, 2, float("nan")],
+        np.array([1, 1, None, "b", 2, np.nan], dtype=object),
+        pd.Series(["a", "a", None, "b", "b", pd.NA]),
+        pd.Series([1, 1, None, 2, 2, None], dtype="Int64"),
+        pd.Series(["a", "a", None, "b", "b", None], dtype="category"),
+        pd.to_datetime(pd.Series(["2020", "2020", None, "2021", "2021", None])),
+        ["a", "a", "", "b", "b", " "],
+    ],
+    ids=["texts", "array", "numbers", "objects", "series", "Int64", "category", "times", "blank"],
+)
+def test_missing_labels_are_counted_and_located(tmp_path, labels):
+    with pytest.raises(UsageError, match=r"no label at 2 of 6 places, the first is y\[2\]"):
+        arrays.load(X, labels, tmp_path)
+
+
+@pytest.mark.parametrize("what", ["X", "y"])
+def test_masked_values_are_refused(tmp_path, what):
+    given = {"X": X, "y": Y}
+    given[what] = np.ma.masked_equal(given[what], given[what].flat[0])
+    with pytest.raises(UsageError, match=rf"{what} has \d+ masked values"):
+        arrays.load(**given, root=tmp_path)
+
+
+def test_nothing_masked_is_a_plain_array(tmp_path):
+    assert arrays.load(np.ma.array(X), np.ma.array(Y), tmp_path).classes == ("2", "3", "10")
+
+
+def test_labels_that_differ_only_in_case_are_not_split(tmp_path):
+    labels = ["Cat", "cat", "dog", "dog", "eel", "eel"]
+    splits = {"base": ["Cat", "dog"], "novel": ["cat"]}
+    with pytest.raises(DataError, match="'Cat' of base and class 'cat' of novel differ only in"):
+        arrays.load(X, labels, tmp_path, splits=splits)
+    assert arrays.load(X, labels, tmp_path, split="novel").classes == ("Cat", "cat", "dog", "eel")

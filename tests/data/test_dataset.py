@@ -47,3 +47,26 @@ def test_values_count_as_well_as_points() -> None:
 def test_what_does_not_fit_is_refused(given: dict[str, object], error: str) -> None:
     with pytest.raises(DataError, match=error):
         dataset(**given)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("what", ["points", "targets"])
+def test_points_and_targets_that_are_not_finite_are_counted_and_located(what, value) -> None:
+    given = {"points": np.zeros((4, 2), np.float32), "targets": np.zeros((4, 1), np.float32)}
+    given[what][[1, 3], 0] = value
+    with pytest.raises(DataError, match=f"{what} of 2 of 4 .*the first is example 1"):
+        dataset(given["points"], targets=given["targets"])
+
+
+@pytest.mark.parametrize("splits", [{}, {"novel": [0, 1]}, {"base": [0], "novel": [1]}])
+def test_one_name_in_two_unicode_forms_is_refused(splits: dict[str, list[int]]) -> None:
+    with pytest.raises(DataError, match=r"classes 0 and 1 are both called 'caf\u00e9'"):
+        dataset(classes=("caf\u00e9", "cafe\u0301"), splits=splits)
+
+
+@pytest.mark.parametrize("names", [("a", "A"), ("\u00e9", "E\u0301"), ("ss", "\u00df")])
+def test_names_that_differ_in_case_may_not_be_in_two_splits(names: tuple[str, str]) -> None:
+    with pytest.raises(DataError, match="differ only in case"):
+        dataset(classes=names)
+    for splits in ({"novel": [0, 1]}, {"novel": [0]}, {}):
+        assert dataset(classes=names, splits=splits).classes == names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import shutil
 import zipfile
@@ -189,3 +190,18 @@ def test_what_trains_on_the_background_set_beats_pixels_on_such_runs(tmp_path) -
     score = {result.job.algorithm: float(result.per_episode().mean()) for result in found}
     assert all(result.suite.name.startswith("omniglot-lake-") for result in found)
     assert score["chance"] < 0.1 < 0.15 < score["pixel-1nn"] < score["protonet"]
+
+
+def test_a_byte_order_mark_and_line_ends_of_windows_are_passed_over(tmp_path, runs) -> None:
+    expected = Suite.from_lake_runs(runs, data_root=tmp_path).open().episodes.digest
+    for file in runs.rglob("class_labels.txt"):
+        lines = file.read_text().replace("\n", "\r\n")
+        file.write_bytes(codecs.BOM_UTF8 + lines.encode())
+    assert Suite.from_lake_runs(runs, data_root=tmp_path).open().episodes.digest == expected
+
+
+def test_a_list_that_is_a_pipe_is_not_waited_for(tmp_path, runs) -> None:
+    (runs / "run01" / "class_labels.txt").unlink()
+    os.mkfifo(runs / "run01" / "class_labels.txt")
+    with pytest.raises(DataError, match=r"class_labels\.txt: this is not a regular file"):
+        Suite.from_lake_runs(runs, data_root=tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import copy
 import json
 import os
@@ -283,3 +284,36 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(DataError, match=r"cannot write manifest file .*made\.json"):
         manifest_file.write(tmp_path / "file" / "made.json", "made", dataset(1), **EPISODES)
+
+
+def test_a_byte_order_mark_and_line_ends_of_windows_are_passed_over(put, data):
+    file = put()
+    expected, _ = manifest_file.load(file, data)
+    text = json.dumps(json.loads(file.read_text()), indent=1).replace("\n", "\r\n")
+    file.write_bytes(codecs.BOM_UTF8 + text.encode())
+    found, _ = manifest_file.load(file, data)
+    assert np.array_equal(found.images, expected.images)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path, data):
+    os.mkfifo(tmp_path / "list.json")
+    with pytest.raises(DataError, match=r"list\.json: this is not a regular file"):
+        manifest_file.load(tmp_path / "list.json", data)
+
+
+def test_an_image_whose_name_is_too_long_is_named(put, data):
+    def change(content):
+        content["episodes"][0]["query"][0][0] = "x" * 3000
+
+    with pytest.raises(DataError, match=r"episode 0: cannot read .*xxx: File name too long"):
+        manifest_file.load(put(change), data)
+
+
+def test_a_file_says_how_its_images_are_to_be_read(put, data):
+    file = put()
+    for image in file.parent.rglob("*.png"):
+        Image.fromarray(tiny(str(image)) // 128).save(image)
+    with pytest.raises(DataError, match="bits=1"):
+        manifest_file.load(file, data)
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"bits": 1}))
+    assert np.unique(manifest_file.load(file, data)[0].images).tolist() == [0, 255]

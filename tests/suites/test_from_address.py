@@ -100,7 +100,7 @@ def test_folders_of_one_name_are_suites_of_two(tmp_path: Path) -> None:
         for c in range(2):
             (tmp_path / where / "same" / str(c)).mkdir(parents=True)
             for i in range(2):
-                image = np.full((4, 4), 50 * c + i + shade, dtype=np.uint8)
+                image = np.full((4, 4), 100 * c + i + shade, dtype=np.uint8)
                 Image.fromarray(image).save(tmp_path / where / "same" / str(c) / f"{i}.png")
         text = f"folder:{tmp_path / where / 'same'}[way=2,query=1,split=novel]"
         suite = addressed_suite(text, str(tmp_path / "d"))

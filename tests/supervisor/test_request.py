@@ -202,7 +202,7 @@ def image_folder(path: Path, classes: int = 4) -> Path:
     for c in range(classes):
         (path / str(c)).mkdir(parents=True)
         for i in range(2):
-            image = np.full((8, 8), 20 * c + i, dtype=np.uint8)
+            image = np.full((8, 8), 60 * c + i, dtype=np.uint8)
             Image.fromarray(image).save(path / str(c) / f"{i}.png")
     return path
 

@@ -1,0 +1,53 @@
+"""Folders and files that a user names: errors of the file system in one line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from metabench.errors import DataError
+
+_SHOWN = 1000  # characters of a path; a longer one does not exist
+
+
+def absolute(path: str | Path) -> Path:
+    """Return an absolute path.
+
+    Raises:
+        DataError: it has an unknown user, a name that is too long or not UTF-8, or lies in a folder
+            that cannot be read.
+    """
+    try:
+        found = Path(path).expanduser().absolute()
+        found.exists()  # raises unless it is there or missing
+    except (OSError, RuntimeError, ValueError) as error:
+        raise unreadable(path, error) from error
+    check_name(found)
+    return found
+
+
+def list_folder(folder: Path) -> list[os.DirEntry[str]]:
+    """List a folder by name, without hidden entries.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise unreadable(folder, error) from error
+    return [e for e in entries if not e.name.startswith((".", "__MACOSX"))]
+
+
+def check_name(path: Path) -> None:
+    """Raise a DataError if a name is not UTF-8: results and messages could not contain it."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise DataError(f"the name of {path} is not UTF-8: rename it") from None
+
+
+def unreadable(path: str | Path, error: Exception) -> DataError:
+    """Return the error for a path that cannot be read."""
+    reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+    return DataError(f"cannot read {str(path)[:_SHOWN]}: {reason}")
