@@ -92,7 +92,12 @@ def run(
             _print_plan(prepared)
             return GOOD
         if in_process:
-            return _run_in_process(prepared)
+            from metabench.plugins.process_state import put_back, settings
+
+            with put_back(settings):
+                # Processes that learners start must not import from the working folder either.
+                os.environ["PYTHONSAFEPATH"] = "1"
+                return _run_in_process(prepared)
         return _run(prepared, common)
 
 
@@ -181,9 +186,6 @@ def _run_in_process(prepared: PreparedRun) -> int:
     from metabench.supervisor.environment import cores
     from metabench.supervisor.in_process_executor import InProcessExecutor
     from metabench.tables import formatting
-
-    # Processes that learners start must not import from the working folder either.
-    os.environ["PYTHONSAFEPATH"] = "1"
 
     torch.set_num_threads(prepared.request.threads or cores())
     executor = InProcessExecutor(prepared.suites, prepared.plugins)

@@ -115,8 +115,10 @@ def _sources(root: Path) -> dict[str, Path]:
 def _source(folder: Path, name: str) -> Path | None:
     for path in (folder / f"{name}.zip", folder / name):
         try:
-            if path.exists():
-                return path
+            path.stat()  # Path.exists says no to a loop of links
+            return path
+        except FileNotFoundError:
+            continue
         except OSError as error:
             raise unreadable(path, error) from error
     return None

@@ -93,10 +93,13 @@ def test_one_image_under_two_labels_is_found() -> None:
     assert leaks(opened(planted(relabel))) == {"equal images in two classes": 1}
 
 
-def test_a_class_name_in_two_splits_is_found() -> None:
-    names = tuple(f"c{k % 8}" for k in range(12))
-    found = leaks(opened(dataclasses.replace(plain(), classes=names)))
-    assert found == {"classes in two splits": 4}
+def test_a_function_in_two_splits_is_found() -> None:
+    points = np.random.default_rng(0).random((96, 1), dtype=np.float32)
+    functions = dataclasses.replace(
+        plain(), classes=tuple(f"c{k % 8}" for k in range(12)), images=points, targets=2 * points
+    )
+    suite = Suite("noise", functions, way=1, shot=2, query=4, episodes=30, metric="mse").open()
+    assert leaks(suite) == {"classes in two splits": 4}
 
 
 def test_queries_that_are_in_the_support_set_are_found() -> None:
