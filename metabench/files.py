@@ -19,6 +19,8 @@ from pathlib import Path
 MOST = 256 << 20  # bytes that are read of a file whose content is kept in memory
 _ROOM = 1 << 20  # bytes that must be free in a folder before work begins whose results go there
 _LONGEST = 80  # characters of the name that a temporary file is for
+_LONGEST_NAME = 200  # characters; systems allow 255 bytes, and endings such as ".json" follow
+_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 
 
 def temporary_name(name: str) -> str:
@@ -47,6 +49,15 @@ def open_regular(file: Path) -> BufferedReader:
         stream.close()
         raise OSError(errno.EINVAL, "this is not a regular file", str(file))
     return stream
+
+
+def name_problem(name: str) -> str:
+    """Return the reason why some system cannot store a file or folder of a name; "" if all can."""
+    if len(name) > _LONGEST_NAME:
+        return f"it has {len(name):,} characters, write at most {_LONGEST_NAME}"
+    if name.endswith(".") or _DEVICE.fullmatch(name):
+        return "not every system can store a file of this name, choose another"
+    return ""
 
 
 def read_file(file: Path, most: int = MOST) -> bytes:

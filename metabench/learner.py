@@ -12,12 +12,12 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from metabench import address
 from metabench.address import Value
 from metabench.errors import UsageError, unknown
+from metabench.files import name_problem
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
@@ -169,17 +169,6 @@ class TaskSpec:
         return torch.Generator().manual_seed(int(self.seed))  # it may be one of NumPy's numbers
 
 
-def _count(value: object, refusal: str) -> int:
-    """Return a number of at least 1, NumPy's too, as Python's own.
-
-    Raises:
-        UsageError: it is none; the message is `refusal`.
-    """
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise UsageError(refusal)
-    return int(value)
-
-
 def _seed_of(stream: str, seed: int) -> int:
     digest = hashlib.sha256(f"{stream}/{seed}".encode()).digest()
     return int.from_bytes(digest[:4], "little")
@@ -203,9 +192,11 @@ class TrainingEpisodes:
 
     def __post_init__(self) -> None:
         for name, value in list(vars(self).items()):
-            if value is not None or name == "tasks_per_step":
-                count = _count(value, f"training episodes with {name}={value!r}: write 1 or more")
-                object.__setattr__(self, name, count)
+            value = address.plain(value)
+            object.__setattr__(self, name, value)
+            given = value is not None or name == "tasks_per_step"
+            if given and (type(value) is not int or value < 1):
+                raise UsageError(f"training episodes with {name}={value!r}: write 1 or more")
 
 
 class Learner(ABC):
@@ -306,12 +297,14 @@ class Algorithm:
                 f"algorithm name '{self.name}': write lower-case words joined by hyphens"
             )
         what = f"algorithm {self.name}"
+        if problem := name_problem(self.name):
+            raise UsageError(f"algorithm name '{self.name}': {problem}")
         for name in ("tasks", "tags"):
             words = getattr(self, name)
             if isinstance(words, str):  # a set of its letters
                 raise UsageError(f"{what}: {name}={words!r}, write {name}={{{words!r}}}")
             object.__setattr__(self, name, frozenset(words))
-        _check_params(what, self.params)
+        object.__setattr__(self, "params", _plain_params(what, self.params))
         _check_files(what, self.files)
         for parameter in self.params:
             if parameter in RESERVED:
@@ -321,16 +314,18 @@ class Algorithm:
                 raise UsageError(
                     f"{what}: training={defaults!r}, write metabench.TrainingEpisodes(...)"
                 )
-        _check_params(f"{what}, for regression", self.regression.params)
-        for parameter in self.regression.params:
+        for_regression = _plain_params(f"{what}, for regression", self.regression.params)
+        object.__setattr__(self, "regression", replace(self.regression, params=for_regression))
+        for parameter in for_regression:
             if parameter not in self.params:
                 raise unknown(f"regression parameter of {self.name}", parameter, self.params)
-        for preset, updates in [*self.budgets.items(), *self.regression.budgets.items()]:
+        budgets = {preset: address.plain(updates) for preset, updates in self.budgets.items()}
+        object.__setattr__(self, "budgets", budgets)
+        for preset, updates in [*budgets.items(), *self.regression.budgets.items()]:
             if preset not in DEFAULT_BUDGETS:
                 raise unknown(f"budget of algorithm {self.name}", preset, DEFAULT_BUDGETS)
-            _count(updates, f"{what}: budget {preset}={updates!r}, write 1 or more updates")
-        # Those for regression are converted by `on`.
-        object.__setattr__(self, "budgets", {key: int(n) for key, n in self.budgets.items()})
+            if type(updates) is not int or updates < 1:
+                raise UsageError(f"{what}: budget {preset}={updates!r}, write 1 or more updates")
         if not self.tasks:
             raise UsageError(f"{what}: tasks is empty, name what it does")
         for kind in self.tasks:
@@ -373,7 +368,8 @@ class Backbone:
     choices: Mapping[str, Sequence[Value]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_params(f"backbone {self.name}", self.params)
+        params = _plain_params(f"backbone {self.name}", self.params)
+        object.__setattr__(self, "params", params)
         _check_files(f"backbone {self.name}", self.files)
         for parameter in self.choices:
             if parameter not in self.params:
@@ -392,16 +388,20 @@ class Backbone:
         return params
 
 
-def _check_params(what: str, params: Mapping[str, Value]) -> None:
-    """Refuse defaults that no address can express and no result file can hold."""
+def _plain_params(what: str, params: Mapping[str, Value]) -> dict[str, Value]:
+    """Return names and defaults; refuse those that no address or result file can hold."""
     if not isinstance(params, Mapping):
         raise UsageError(f"{what}: params={params!r}, write a dict of names and defaults")
-    for name, value in params.items():
+    found = {name: address.plain(value) for name, value in params.items()}
+    for name, value in found.items():
+        if not isinstance(name, str) or not name.isidentifier():
+            raise UsageError(f"{what}: parameter {name!r} has no name that Python can pass")
         if type(value) not in (bool, int, float, str):
             raise UsageError(
                 f"{what}: parameter '{name}' has the default {value!r} "
                 f"({type(value).__name__}), write a bool, int, float or str"
             )
+    return found
 
 
 def _check_files(what: str, files: Sequence[str]) -> None:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import random
+
+import numpy as np
 import pytest
 
-from metabench.address import expand, means, parse, resolve, show, write
+from metabench.address import expand, means, parse, parse_path, plain, resolve, show, write
 from metabench.errors import UsageError
 
 DEFAULTS = {"lr": 0.01, "steps": 5, "first_order": False, "backbone": "conv4"}
@@ -120,3 +123,98 @@ def test_a_sweep_inside_a_value_is_refused():
         "maml[backbone=conv4[bn=support]]",
         "maml[backbone=conv4[bn=none]]",
     ]
+
+
+def hostile_texts(count: int) -> list[str]:
+    generator = random.Random(0)
+    alphabet = "ab =,|[]\"'\\\n\t\x00\u2028é日😀/"
+    fixed = [
+        '"',
+        '""',
+        '"a"',
+        "a]",
+        "[a",
+        " a",
+        "",
+        "a[b=c|d]",
+        "a\\",
+        "runs/lr=0.1,seed=2/last.pt",
+    ]
+    lengths = (generator.randint(1, 12) for _ in range(count))
+    return fixed + ["".join(generator.choices(alphabet, k=length)) for length in lengths]
+
+
+def test_every_value_is_read_back_from_what_is_written():
+    for text in hostile_texts(3000):
+        written = write("w", {"a": text, "b": "plain"})
+        assert parse(written) == ("w", {"a": text, "b": "plain"}), written
+        assert list(expand(written)) == [written]
+        assert written.isprintable()
+        assert parse(parse(write("outer", {"inner": written})).params["inner"]) == parse(written)
+
+
+def test_every_path_is_read_back_from_what_is_written():
+    for text in filter(str.strip, hostile_texts(3000)):
+        written = write(text, {"way": 3})
+        assert parse_path(written) == (text, {"way": "3"}), written
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('w[file="a,b"]', "a,b"),
+        ('w[ file = "a=[1|2" ]', "a=[1|2"),
+        (r'w[file="say \"x\" \\ y"]', r'say "x" \ y'),
+        ("w[file=it's]", "it's"),
+    ],
+)
+def test_a_value_in_quotes_may_hold_anything(text, value):
+    assert parse(text) == ("w", {"file": value})
+    assert [parse(one).params["file"] for one in expand(text)] == [value]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ('w[file="a]', "quotes do not match"),
+        (r'w[file="C:\x"]', "write two backslashes for one in quotes"),
+        ("w[file=a,b]", r'in quotes, name\[param="value"\]'),
+        ("w[file=a[b]", r'in quotes, name\[param="value"\]'),
+    ],
+)
+def test_a_value_that_needs_quotes_is_refused_with_advice(text, complaint):
+    with pytest.raises(UsageError, match=complaint):
+        parse(text)
+
+
+def test_a_path_that_exists_needs_no_quotes_for_its_commas(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lr=0.1,seed=2").touch()
+    (one,) = expand("w[file=lr=0.1,seed=2,way=5]")
+    assert parse(one) == ("w", {"file": "lr=0.1,seed=2", "way": "5"})
+    assert parse(next(expand("w[lr=0.1,seed=3]"))).params == {"lr": "0.1", "seed": "3"}
+
+
+@pytest.mark.parametrize(
+    "name", ["images [cropped]", "run[1", "digits [v2] clean", "a[way=2]", '"x"']
+)
+def test_a_path_with_brackets_can_be_typed_as_it_is(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).mkdir()
+    assert parse_path(name) == (name, {})
+    if not name.startswith('"'):
+        assert parse_path(f"{name}[way=3,size=8]") == (name, {"way": "3", "size": "8"})
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"), [("inf", "must be a finite number"), ("1" * 400, "finite number")]
+)
+def test_a_number_that_no_file_can_hold_is_refused(value, complaint):
+    with pytest.raises(UsageError, match=complaint):
+        resolve("maml", {"lr": value}, DEFAULTS)
+
+
+@pytest.mark.parametrize("value", [np.int64(3), np.float32(0.5), np.bool_(True), np.str_("a")])
+def test_numbers_of_numpy_become_plain(value):
+    assert plain(value) == value
+    assert type(plain(value)) in (int, float, bool, str)

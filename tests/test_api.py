@@ -201,7 +201,7 @@ class TestEvaluate:
             digits.images / 16, digits.target, way=2, shot=1, data_root=tmp_path
         )
         evaluation = metabench.evaluate(NearestCentroid, suite, episodes=20)
-        assert evaluation.suite == "arrays-2w1s"
+        assert evaluation.suite == suite.name
         assert 0.8 < evaluation.score < 1
 
     @pytest.mark.parametrize("batched", [False, True])

@@ -198,7 +198,8 @@ def test_wrong_names_in_what_differs_are_usage_errors():
     [
         ({"params": {"k": None}}, r"parameter 'k' has the default None \(NoneType\), write a bool"),
         ({"params": {"k": (64, 64)}}, r"'k' has the default \(64, 64\) \(tuple\), write a bool"),
-        ({"params": {"k": np.float64(0.1)}}, r"default .*\(float64\), write a bool, int, float"),
+        ({"params": {"k": np.zeros(2)}}, r"default .*\(ndarray\), write a bool, int, float"),
+        ({"params": {"a,b": 1}}, "parameter 'a,b' has no name that Python can pass"),
         ({"params": ["k"]}, r"params=\['k'\], write a dict"),
         ({"params": {"train_way": 5}}, "parameter 'train_way' is set by metabench: rename it"),
         ({"regression": Defaults(params={"lr": None}), "params": {"lr": 0.1}}, "for regression"),
@@ -266,3 +267,16 @@ def test_a_head_does_not_start_from_the_numbers_that_the_backbone_starts_from():
     body, head = task.backbone("linear")[1], linear_head(400, 4, task.generator())
     both = torch.stack([body.weight.detach().flatten(), head.weight.detach().flatten()])
     assert abs(torch.corrcoef(both)[0, 1]) < 0.1  # of 1,600 independent numbers
+
+
+def test_defaults_of_numpy_become_plain() -> None:
+    algorithm = Algorithm(
+        "a",
+        build="module:attr",
+        params={"lr": np.float64(0.1), "steps": np.int64(3)},
+        training=TrainingEpisodes(shot=np.int64(2)),
+        budgets={"smoke": np.int32(9)},
+    )
+    plain = [*algorithm.params.values(), algorithm.training.shot, algorithm.budgets["smoke"]]
+    assert plain == [0.1, 3, 2, 9]
+    assert {type(value) for value in plain} == {float, int}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,8 +62,20 @@ class Configured:
         return normalised or "transductive" in self.algorithm.tags
 
 
-def configure(algorithm: Algorithm, given: Mapping[str, str], provider: str) -> Configured:
+def configure(
+    algorithm: Algorithm,
+    given: Mapping[str, str],
+    provider: str,
+    backbones: Mapping[str, Mapping[str, Value]] | None = None,
+) -> Configured:
     """Resolve the parameters that a user gave.
+
+    Args:
+        algorithm: the catalogue entry.
+        given: parameters as text.
+        provider: the plugin that provides it.
+        backbones: the declared parameters of each backbone, so that two spellings of one backbone
+            are one method.
 
     Raises:
         UsageError: a parameter is unknown or has a wrong value.
@@ -72,16 +83,12 @@ def configure(algorithm: Algorithm, given: Mapping[str, str], provider: str) -> 
     declared = algorithm.training
     own = {key: getattr(declared, field) or 0 for key, field in _TRAINING.items()}
     defaults = {**algorithm.params, **own}
-    given = _completed(given, algorithm)
     resolved = address.resolve(algorithm.name, given, defaults)
     for key in _TRAINING:
         if key in given and int(resolved[key]) < 1:
             raise UsageError(f"{algorithm.name}[{key}={given[key]}]: must be at least 1")
-    for key, value in resolved.items():
-        if isinstance(value, float) and not math.isfinite(value):  # JSON has no such number
-            raise UsageError(f"{algorithm.name}[{key}={value}]: must be a finite number")
-        if isinstance(value, int) and not -(2**63) <= value < 2**63:  # nor can messages hold one
-            raise UsageError(f"{algorithm.name}[{key}={value}]: must fit in 64 bits")
+    for key in given:
+        resolved[key] = _nested(resolved[key], defaults[key], backbones or {})
     return Configured(
         algorithm=algorithm,
         provider=provider,
@@ -93,20 +100,31 @@ def configure(algorithm: Algorithm, given: Mapping[str, str], provider: str) -> 
     )
 
 
-def _completed(given: Mapping[str, str], algorithm: Algorithm) -> Mapping[str, str]:
-    """Return the given parameters, with those that the algorithm sets for its own backbone.
+def _nested(value: Value, default: Value, backbones: Mapping[str, Mapping[str, Value]]) -> Value:
+    """Return the address of a backbone in its normal form, and any other value as it is.
 
-    `maml[backbone=conv4[pool=false]]` changes the pooling of maml's `conv4[bn=support]` and
-    nothing else.
+    Parameters that the algorithm sets for its own backbone stay: `maml[backbone=conv4[pool=false]]`
+    changes the pooling of maml's `conv4[bn=support]` and nothing else.
     """
-    default = algorithm.params.get("backbone")
-    if "backbone" not in given or not isinstance(default, str):
-        return given
-    name, asked = address.parse(given["backbone"])
-    own_name, own = address.parse(default)
-    if name != own_name:
-        return given
-    return {**given, "backbone": address.write(name, {**own, **asked})}
+    if not isinstance(value, str) or not isinstance(default, str):
+        return value
+    try:
+        own_name, own = address.parse(default)
+    except UsageError:
+        return value
+    if own_name not in backbones:
+        return value
+    name, given = address.parse(value)
+    if name not in backbones:
+        return value
+    own = own if name == own_name else {}
+    declared = backbones[name]
+    own_values, values = (address.resolve(name, one, declared) for one in (own, {**own, **given}))
+    values = {key: _nested(values[key], declared[key], backbones) for key in [*own, *values]}
+    if values == own_values and own_name == name:
+        return default
+    kept = {key: one for key, one in values.items() if key in own or one != declared[key]}
+    return address.write(name, kept)
 
 
 @dataclass(frozen=True, eq=False)

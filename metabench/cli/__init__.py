@@ -162,6 +162,9 @@ def main(args: Sequence[str] | None = None) -> int:
             raise
         if debug:
             traceback.print_exc()
+        if isinstance(error, OSError) and error.filename is not None:  # the system refuses a path
+            echo(f"metabench: error: cannot use {error.filename}: {error.strerror}", err=True)
+            return USAGE
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         advice = "" if debug else "; run again with --debug"
         echo(f"metabench: internal error: {reason}{advice}", err=True)

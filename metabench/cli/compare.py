@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
-@click.option("-s", "--suite", required=True, metavar="SUITE", help="Name of one suite.")
+@click.option("-s", "--suite", required=True, metavar="SUITE", help="Name or address.")
 @click.option(
     "--budget", metavar="BUDGET", help="Needed if there are several: smoke, standard, ..."
 )
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     metavar="0.5pp",
     help="Differences that count as equal: 0.5pp, or 5% of B's score.  [default: 0.005]",
 )
-@common_options("results")
+@common_options("results", "data_root", "plugins")
 @json_option
 def compare(
     a: str,
@@ -49,6 +49,9 @@ def compare(
 
     The difference is paired by episode. With several seeds, its interval also covers seeds.
     """
+    from metabench.plugins.registry import load_plugins
+    from metabench.suites.from_address import name_of
+    from metabench.supervisor.request import as_stored
     from metabench.tables.comparison import compare as compare_results
     from metabench.tables.leaderboard_frame import read
     from metabench.tables.margins import Margin
@@ -58,7 +61,13 @@ def compare(
     common.warn(problems)
     if not cells:
         raise no_results(common)
-    found = compare_results(cells, suite, a, b, budget, asked, device, train_on)
+    plugins = load_plugins(common.sources)
+    common.warn(plugins.warnings)
+    suite, train_on = (text and name_of(text, common.data_root) for text in (suite, train_on or ""))
+    kind = next((c.result.suite.kind for c in cells if c.result.suite.name == suite), None)
+    if kind is not None:
+        a, b = (as_stored(text, plugins, kind) for text in (a, b))
+    found = compare_results(cells, suite, a, b, budget, asked, device, train_on or None)
     if as_json:
         emit_json(comparison=found)
     else:

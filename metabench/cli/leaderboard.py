@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Sequence
 from difflib import unified_diff
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -35,7 +34,7 @@ _FEWEST = 4  # columns, to the score
     "suites",
     metavar="SUITE",
     multiple=True,
-    help="Only this suite: a name, or a pattern such as 'digits-*'.",
+    help="Only this suite: a name, an address, or a pattern such as 'digits-*'.",
 )
 @click.option(
     "--budget", metavar="BUDGET", help="Only this budget: smoke, standard, paper, tasks=N, ..."
@@ -61,7 +60,7 @@ _FEWEST = 4  # columns, to the score
 @click.option(
     "--calibration", is_flag=True, help="Show the calibration of predicted probabilities."
 )
-@common_options("results", "plugins")
+@common_options("results", "data_root", "plugins")
 @json_option
 def leaderboard(
     suites: Sequence[str],
@@ -174,7 +173,7 @@ def _cells(common: Common, suites: Sequence[str], budget: str | None) -> list[St
     common.warn(problems)
     if not cells:
         raise no_results(common)
-    chosen = select(cells, suites, budget)
+    chosen = select(cells, suites, budget, common.data_root)
     if not chosen:
         names = ", ".join(sorted({cell.result.suite.name for cell in cells}))
         budgets = ", ".join(sorted({cell.result.job.budget for cell in cells}))
@@ -226,10 +225,8 @@ def _check(common: Common, file: Path, text: str) -> int:
         for line in unified_diff(old, new, str(file), "current results", n=0, lineterm=""):
             echo(line)
     what = "is out of date" if file.exists() else "does not exist"
-    options = "".join(f" {option}" for option in common.sources.options)
-    if common.results_given:
-        options += f" --results {quote(str(common.results))}"
-    command = f"metabench leaderboard{options} -o {quote(str(file))}"
+    results = ["--results", str(common.results)] if common.results_given else []
+    command = common.command("leaderboard", *results, "-o", str(file))
     echo(f"{file} {what}; write it with: {command}", err=True)
     return DRIFT
 
@@ -246,7 +243,7 @@ def _diff(
     with results_at(old, common.results) as folder:
         cells, problems = read(folder)
         common.warn(problems)
-        before = build_tables(select(cells, suites, budget))
+        before = build_tables(select(cells, suites, budget, common.data_root))
     echo(diff_document(changes(before, tables), old), nl=False)
 
 

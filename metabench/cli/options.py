@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
-from shlex import quote
+from shlex import join, quote
 from typing import Any, Literal
 
 import click
@@ -35,6 +35,7 @@ class Common:
 
     Attributes:
         config: the options in `bench.toml` or in the file of `--config`.
+        config_file: the file of `--config`, if it was given.
         results: the results folder.
         results_given: whether `--results` or `config` names it.
         data_root: as given; if None, `METABENCH_DATA` or the platform decides.
@@ -45,6 +46,7 @@ class Common:
     """
 
     config: Mapping[str, Any] = field(default_factory=dict)
+    config_file: Path | None = None
     results: Path = DEFAULT_RESULTS
     results_given: bool = False
     data_root: str | None = None
@@ -52,6 +54,12 @@ class Common:
     quiet: bool = False
     verbose: bool = False
     debug: bool = False
+
+    def command(self, *words: str) -> str:
+        """Return a command with the same plugins and configuration, to be pasted into a shell."""
+        config = "" if self.config_file is None else f" --config {quote(str(self.config_file))}"
+        plugins = "".join(f" {option}" for option in self.sources.options)
+        return f"metabench {join(words)}{config}{plugins}"
 
     def warn(self, lines: Sequence[str]) -> None:
         """Print warnings to stderr, one line each, unless `-q`."""
@@ -105,8 +113,10 @@ def no_results(common: Common) -> NothingToRun:
             f"add --results {TRIAL_RESULTS}"
         )
     return NothingToRun(
-        f"no results in '{common.results}'; make some with: metabench run -s digits-5w1s "
-        f"--budget smoke --results {quote(str(common.results))}"
+        f"no results in '{common.results}'; make some with: "
+        + common.command(
+            "run", "-s", "digits-5w1s", "--budget", "smoke", "--results", str(common.results)
+        )
     )
 
 
@@ -141,10 +151,12 @@ def common_options(*choices: Choice) -> Callable[[Callable[..., Any]], Callable[
 
 def _common(values: dict[str, Any], choices: Sequence[Choice]) -> Common:
     """Remove the common options from a command's values and return them."""
-    config = _read_config(values.pop("config")) if choices else {}
+    file = values.pop("config") if choices else None
+    config = _read_config(file) if choices else {}
     results = values.pop("results", None) or (config.get("results") if "results" in choices else "")
     return Common(
         config=config,
+        config_file=file,
         results=Path(results) if results else DEFAULT_RESULTS,
         results_given=bool(results),
         data_root=values.pop("data_root", None) or config.get("data_root") or None,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -149,7 +148,7 @@ def _show(prepared: PreparedRun, common: Common, todo: int, ran: Sequence[Result
     )
     for path, result in failed:
         echo(
-            f"metabench: failed: {result.reason}; see metabench why {quote(str(folder / path))}",
+            f"metabench: failed: {result.reason}; see " + common.command("why", str(folder / path)),
             err=True,
         )
     for result in unfinished:
@@ -169,7 +168,7 @@ def _show(prepared: PreparedRun, common: Common, todo: int, ran: Sequence[Result
         kept = len(prepared.cells) - todo
         echo(
             f"metabench: {todo} cells run, {kept} kept; results in {folder}/, "
-            f"show them again with: metabench leaderboard --results {quote(str(folder))}",
+            f"show them again with: {common.command('leaderboard', '--results', str(folder))}",
             err=True,
         )
     return SOME_FAILED if failed or kept_older or unfinished or gone or plugins else GOOD

@@ -62,9 +62,13 @@ def _platform_cache() -> Path:
     raise DataError(f"there is no home folder to keep datasets in: {_ELSEWHERE}")
 
 
+_LONGEST = 80  # characters of a name that is made from another
+
+
 def slug(text: str) -> str:
     """Return text as lower-case words joined by hyphens, safe in file names and addresses."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "unnamed"
+    words = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    return words[:_LONGEST].strip("-") or "unnamed"
 
 
 def cached(root: Path, name: str, key: str, make: Callable[[], Dataset]) -> Dataset:

@@ -151,7 +151,9 @@ class AccuracyGate:
         """Return the baseline of this test; other tests may share the folder."""
         (suite,), (algorithm,) = request.suites, request.algorithms
         try:
-            found, _ = select(self._folder, [str(suite)], [algorithm])
+            plugins = load_plugins(PluginSources.from_env((), request.plugins))
+            root = request.data_root or None
+            found, _ = select(self._folder, [str(suite)], [algorithm], plugins, root)
         except NothingToRun:
             found = []
         own = [

@@ -11,9 +11,12 @@ from shlex import quote
 from metabench import address
 from metabench.cell.cell import Cell
 from metabench.errors import DataError, NothingToRun
+from metabench.plugins.registry import Plugins
 from metabench.results.schema import Result
 from metabench.results.store import ALTERED, Store
 from metabench.statistics.non_inferiority import LOOKS
+from metabench.suites.from_address import name_of
+from metabench.supervisor.request import as_stored
 
 Stored = tuple[Path, Result]
 
@@ -38,9 +41,20 @@ class Case:
 
 
 def select(
-    baseline: Path, suites: Sequence[str], algorithms: Sequence[str]
+    baseline: Path,
+    suites: Sequence[str],
+    algorithms: Sequence[str],
+    plugins: Plugins,
+    data_root: str | None = None,
 ) -> tuple[list[Stored], list[Path]]:
     """Select the baseline's results for these suites and algorithms.
+
+    Args:
+        baseline: the results folder.
+        suites: names, globs or addresses; none: all.
+        algorithms: names, globs or addresses; none: all.
+        plugins: where algorithms come from.
+        data_root: where the data of addresses is kept.
 
     Returns:
         Results with scores, and the files of results that failed.
@@ -49,18 +63,25 @@ def select(
         NothingToRun: there are none.
         DataError: a file cannot be read; skipping it would leave a cell untested.
     """
+    names = [name_of(text, data_root) for text in suites]
     try:
-        stored = list(_load(Store(baseline), suites, algorithms))
+        stored = list(_load(Store(baseline), names, algorithms))
     except DataError as error:
         raise DataError(f"{error}; make this baseline again") from error
     found = [
         (path, result)
         for path, result in stored
-        if (not suites or any(_is_on(result, name) for name in suites))
-        and (not algorithms or any(_is_named(result, name) for name in algorithms))
+        if (not names or _any_fits(result.suite.name, names))
+        and (not algorithms or any(_is_named(result, name, plugins) for name in algorithms))
     ]
-    missing = [f"-s {name}" for name in suites if not any(_is_on(r, name) for _, r in stored)]
-    missing += [f"-a {n}" for n in algorithms if not any(_is_named(r, n) for _, r in found)]
+    missing = [
+        f"-s {text}"
+        for text, name in zip(suites, names, strict=True)
+        if not any(fnmatchcase(r.suite.name, name) for _, r in stored)
+    ]
+    missing += [
+        f"-a {n}" for n in algorithms if not any(_is_named(r, n, plugins) for _, r in found)
+    ]
     if found and missing:
         raise NothingToRun(f"nothing in baseline '{baseline}' for {' '.join(missing)}")
     scored = [(path, result) for path, result in found if result.status == "ok"]
@@ -84,22 +105,15 @@ def _load(store: Store, suites: Sequence[str], algorithms: Sequence[str]) -> Ite
 def _may_match(path: Path, suites: Sequence[str], algorithms: Sequence[str]) -> bool:
     """Return whether a file may match, judged by its folders, so that others may be damaged."""
     suite, algorithm, _ = path.parts
-    by_name = [name for name in suites if ":" not in name]  # an address has no known folder
-    names = [address.parse(name).name for name in algorithms]
-    return (len(by_name) < len(suites) or not suites or _any_fits(suite, by_name)) and (
-        not names or _any_fits(algorithm, names)
-    )
+    names = [address.parse(one).name for text in algorithms for one in address.expand(text)]
+    return (not suites or _any_fits(suite, suites)) and (not names or _any_fits(algorithm, names))
 
 
 def _any_fits(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _is_on(result: Result, name: str) -> bool:
-    return fnmatchcase(result.suite.name, name) or result.suite.address == name
-
-
-def _is_named(result: Result, name: str) -> bool:
+def _is_named(result: Result, name: str, plugins: Plugins) -> bool:
     """Return whether a name means the algorithm of a result.
 
     A name means the default parameters, as in `run`. A glob is matched with the whole address.
@@ -107,6 +121,7 @@ def _is_named(result: Result, name: str) -> bool:
     if any(char in name for char in "*?"):
         return fnmatchcase(address_of(result), name.replace("[", "[[]"))
     job = result.job
+    name = as_stored(name, plugins, result.suite.kind)
     return address.means(name, job.algorithm, job.params, job.chosen)
 
 

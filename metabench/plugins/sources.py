@@ -13,6 +13,7 @@ import importlib.util
 import os
 import re
 import shlex
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -68,7 +69,7 @@ class PluginSources:
                 an empty value loads none.
         """
         names = environ.get(RESTRICT)
-        restrict = None if names is None else tuple(filter(None, re.split(r"[,\s]+", names)))
+        restrict = None if names is None else tuple(filter(None, re.split(r"[,\s\ufeff]+", names)))
         return cls(tuple(plugins_dirs), tuple(plugins), restrict)
 
     @property
@@ -114,17 +115,34 @@ def candidates(sources: PluginSources) -> Iterator[Candidate]:
     """
     yield from _entry_points()
     for folder in sources.plugins_dirs:
-        if not Path(folder).is_dir():
-            raise UsageError(f"--plugins-dir {folder}: no such folder")
+        if not stat.S_ISDIR(_mode("--plugins-dir", folder, "folder")):
+            raise UsageError(f"--plugins-dir {folder}: this is not a folder")
         yield from _in_folder(Path(folder))
     yield from map(_module, sources.modules)
-    for path in map(Path, sources.files):
-        file = path / _INIT if path.is_dir() else path
-        if file != path and not file.is_file():
-            raise UsageError(f"-p {path}: this folder has no {_INIT}; use --plugins-dir {path}")
-        if not file.is_file():
-            raise UsageError(f"-p {path}: no such file")
+    for name in sources.files:
+        mode, file = _mode("-p", name, "file"), Path(name)
+        if stat.S_ISDIR(mode):
+            file /= _INIT
+            if not file.is_file():
+                advice = f"use --plugins-dir {shlex.quote(name)}"
+                raise UsageError(f"-p {name}: this folder has no {_INIT}; {advice}")
+        elif not stat.S_ISREG(mode):
+            raise UsageError(f"-p {name}: this is not a regular file")
         yield _file(file)
+
+
+def _mode(option: str, path: str, kind: str) -> int:
+    """Return the kind and permissions of a file or folder that an option names.
+
+    Raises:
+        UsageError: it does not exist, or the system refuses to look.
+    """
+    try:
+        return Path(path).stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(f"{option} {path}: no such {kind}") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL character
+        raise UsageError(f"{option} {path}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def origin_of(module: str) -> str:
@@ -167,8 +185,11 @@ def _module(name: str) -> Candidate:
 
     top = name.partition(".")[0]
     if not top or importlib.util.find_spec(top) is None:
-        here = f"; for the file, use -p {name}.py" if Path(f"{name}.py").is_file() else ""
-        here = f"; for the folder, use -p {name}/" if Path(name).is_dir() else here
+        # pathlib raises for long names
+        is_file = os.path.isfile(f"{name}.py")  # noqa: PTH113
+        is_folder = os.path.isdir(name)  # noqa: PTH112
+        here = f"; for the file, use -p {shlex.quote(name + '.py')}" if is_file else ""
+        here = f"; for the folder, use -p {shlex.quote(name + '/')}" if is_folder else here
         raise UsageError(f"-p {name}: no such module{here}")
     return Candidate(name, load, module=name, origin=origin_of(name))
 
@@ -195,7 +216,7 @@ def _is_package(folder: Path) -> bool:
 
 
 def _file(file: Path) -> Candidate:
-    origin = str(file.resolve())
+    origin = os.path.realpath(file)
     if file.name == _INIT:
         return Candidate(file.parent.name, partial(import_package, file.parent), origin=origin)
     return Candidate(file.name, partial(import_file, file), origin=origin)

@@ -68,7 +68,10 @@ def _suite_code(plugins: Plugins, suite: SuiteFacts) -> tuple[str, ...] | None:
     from metabench.suites.from_address import code_at
 
     found: list[str] = []
-    for name, address in ((suite.name, suite.address), (suite.train_on, "")):
+    for name, address in (
+        (suite.name, suite.address),
+        (suite.train_on, suite.train_on_address),
+    ):
         if address:
             found += code_at(address)
         elif name in plugins.suites:

@@ -61,6 +61,7 @@ class SuiteFacts(Struct, frozen=True, kw_only=True):
     episodes_digest: str  # SHA-256 of the manifest
     pixels_digest: str  # SHA-256 of the preprocessed images
     train_on: str | None = None  # the suite whose base data was used, if another
+    train_on_address: str = ""  # how the command line names that suite, if not by its name
     train_on_digest: str | None = None  # digest of that base data
     address: str = ""  # how the command line names the suite, if not by its name
     data: dict[str, str] = {}  # how its images were made, e.g. the filter that resized them

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from metabench.address import Value, show
+from metabench.address import Value, write_value
 from metabench.errors import DataError
 from metabench.files import check_room, read_file, remove_leftovers, write_atomically
 from metabench.results.schema import NewerResult, Result, decode, encode
@@ -52,7 +52,7 @@ def path_of(result: Result) -> Path:
 
 
 def _params(chosen: Mapping[str, Value]) -> str:
-    text = ",".join(f"{key}={show(value)}" for key, value in sorted(chosen.items()))
+    text = ",".join(f"{key}={write_value(value)}" for key, value in sorted(chosen.items()))
     if not text:
         return "default"
     safe = re.sub(r"[^A-Za-z0-9_.,=+\[\]-]", "_", text)

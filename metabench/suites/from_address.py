@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
+import os
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from metabench import address
 from metabench.address import Value
-from metabench.errors import UsageError
+from metabench.errors import DataError, UsageError
+from metabench.files import expanded
 from metabench.suites.suite import Suite
 
 _FOLDER: dict[str, Value] = {
@@ -42,32 +46,59 @@ def addressed_suite(text: str, data_root: str | None) -> Suite | None:
     kind, colon, rest = text.partition(":")
     if not colon or kind not in _PROTOCOLS:
         return None
-    path, given = address.parse(rest)
+    path, given = address.parse_path(rest)
     if given and kind != "folder":
         what = "a manifest file" if kind == "manifest" else "a folder of runs"
         raise UsageError(f"'{text}': {what} takes no parameters")
+    params = address.resolve(kind, given, _FOLDER if kind == "folder" else {})
+    _check_exists(text, path, rest)
+    written = _written(kind, path, {k: v for k, v in params.items() if v != _FOLDER[k]})
     if kind == "lake":
-        return replace(Suite.from_lake_runs(path, data_root=data_root), address=text)
+        return replace(Suite.from_lake_runs(path, data_root=data_root), address=written)
     if kind == "manifest":
-        return _named(Suite.from_manifest(path, data_root=data_root), text)
-    params = address.resolve(kind, given, _FOLDER)
+        suite = Suite.from_manifest(path, data_root=data_root)
+        name = suite.open().dataset.name  # an exported manifest has the name of its suite
+        return replace(suite, name=name, address=written).named_by_content()
     size, bits = (int(params.pop(name)) or None for name in ("size", "bits"))
     suite = Suite.from_folder(path, size=size, bits=bits, data_root=data_root, **params)  # type: ignore[arg-type]
-    return _named(suite, text)
+    return replace(suite, address=written)
 
 
-def _named(suite: Suite, text: str) -> Suite:
-    """Return a user's suite under a name that no other suite's results have.
+def name_of(text: str, data_root: str | None) -> str:
+    """Return the name that results have of the suite at an address; any other text as it is.
 
-    Two folders may share a name, and an exported manifest has the name of its suite. So the name
-    ends in a digest of episodes and pixels.
+    Raises:
+        UsageError: a parameter is unknown or has a wrong value.
+        DataError: the images or the manifest cannot be read.
     """
-    from metabench.suites.listing import Listed
+    suite = addressed_suite(text, data_root)
+    return text if suite is None else suite.name
 
-    opened = suite.open()
-    content = [opened.episodes.digest, opened.dataset.pixels]
-    digest = hashlib.sha256(" ".join(content).encode()).hexdigest()[:6]
-    name = opened.dataset.name
-    if not isinstance(suite.protocol, Listed):
-        name = suite.name
-    return replace(suite, name=f"{name}-{digest}", address=text)
+
+def _check_exists(text: str, path: str, rest: str) -> None:
+    """Refuse a path that cannot be read, and say which part of the address it is.
+
+    Raises:
+        DataError: it does not exist, or the system refuses to look.
+    """
+    try:
+        expanded(path).stat()
+    except (OSError, ValueError) as error:  # ValueError: a NUL character
+        if "[" not in rest and isinstance(error, FileNotFoundError | NotADirectoryError):
+            return  # reading it says what the folder or file must hold
+        reason = getattr(error, "strerror", None) or error
+        advice = ""
+        if "[" in rest:
+            advice = '; if brackets are part of it, write them in quotes, "a [b]"[way=5]'
+        raise DataError(f"'{text}': cannot read '{path}': {reason}{advice}") from None
+
+
+def _written(kind: str, path: str, params: Mapping[str, Value]) -> str:
+    """Return an address in its normal form, relative to the current folder if it is inside."""
+    place = expanded(path).absolute()
+    place = Path(os.path.normpath(place))
+    short = place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place
+    written = address.write(str(short), params)
+    if params and Path(written).exists():  # it would be taken for that path
+        written = written.replace(str(short), json.dumps(str(short)), 1)
+    return f"{kind}:{written}"

@@ -5,14 +5,17 @@ Catalogues contain dozens of suites, so this file imports neither NumPy nor a da
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from metabench.address import plain
 from metabench.errors import UsageError, unknown
+from metabench.files import name_problem
 from metabench.learner import METRICS, Kind, Metric, kind_of, load
 from metabench.suites.protocol import BySplit, EpisodeProtocol
 
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
     from metabench.data.images import Background
     from metabench.data.manifest_file import Listing
     from metabench.suites.open_suite import OpenSuite
+
+
+_TAKEN = ("checkpoints", "code", "logs")  # folders in a results folder that hold no results
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,15 @@ class Suite:
             raise UsageError(
                 f"suite name '{self.name}': write letters, digits, '.', '_' and '-' only"
             )
+        if problem := name_problem(self.name):
+            raise UsageError(f"suite name '{self.name}': {problem}")
+        if self.name.lower() in _TAKEN:
+            raise UsageError(f"suite name '{self.name}': metabench's own files go there, rename it")
+        for what in ("way", "shot", "query", "episodes"):
+            value = plain(getattr(self, what))
+            if type(value) is not int:
+                raise UsageError(f"suite {self.name}: {what}={value!r}, write a whole number")
+            object.__setattr__(self, what, value)
         if self.metric not in METRICS:
             raise unknown(f"metric of suite {self.name}", self.metric, METRICS)
         if self.kind == "regression" and self.way != 1:
@@ -111,13 +126,30 @@ class Suite:
         opened.check()
         return opened
 
+    def content(self, data_root: str | Path | None = None) -> tuple[str, str]:
+        """Return the digests of its episodes and of its images.
+
+        Raises:
+            DataError: the data is missing or damaged, or a class is too small.
+        """
+        opened = self.open(data_root)
+        return opened.episodes.digest, opened.dataset.pixels
+
+    def named_by_content(self) -> Suite:
+        """Return the suite under a name that no suite of other episodes or images has.
+
+        Two folders may share a name, and arrays have none.
+        """
+        digest = hashlib.sha256(" ".join(self.content()).encode()).hexdigest()[:6]
+        return replace(self, name=f"{self.name}-{digest}")
+
     @classmethod
     def from_arrays(
         cls,
         x: Any,
         y: Any,
         *,
-        name: str = "arrays",
+        name: str | None = None,
         way: int = 5,
         shot: int = 1,
         query: int = 15,
@@ -131,7 +163,9 @@ class Suite:
         Args:
             x: [M, H, W] or [M, C, H, W] images.
             y: [M] labels, integers or strings.
-            name: the name of the dataset; the suite is named `<name>-<way>w<shot>s`.
+            name: the name of the dataset; the suite is named `<name>-<way>w<shot>s`. Without a
+                name, a digest of the content follows `arrays-<way>w<shot>s`, so that no two share
+                a name.
             way: classes per episode.
             shot: support examples per class.
             query: query examples per class.
@@ -147,8 +181,9 @@ class Suite:
         from metabench.data import arrays, cache
 
         root = cache.data_root(data_root)
-        dataset = arrays.load(x, y, root, name=name, splits=splits, split=split)
-        return _sized(dataset, way, shot, query, episodes)
+        dataset = arrays.load(x, y, root, name=name or "arrays", splits=splits, split=split)
+        suite = _sized(dataset, way, shot, query, episodes)
+        return suite if name else suite.named_by_content()
 
     @classmethod
     def from_folder(
@@ -189,9 +224,10 @@ class Suite:
         from metabench.data import cache, folder
         from metabench.data.images import Reading
 
+        root = cache.data_root(data_root)
         reading = Reading(size, invert, bits, background)
-        dataset = folder.load(path, cache.data_root(data_root), reading, split=split)
-        return _sized(dataset, way, shot, query, episodes)
+        dataset = folder.load(path, root, reading, split=split)
+        return _sized(dataset, way, shot, query, episodes).named_by_content()
 
     @classmethod
     def from_lake_runs(cls, folder: str | Path, *, data_root: str | Path | None = None) -> Suite:

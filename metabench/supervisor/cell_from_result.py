@@ -29,7 +29,7 @@ def cell_of(result: Result, plugins: Plugins, data_root: str | None, pinned: boo
     job = result.job
     named = NamedCell(
         suite=result.suite.address or result.suite.name,
-        train_on=result.suite.train_on,
+        train_on=result.suite.train_on_address or result.suite.train_on,
         algorithm=job.algorithm,
         params={**job.params, **job.chosen} if pinned else job.chosen,
         seed=job.seed,

@@ -103,6 +103,7 @@ def suite_facts(cell: Cell, opened: OpenSuite, material: Material | None) -> Sui
         episodes_digest=opened.episodes.digest,
         pixels_digest=opened.dataset.pixels,
         train_on=None if cell.train_on is None else cell.train_on.name,
+        train_on_address="" if cell.train_on is None else cell.train_on.address,
         train_on_digest=train_on_digest(cell, material),
         address=suite.address,
         data=dict(opened.dataset.facts),

@@ -9,6 +9,7 @@ from typing import Literal
 
 from metabench.cell.budget import Budget
 from metabench.cell.cell import Cell, Configured, other_kind
+from metabench.errors import UsageError
 from metabench.learner import Kind
 from metabench.plugins.staleness import is_stale
 from metabench.results.schema import FAILED, Result
@@ -126,10 +127,12 @@ def _state(
     opened = open_suite(cell.suite)
     digests = (opened.episodes.digest, opened.dataset.pixels)
     if (stored.suite.episodes_digest, stored.suite.pixels_digest) != digests:
+        _check_name(cell, cell.suite, stored.suite.dataset)
         return "changed"
     if cell.train_on is not None:
         material = open_suite(cell.train_on).material
         if material is None or material.digest != stored.suite.train_on_digest:
+            _check_name(cell, cell.train_on, cell.train_on.dataset_name)
             return "changed"
     if is_stale(stored, cell.code):
         return "stale"
@@ -138,6 +141,23 @@ def _state(
     if stored.status == "ok" and len(stored.blocks) + 1 < policy.blocks:
         return "partial"
     return "failed" if stored.status in FAILED else "done"
+
+
+def _check_name(cell: Cell, suite: Suite, dataset: str) -> None:
+    """Refuse to replace a result on other data that only happens to have the same name.
+
+    Data of the catalogue changes with its code. Data that a user made is another suite.
+
+    Raises:
+        UsageError: the data is not of the catalogue, or was not.
+    """
+    data = suite.dataset
+    if callable(data) or (isinstance(data, str) and suite.dataset_name == dataset):
+        return
+    raise UsageError(
+        f"the stored result {cell.path} is on other data than this suite {suite.name}: give the "
+        "suite another name or choose another folder of results; --force replaces the result"
+    )
 
 
 def _may_apply_now(cell: Cell, stored: Result) -> bool:

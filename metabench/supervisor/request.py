@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from metabench import address
+from metabench.address import plain
 from metabench.cell.budget import Budget
 from metabench.cell.cell import Cell, Configured, configure
 from metabench.errors import NothingToRun, UsageError, unknown
@@ -52,6 +54,14 @@ class Request:
     blocks: int = 1  # of test episodes to score; the gate may need more than one
     # of the gate, by name or address of an algorithm
     margins: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            value, default = plain(getattr(self, one.name)), one.default
+            if isinstance(default, bool | int | float | str):
+                if not _like(value, default):
+                    raise UsageError(f"{one.name}={value!r}: write {_SHOWN[type(default)]}")
+                object.__setattr__(self, one.name, value)
 
     @property
     def results_folder(self) -> Path:
@@ -164,21 +174,32 @@ def find_suites(
         UsageError: there is no such suite, or two have the same name.
         DataError: the data of an address cannot be read.
     """
-    found: dict[str, tuple[str, Suite]] = {}
+    found: dict[str, Suite] = {}
     for text in names:
-        if isinstance(text, Suite):
-            found[text.name] = (text.name, text)
-            continue
-        matches = [k for k in plugins.suites if _is_glob(text) and fnmatchcase(k, text)]
-        for name in matches or [text]:
-            suite = addressed_suite(name, data_root) or plugins.suite(name).spec
-            first, _ = found.setdefault(suite.name, (name, suite))
-            if first != name:  # their results would overwrite each other
+        matches = [text]
+        if isinstance(text, str) and _is_glob(text):
+            matches = [k for k in plugins.suites if fnmatchcase(k, text)] or [text]
+        for name in matches:
+            suite = name if isinstance(name, Suite) else _suite(name, plugins, data_root)
+            first = found.setdefault(suite.name, suite)
+            if not _are_one(first, suite, data_root):  # their results would overwrite each other
+                said = [one.address or f"a suite of {one.dataset_name}" for one in (first, suite)]
                 raise UsageError(
-                    f"'{first}' and '{name}' are both called {suite.name}: run them one at a "
-                    "time, each with --results of its own"
+                    f"two suites are both called {suite.name}: {said[0]} and {said[1]}; name one "
+                    "otherwise, or run them one at a time, each with --results of its own"
                 )
-    return [suite for _, suite in found.values()]
+    return list(found.values())
+
+
+def _suite(name: str, plugins: Plugins, data_root: str | None) -> Suite:
+    return addressed_suite(name, data_root) or plugins.suite(name).spec
+
+
+def _are_one(one: Suite, other: Suite, data_root: str | None) -> bool:
+    """Return whether two suites of one name have the same place, or else the same content."""
+    if one.address and other.address:
+        return one.address == other.address
+    return one == other or one.content(data_root) == other.content(data_root)
 
 
 def find_suite(name: str, plugins: Plugins, data_root: str | None) -> Suite:
@@ -225,9 +246,28 @@ def find_algorithm(
         UsageError: there is no such algorithm or parameter, or a value has another type.
     """
     provided = plugins.algorithm(name)
-    configured = configure(provided.spec.on(kind), given, provided.provider)
+    declared = {one: found.spec.params for one, found in plugins.backbones.items()}
+    configured = configure(provided.spec.on(kind), given, provided.provider, declared)
     _check_backbone(configured, plugins)
     return configured
+
+
+def as_stored(text: str, plugins: Plugins, kind: Kind) -> str:
+    """Return the address of an algorithm as results have it.
+
+    Parameters that were written out stay, because defaults may have changed since. A text stays
+    as it is if it is a glob, or means nothing to the plugins that are loaded.
+    """
+    try:
+        written = list(address.expand(text))
+        name, given = address.parse(written[0])
+        configured = find_algorithm(name, given, plugins, kind)
+    except UsageError:
+        return text
+    if len(written) > 1:
+        return text
+    values = {**configured.params, **configured.chosen}
+    return address.write(name, {key: values[key] for key in given if key in values})
 
 
 def with_code(cell: Cell, plugins: Plugins) -> Cell:
@@ -256,7 +296,7 @@ def find_device(name: str) -> str:
     kind, _, index = name.partition(":")
     count = torch.accelerator.device_count() if here is not None else 0
     available = here is not None and here.type == kind
-    if not available or not (index == "" or (index.isdigit() and int(index) < count)):
+    if not available or index not in ("", *map(str, range(count))):
         others = "cpu" if here is None else f"cpu, {here.type} ({count})"
         raise UsageError(f"device '{name}' is not available here; there is {others}")
     return name
@@ -293,7 +333,7 @@ def _is_glob(name: str) -> bool:
 
 
 def _shard(text: str) -> tuple[int, int]:
-    index, slash, count = text.partition("/")
-    if slash and index.isdigit() and count.isdigit() and 1 <= int(index) <= int(count):
-        return int(index), int(count)
+    found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+    if found is not None and 1 <= int(found[1]) <= int(found[2]):
+        return int(found[1]), int(found[2])
     raise UsageError(f"shard '{text}': write i/n with 1 <= i <= n, e.g. 1/4")

@@ -13,6 +13,7 @@ import msgspec
 from metabench.plugins.staleness import code_states
 from metabench.results.schema import Result
 from metabench.results.store import Store
+from metabench.suites.from_address import name_of
 from metabench.tables.rows import Row, StoredResult
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def leaderboard(
 
     Args:
         results: a results folder, or results in memory.
-        suite: names of suites, or patterns such as "omniglot-*"; default: all.
+        suite: names or addresses of suites, or patterns such as "omniglot-*"; default: all.
         budget: only results with this budget; default: all.
 
     Returns:
@@ -83,13 +84,28 @@ def with_code(cells: Sequence[StoredResult], plugins: Plugins) -> list[StoredRes
 
 
 def select(
-    cells: Iterable[StoredResult], suites: Sequence[str], budget: str | None
+    cells: Iterable[StoredResult],
+    suites: Sequence[str],
+    budget: str | None,
+    data_root: str | None = None,
 ) -> list[StoredResult]:
-    """Return the results with this budget on suites that match a pattern; no patterns: all."""
+    """Return the results with this budget on some suites.
+
+    Args:
+        cells: results.
+        suites: names, patterns or addresses; none: all suites.
+        budget: None: every budget.
+        data_root: where the data of addresses is kept.
+
+    Raises:
+        UsageError: an address is wrong.
+        DataError: the data of an address cannot be read.
+    """
+    names = [name_of(text, data_root) for text in suites]
     return [
         cell
         for cell in cells
-        if (not suites or any(fnmatchcase(cell.result.suite.name, s) for s in suites))
+        if (not names or any(fnmatchcase(cell.result.suite.name, name) for name in names))
         and (budget is None or cell.result.job.budget == budget)
     ]
 

@@ -36,7 +36,7 @@ def commands(rows: Sequence[Sequence[StoredResult]], suite: str) -> list[str]:
         words = ["metabench", "run", "-s", suite]
         options = dict.fromkeys(option for result in group for option in _plugins(result))
         addresses = sorted({address.write(r.job.algorithm, r.job.chosen) for r in group})
-        words += [word for option in options for word in shlex.split(option)]
+        words += [word for option in options for word in option]
         words += [word for name in addresses for word in ("-a", name)]
         words += ["--seeds", str(seeds), "--budget", group[0].job.budget]
         words += ["--device", where.device] if where.device != "cpu" else []
@@ -50,7 +50,7 @@ class _Where(NamedTuple):
     """The options of a command that hold for all of its cells."""
 
     device: str
-    train_on: str  # the suite whose base data was used; "" for the suite itself
+    train_on: str  # name or address of the suite whose base data was used; "": the suite itself
     threads: int  # 0: as many as there are cores, which is the default
 
 
@@ -58,12 +58,22 @@ def _where(result: Result) -> _Where:
     facts = result.environment
     # With other threads, sums are rounded otherwise, and training may follow the rounding.
     threads = facts.threads if facts is not None and facts.threads != facts.cores else 0
-    return _Where(result.job.device, result.suite.train_on or "", threads)
+    suite = result.suite
+    return _Where(result.job.device, suite.train_on_address or suite.train_on or "", threads)
 
 
-def _plugins(result: Result) -> list[str]:
+def _plugins(result: Result) -> list[tuple[str, ...]]:
     """Return the options that loaded the plugins; older results know at most one file."""
     if result.environment is not None and result.environment.plugins is not None:
-        return result.environment.plugins
+        return [words for option in result.environment.plugins if (words := _words(option))]
     provider = result.job.provider
-    return [f"-p {shlex.quote(provider)}"] if provider.endswith(".py") else []
+    return [("-p", provider)] if provider.endswith(".py") else []
+
+
+def _words(option: str) -> tuple[str, ...]:
+    """Return the words of a recorded option; none if it loads no plugin or cannot be read."""
+    try:
+        words = shlex.split(option)
+    except ValueError:
+        return ()
+    return tuple(words) if len(words) == 2 and words[0] in ("-p", "--plugins-dir") else ()

@@ -16,6 +16,7 @@ from metabench.data.dataset import Dataset
 from metabench.errors import DataError, UsageError
 from metabench.learner import Algorithm, TrainingEpisodes
 from metabench.results.schema import Training
+from metabench.results.store import cell_path
 from metabench.suites.builtin_suites import SUITES
 from metabench.suites.protocol import BySplit
 from metabench.suites.suite import Suite
@@ -201,3 +202,38 @@ def test_small_validation_classes_are_left_out_too() -> None:
 def test_too_many_shots_for_the_base_classes_are_an_error_with_advice() -> None:
     with pytest.raises(DataError, match="train_way, train_shot, train_query"):
         training_shape(cell(given={"train_shot": "5000"}), digits_material())
+
+
+@pytest.mark.parametrize(
+    ("written", "path", "chosen"),
+    [
+        ("conv4", "default", {}),
+        ("conv4[pool=TRUE]", "default", {}),
+        ("conv4[bn=support]", "default", {}),
+        ("conv4[channels=08,pool=False]", None, {"net": "conv4[bn=support,channels=8,pool=false]"}),
+        (
+            "conv4[ pool=false, channels=8]",
+            None,
+            {"net": "conv4[bn=support,channels=8,pool=false]"},
+        ),
+        ("conv4[bn=none]", None, {"net": "conv4[bn=none]"}),
+        ("mlp[width=064]", None, {"net": "mlp"}),
+        ("other[x=1]", None, {"net": "other[x=1]"}),
+    ],
+)
+def test_spellings_of_one_backbone_are_one_method(
+    written: str, path: str | None, chosen: dict[str, str]
+) -> None:
+    algorithm = Algorithm("maml", build="module:attr", params={"net": "conv4[bn=support]"})
+    backbones = {"conv4": {"channels": 64, "pool": True, "bn": "running"}, "mlp": {"width": 64}}
+    found = configure(algorithm, {"net": written}, "some.py", backbones)
+    assert found.chosen == chosen
+    again = configure(algorithm, dict(found.chosen), "some.py", backbones)
+    assert again.params == found.params
+    if path is not None:
+        assert found.params == algorithm.params
+
+
+def test_values_that_look_like_parameters_do_not_share_a_path() -> None:
+    one = cell_path("s", "w", {"a": "1,b=2"}, 0, "smoke", "cpu")
+    assert one != cell_path("s", "w", {"a": "1", "b": "2"}, 0, "smoke", "cpu")

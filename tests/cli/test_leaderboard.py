@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,9 @@ from click import unstyle
 from results_factory import make_result, make_suite, store_results
 
 import metabench
+from metabench.cli.options import Common
 from metabench.plugins.registry import load_plugins
+from metabench.plugins.sources import PluginSources
 from metabench.tables import formats
 from metabench.tables.leaderboard_frame import read, with_code
 from metabench.tables.ranked_tables import build_tables
@@ -292,3 +295,12 @@ def test_json_of_odd_names_is_json(cli):
     for args in (("--json",), ("--format", "json")):
         (table,) = json.loads(cli("leaderboard", *args).out)["suites"]
         assert table["rows"][0]["reason"] == "error: \x9b31m\u202e"
+
+
+def test_a_printed_command_can_be_pasted() -> None:
+    sources = PluginSources(plugins=("my plugins/it's.py",))
+    common = Common(config_file=Path("my bench.toml"), sources=sources)
+    assert shlex.split(common.command("why", "a b.json")) == [
+        *("metabench", "why", "a b.json", "--config", "my bench.toml"),
+        *("-p", "my plugins/it's.py"),
+    ]

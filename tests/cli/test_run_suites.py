@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from cli.running import PLUGIN, Outcome, results, run_in
 from PIL import Image
+from results_factory import make_result, make_suite, store_results
 
 import metabench
+from metabench.suites.from_address import addressed_suite
 
 EPISODES = 6
 MANIFEST = ("run", "-p", "my.py", "-s", "manifest:some.json", "--threads", "1")
@@ -122,3 +124,26 @@ def test_a_folder_of_images_is_a_suite(tmp_path: Path, cli) -> None:
     assert outcome.code == 0, outcome.err
     line = r"folder-shades-3w1s-\w{6} centroid seed 0: 100.00% on 5 episodes \(not stored\)\n"
     assert re.fullmatch(line, outcome.out)
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [("leaderboard",), ("compare", "good", "bad"), ("gate", "--baseline", "results")],
+)
+def test_verbs_that_read_results_take_a_suite_as_run_does(tmp_path: Path, cli, verb) -> None:
+    for c, i in np.ndindex(2, 3):
+        file = tmp_path / "shades [v2]" / str(c) / f"{i}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 8), 100 * c + i, dtype=np.uint8)).save(file)
+    typed = "folder:./shades [v2][query=2,way=2,split=novel,shot=01]"
+    suite = addressed_suite(typed.replace("./", f"{tmp_path}/"), None)
+    assert suite is not None
+    facts = make_suite(suite.name, way=2, query=2)
+    made = [make_result(name, suite=facts, status="ok") for name in ("good", "bad")]
+    store_results(tmp_path / "results", [*made, make_result("good")])
+    outcome = cli(*verb, "-s", typed)
+    assert suite.name in outcome.out
+    assert "results/digits-5w1s" not in outcome.out
+    other = cli(*verb, "-s", typed.replace("query=2", "query=1"))
+    assert other.code == 4
+    assert other.out == ""

@@ -9,6 +9,7 @@ from results_factory import make_result, make_suite, store_results
 
 from metabench.errors import NothingToRun
 from metabench.gating.baseline import grouped, select
+from metabench.plugins.registry import load_plugins
 
 
 def test_copies_of_a_result_are_not_further_seeds() -> None:
@@ -34,8 +35,8 @@ def test_suites_budgets_and_devices_are_cases_of_their_own() -> None:
 
 def test_names_that_the_baseline_lacks_are_reported(tmp_path: Path) -> None:
     store_results(tmp_path, [make_result("good"), make_result("bad")])
-    scored, without = select(tmp_path, ["digits-5w1s"], ["good"])
+    scored, without = select(tmp_path, ["digits-5w1s"], ["good"], load_plugins())
     assert [result.job.algorithm for _, result in scored] == ["good"]
     assert without == []
     with pytest.raises(NothingToRun, match=r"nothing in baseline '.*' for -s omniglot-\* -a goood"):
-        select(tmp_path, ["digits-5w1s", "omniglot-*"], ["good", "goood"])
+        select(tmp_path, ["digits-5w1s", "omniglot-*"], ["good", "goood"], load_plugins())

@@ -203,11 +203,15 @@ def test_a_file_can_import_a_helper_from_its_folder(write):
         ("no_such_module", r"-p no_such_module: no such module$"),
         ("plug_here", r"no such module; for the file, use -p plug_here.py"),
         ("./folder", r"this folder has no __init__.py; use --plugins-dir"),
+        ("x" * 5000 + ".py", r"x.py: File name too long$"),
+        ("./loop.py", r"loop.py: Too many levels of symbolic links$"),
+        ("~nobody-at-all/x.py", r"x.py: no such file$"),
     ],
 )
 def test_a_missing_plugin_is_a_usage_error(plugin, complaint, write, tmp_path, monkeypatch):
     write("plug_here.py", "")
     write("folder/x.py", "")
+    (tmp_path / "loop.py").symlink_to("loop.py")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=complaint):
         load(plugin)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from metabench.errors import DataError, UsageError
-from metabench.suites.from_address import addressed_suite
+from metabench.suites.from_address import addressed_suite, name_of
 
 
 @pytest.fixture
@@ -136,3 +136,38 @@ def test_a_wrong_address_is_a_usage_error(folder: Path, address: str, error: str
 def test_what_is_not_there_is_named(tmp_path: Path, kind: str) -> None:
     with pytest.raises(DataError, match="none-such"):
         addressed_suite(f"{kind}:{tmp_path / 'none-such'}", None)
+
+
+def test_spellings_of_one_folder_have_one_address(folder: Path, monkeypatch) -> None:
+    monkeypatch.chdir(folder.parent)
+    ends = "[way=2,query=1,split=novel,invert=true]"
+    spelt = [
+        f"folder:Letters{ends}",
+        f"folder:./Letters/{ends}",
+        f"folder:{folder}{ends}",
+        f'folder:"Letters"{ends}',
+        "folder:Letters[invert=TRUE,split=novel,shot=01,query=1,way=2,size=28]",
+    ]
+    found = [addressed_suite(text, None) for text in spelt]
+    assert {suite and suite.address for suite in found} == {spelt[0]}
+    assert len({suite and suite.name for suite in found}) == 1
+    assert name_of(spelt[1], None) == found[0].name
+    assert name_of("digits-*", None) == "digits-*"
+
+
+def test_the_address_of_a_folder_with_brackets_can_be_pasted(folder: Path, monkeypatch) -> None:
+    monkeypatch.chdir(folder.parent)
+    moved = folder.rename(folder.parent / 'a "b" [way=4], c')
+    suite = addressed_suite(f"folder:{moved}[way=2,query=1,split=novel]", None)
+    assert suite is not None
+    again = addressed_suite(suite.address, None)
+    assert (again.name, again.address) == (suite.name, suite.address)
+
+
+@pytest.mark.parametrize("path", ["x" * 5000, "a\0b", "no [such]", "~nobody-at-all/x"])
+def test_a_path_that_cannot_be_looked_at_is_one_line(path: str) -> None:
+    with pytest.raises((DataError, UsageError)) as caught:
+        addressed_suite(f"folder:{path}", None)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(DataError, match=r"cannot read 'no \[such\]'.*in quotes"):
+        addressed_suite("folder:no [such][way=2]", None)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,7 @@ def test_from_arrays_scores_its_novel_classes() -> None:
         x, y, way=3, splits={"base": range(6), "novel": [6, 7, 8, 9]}, episodes=50
     )
     opened = suite.open()
-    assert suite.name == "arrays-3w1s"
+    assert re.fullmatch(r"arrays-3w1s-[0-9a-f]{6}", suite.name)
     assert set(opened.dataset.images[opened.episodes.query][..., 0, 0, 0].flat) == {6, 7, 8, 9}
 
 
@@ -176,7 +177,7 @@ def test_from_folder_reads_class_folders(tmp_path: Path) -> None:
         tmp_path / "shapes", way=4, split="novel", size=None, episodes=3, data_root=tmp_path / "d"
     )
     opened = suite.open()
-    assert suite.name == "folder-shapes-4w1s"
+    assert re.fullmatch(r"folder-shapes-4w1s-[0-9a-f]{6}", suite.name)
     classes = opened.dataset.images[opened.episodes.support][..., 0, 0, 0]
     assert np.array_equal(classes, opened.episodes.classes)
 
@@ -290,3 +291,30 @@ def test_splits_of_the_users_own_are_not_advised_against(tmp_path) -> None:
     splits = {"base": [0, 1, 2, 3], "novel": [4, 5, 6, 7]}
     with pytest.raises(DataError, match=r"4 novel: ask for way=4 or less, or add classes$"):
         Suite.from_arrays(x, y, splits=splits, data_root=tmp_path)
+
+
+def test_arrays_without_a_name_never_share_one(tmp_path: Path) -> None:
+    x, y = arrays()
+    made = [
+        Suite.from_arrays(images, y, way=2, query=query, episodes=5, data_root=tmp_path)
+        for images, query in ((x, 15), (x, 5), (255 - x, 15), (x, 15))
+    ]
+    names = [suite.name for suite in made]
+    assert len(set(names)) == 3
+    assert names[0] == names[3]
+    named = Suite.from_arrays(x, y, name="mine", way=2, episodes=5, data_root=tmp_path)
+    assert named.name == "mine-2w1s"
+
+
+def test_numbers_of_numpy_are_stored_as_plain_ones() -> None:
+    suite = dataclasses.replace(SUITES[0], way=np.int64(3), episodes=np.uint8(7))
+    assert (type(suite.way), type(suite.episodes)) == (int, int)
+    with pytest.raises(UsageError, match=r"way=2\.5, write a whole number"):
+        dataclasses.replace(SUITES[0], way=2.5)
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "a.", "con", "NUL.x", "logs", "../x", "a/b", "a\0"])
+def test_a_name_that_no_folder_can_have_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="suite name") as caught:
+        dataclasses.replace(SUITES[0], name=name)
+    assert "\n" not in str(caught.value)

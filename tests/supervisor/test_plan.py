@@ -6,13 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
-from results_factory import make_result
+from results_factory import make_result, make_suite
 from training_materials import open_digits
 
 from metabench.cell.budget import Budget
 from metabench.cell.cell import Cell, configure
-from metabench.errors import DataError
+from metabench.errors import DataError, UsageError
 from metabench.learner import Algorithm
 from metabench.plugins.code_digest import Code
 from metabench.results.schema import Block, Failure, Result, Status
@@ -199,3 +200,24 @@ def test_a_cell_with_fewer_blocks_than_asked_for_is_run_again(look_up) -> None:
     assert look_up(further, blocks=3).state == "done"
     assert look_up(further).state == "done"
     assert look_up(stored("error"), blocks=3).state == "failed"
+
+
+def test_a_result_on_other_data_of_the_same_name_is_not_replaced(tmp_path: Path) -> None:
+    labels = np.arange(10).repeat(4)
+    images = np.arange(40, dtype=np.uint8)[:, None, None].repeat(8, 1).repeat(8, 2)
+    mine, other = (
+        Suite.from_arrays(x, labels, name="mine", way=2, query=1, episodes=5, data_root=tmp_path)
+        for x in (images, 255 - images)
+    )
+    cell = replace(some_cells()[0], suite=mine)
+    opened = other.open()
+    facts = {"episodes_digest": opened.episodes.digest, "pixels_digest": opened.dataset.pixels}
+    facts |= {"name": mine.name, "dataset": "mine"}
+    result = make_result("maml", suite=make_suite(way=2, query=1, episodes=5))
+    result = msgspec.structs.replace(result, suite=msgspec.structs.replace(result.suite, **facts))
+    store = Store(tmp_path / "results")
+    store.write(cell.path, result)
+    with pytest.raises(UsageError, match=r"is on other data than this suite mine-2w1s: give"):
+        plan([cell], store, Suite.open, Policy())
+    (forced,) = plan([cell], store, Suite.open, Policy(force=True))
+    assert forced.state == "forced"

@@ -16,8 +16,10 @@ from metabench.errors import NothingToRun, UsageError
 from metabench.plugins.registry import Plugins, load_plugins
 from metabench.plugins.sources import PluginSources
 from metabench.suites.builtin_suites import EMBEDDED
+from metabench.suites.suite import Suite
 from metabench.supervisor.request import (
     Request,
+    as_stored,
     find_algorithms,
     find_device,
     find_suites,
@@ -220,9 +222,7 @@ def test_two_suites_of_one_name_are_refused(plugins, tmp_path: Path) -> None:
         f"folder:{image_folder(tmp_path / where / 'shades')}[way=4,query=1,split=novel]"
         for where in ("here", "there")
     ]
-    with pytest.raises(
-        UsageError, match=r"both called folder-shades-4w1s-\w{6}: run them one at a"
-    ):
+    with pytest.raises(UsageError, match=r"both called folder-shades-4w1s-\w{6}: folder:.*here"):
         find_suites(addresses, plugins, None)
 
 
@@ -321,3 +321,38 @@ def test_options_of_a_backbone_change_nothing_else_about_it(
 ) -> None:
     (found,) = find_algorithms([f"maml[backbone={given}]"], plugins)
     assert found.params["backbone"] == resolved
+
+
+@pytest.mark.parametrize("text", ["²/³", "1/" + "9" * 5000, "0/2", "3/2", "1/2/3", "-1/2"])
+def test_a_shard_that_is_no_part_is_refused(plugins, text: str) -> None:
+    with pytest.raises(UsageError, match="write i/n with 1 <= i <= n"):
+        request_cells(Request(algorithms=["chance"], shard=text), plugins)
+
+
+def test_numbers_of_numpy_are_taken_as_plain_ones() -> None:
+    request = Request(seeds=np.int64(3), time_limit=np.float32(2.5))
+    assert (type(request.seeds), type(request.time_limit)) == (int, float)
+    with pytest.raises(UsageError, match="seeds='3': write a whole number"):
+        Request(seeds="3")
+
+
+def test_different_arrays_of_one_name_are_refused_in_one_run(plugins, tmp_path: Path) -> None:
+    y = np.arange(10).repeat(4)
+    x = np.arange(40, dtype=np.uint8)[:, None, None].repeat(8, 1).repeat(8, 2)
+    one, other, same = (
+        Suite.from_arrays(images, y, name="mine", way=2, query=1, episodes=5, data_root=tmp_path)
+        for images in (x, 255 - x, x)
+    )
+    assert find_suites([one, same], plugins, None) == [one]
+    with pytest.raises(UsageError, match="two suites are both called mine-2w1s"):
+        find_suites([one, other], plugins, None)
+
+
+def test_an_algorithm_is_looked_up_in_results_as_run_names_it(plugins) -> None:
+    def stored(text: str) -> str:
+        return as_stored(text, plugins, "classification")
+
+    written = "maml[backbone=conv4[bn=support,pool=false]]"
+    assert stored("maml[backbone=conv4[pool=FALSE]]") == written
+    assert stored("maml[inner_lr=4e-1]") == "maml[inner_lr=0.4]"
+    assert stored("gone[x=1]") == "gone[x=1]"

@@ -387,3 +387,19 @@ class TestTransductive:
         found = {row.algorithm: row.flags for row in table.rows}
         assert found == {"bad": [flags.MIXES, flags.CARRIES], "odd": [flags.UNPROBED]}
         assert all(flags.note(flag) for row in table.rows for flag in row.flags)
+
+
+def test_recorded_options_that_load_no_plugin_are_left_out_of_the_command():
+    odd = make_environment(plugins=["-p it's.py", "--results /etc", "-p 'my plugin.py'"])
+    (table,) = tables_of(make_result("mine", environment=odd))
+    assert table.commands == [
+        "metabench run -s digits-5w1s -p 'my plugin.py' -a mine --seeds 1 --budget smoke"
+    ]
+
+
+def test_the_command_names_training_data_by_its_address():
+    suite = replace(make_suite(train_on="folder-x"), train_on_address="folder:my x")
+    (table,) = tables_of(make_result("maml", suite=suite))
+    assert table.commands == [
+        "metabench run -s digits-5w1s -a maml --seeds 1 --budget smoke --train-on 'folder:my x'"
+    ]
