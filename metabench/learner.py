@@ -314,18 +314,16 @@ class Algorithm:
                 raise UsageError(
                     f"{what}: training={defaults!r}, write metabench.TrainingEpisodes(...)"
                 )
-        for_regression = _plain_params(f"{what}, for regression", self.regression.params)
-        object.__setattr__(self, "regression", replace(self.regression, params=for_regression))
-        for parameter in for_regression:
+        object.__setattr__(self, "budgets", _plain_budgets(what, self.budgets))
+        regression = replace(
+            self.regression,
+            params=_plain_params(f"{what}, for regression", self.regression.params),
+            budgets=_plain_budgets(what, self.regression.budgets),
+        )
+        object.__setattr__(self, "regression", regression)
+        for parameter in regression.params:
             if parameter not in self.params:
                 raise unknown(f"regression parameter of {self.name}", parameter, self.params)
-        budgets = {preset: address.plain(updates) for preset, updates in self.budgets.items()}
-        object.__setattr__(self, "budgets", budgets)
-        for preset, updates in [*budgets.items(), *self.regression.budgets.items()]:
-            if preset not in DEFAULT_BUDGETS:
-                raise unknown(f"budget of algorithm {self.name}", preset, DEFAULT_BUDGETS)
-            if type(updates) is not int or updates < 1:
-                raise UsageError(f"{what}: budget {preset}={updates!r}, write 1 or more updates")
         if not self.tasks:
             raise UsageError(f"{what}: tasks is empty, name what it does")
         for kind in self.tasks:
@@ -386,6 +384,17 @@ class Backbone:
             if params[name] not in values:
                 raise unknown(f"{name} of {self.name}", str(params[name]), map(str, values))
         return params
+
+
+def _plain_budgets(what: str, budgets: Mapping[str, int]) -> dict[str, int]:
+    """Return the updates of presets; refuse unknown presets and what is no whole number."""
+    found = {preset: address.plain(updates) for preset, updates in budgets.items()}
+    for preset, updates in found.items():
+        if preset not in DEFAULT_BUDGETS:
+            raise unknown(f"budget of {what}", preset, DEFAULT_BUDGETS)
+        if type(updates) is not int or updates < 1:
+            raise UsageError(f"{what}: budget {preset}={updates!r}, write 1 or more updates")
+    return found
 
 
 def _plain_params(what: str, params: Mapping[str, Value]) -> dict[str, Value]:

@@ -15,6 +15,7 @@ from types import ModuleType
 from metabench.plugins.modules import FILE_PREFIX, OURS, Module, ModuleFinder, loads
 from metabench.plugins.plugin_files import module_name
 
+_SOURCE = "__metabench_source__"  # of a module: the file's content when it was imported
 _PYTHON = Path(os.__file__).parent
 # These come first: a plugin's file `copy.py` must not replace Python's own module.
 _STANDARD_LIBRARY = (str(_PYTHON), str(_PYTHON / "lib-dynload"))
@@ -23,9 +24,10 @@ _STANDARD_LIBRARY = (str(_PYTHON), str(_PYTHON / "lib-dynload"))
 def import_file(file: Path) -> ModuleType:
     """Import a file under a name made from its path, the same in every process.
 
-    The module stays in `sys.modules`, so that pickling and `inspect` find it. Its folder stays in
-    `sys.path`, so that it can import helpers from there, also later and in processes that it
-    starts.
+    The module stays in `sys.modules`, so that pickling and `inspect` find it. It is imported once
+    unless the file changes: another copy would replace the classes that a run in another thread
+    uses. Its folder stays in `sys.path`, so that it can import helpers from there, also later and
+    in processes that it starts.
 
     Raises:
         ImportError: a helper has the same name as another module. Any exception that the file
@@ -33,10 +35,14 @@ def import_file(file: Path) -> ModuleType:
     """
     file = file.resolve()
     name = module_name(file)
+    source = file.read_bytes()
+    if name in sys.modules and vars(sys.modules[name]).get(_SOURCE) == source:
+        return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    setattr(module, _SOURCE, source)
     sys.modules[name] = module
     try:
         _order_path()

@@ -98,7 +98,7 @@ def test_a_function_in_two_splits_is_found() -> None:
     functions = dataclasses.replace(
         plain(), classes=tuple(f"c{k % 8}" for k in range(12)), images=points, targets=2 * points
     )
-    suite = Suite("noise", functions, way=1, shot=2, query=4, episodes=30, metric="mse").open()
+    suite = Suite("noise", functions, way=1, shot=2, query=4, episodes=4, metric="mse").open()
     assert leaks(suite) == {"classes in two splits": 4}
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from metabench.plugins.importing import import_file
+
 PLUGIN = """
 import metabench
 from plug_scale import SCALE
@@ -302,3 +304,17 @@ def test_a_process_that_is_spawned_can_import_what_a_plugin_file_defines(
     (folder / "one" / "link.py").symlink_to("a plugin.py")
     after = " ".join(AFTER.format(method=method).split())
     assert loaded(folder, "one/link.py", after=after)[-1] == "['abone']"
+
+
+def test_a_file_is_imported_again_only_if_it_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    file = tmp_path / "plug_reloaded.py"
+    file.write_text("class Learner: answer = 1")
+    first = import_file(file)
+    assert import_file(file) is first
+    file.write_text("class Learner: answer = 2")
+    second = import_file(file)
+    assert second.Learner.answer == 2
+    assert sys.modules[second.__name__] is second

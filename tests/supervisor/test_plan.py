@@ -204,7 +204,7 @@ def test_a_cell_with_fewer_blocks_than_asked_for_is_run_again(look_up) -> None:
 
 def test_a_result_on_other_data_of_the_same_name_is_not_replaced(tmp_path: Path) -> None:
     labels = np.arange(10).repeat(4)
-    images = np.arange(40, dtype=np.uint8)[:, None, None].repeat(8, 1).repeat(8, 2)
+    images = 5 * np.arange(40, dtype=np.uint8)[:, None, None].repeat(8, 1).repeat(8, 2)
     mine, other = (
         Suite.from_arrays(x, labels, name="mine", way=2, query=1, episodes=5, data_root=tmp_path)
         for x in (images, 255 - images)

@@ -338,7 +338,7 @@ def test_numbers_of_numpy_are_taken_as_plain_ones() -> None:
 
 def test_different_arrays_of_one_name_are_refused_in_one_run(plugins, tmp_path: Path) -> None:
     y = np.arange(10).repeat(4)
-    x = np.arange(40, dtype=np.uint8)[:, None, None].repeat(8, 1).repeat(8, 2)
+    x = 5 * np.arange(40, dtype=np.uint8)[:, None, None].repeat(8, 1).repeat(8, 2)
     one, other, same = (
         Suite.from_arrays(images, y, name="mine", way=2, query=1, episodes=5, data_root=tmp_path)
         for images in (x, 255 - x, x)

@@ -38,7 +38,7 @@ def test_the_three_probabilities_sum_to_one_and_mirror_each_other() -> None:
     assert found.better + found.equivalent + found.worse == pytest.approx(1)
     assert found.better > 0.9
     assert mirrored.worse == pytest.approx(found.better)
-    assert compared(GOOD, BAD, margin=0.9).equivalent == pytest.approx(1, abs=0.01)
+    assert compared(GOOD, BAD, margin="99pp").equivalent == pytest.approx(1, abs=0.01)
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.005])
