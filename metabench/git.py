@@ -1,4 +1,4 @@
-"""Calls of git that run nothing of a folder's own and change nothing in it."""
+"""Calls of git that run nothing of a folder's own, fetch nothing and change nothing in it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import subprocess
 from pathlib import Path
 
 _SECONDS = 20  # on a slow disk, `git status` of a large folder takes long
-# Programs that the configuration of a folder may name.
+# Programs that the configuration of a folder may name. Filters, which have any name, are below.
 _SAFE = ("--no-optional-locks", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
+# A partial clone would fetch objects that it lacks, by a program that its configuration may name.
+# Versions of git before 2.45 know the second variable only: no protocol is called "none".
+_NO_FETCH = {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"}
 
 
 class GitError(Exception):
@@ -18,6 +21,7 @@ class GitError(Exception):
 def git(*arguments: str, folder: Path | None = None, index: Path | None = None) -> str:
     """Return what git prints.
 
+    Filters, such as those of Git LFS, are off: files are compared and written as they are stored.
     Variables of git in the environment are ignored, because in a hook they name another folder.
 
     Args:
@@ -28,11 +32,30 @@ def git(*arguments: str, folder: Path | None = None, index: Path | None = None) 
     Raises:
         GitError: git fails, takes too long, or is not installed.
     """
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")} | _NO_FETCH
     if index is not None:
         environment["GIT_INDEX_FILE"] = str(index)
+    listed = _run(
+        ["config", "--null", "--name-only", "--get-regexp", r"^filter\."], folder, environment
+    )
+    if listed.returncode > 1:  # 1: there are none
+        raise GitError(_said(listed))
+    options: list[str] = []
+    for key in filter(None, os.fsdecode(listed.stdout).split("\0")):
+        if "=" in key:  # "-c" takes what follows for the value
+            raise GitError(f"the name of {key} contains '=', so it cannot be switched off")
+        options += ["-c", f"{key}="]
+    done = _run([*options, *arguments], folder, environment)
+    if done.returncode:
+        raise GitError(_said(done))
+    return os.fsdecode(done.stdout).strip()
+
+
+def _run(
+    arguments: list[str], folder: Path | None, environment: dict[str, str]
+) -> subprocess.CompletedProcess[bytes]:
     try:
-        done = subprocess.run(
+        return subprocess.run(
             ["git", *_SAFE, *arguments],
             capture_output=True,
             cwd=folder,
@@ -44,7 +67,9 @@ def git(*arguments: str, folder: Path | None = None, index: Path | None = None) 
         raise GitError(f"git cannot be run: {error.strerror}") from error
     except subprocess.TimeoutExpired as error:
         raise GitError(f"git took more than {_SECONDS} s") from error
-    if done.returncode:
-        why = done.stderr.decode(errors="replace").strip().splitlines()
-        raise GitError(f"git says: {why[-1] if why else 'nothing'}")
-    return os.fsdecode(done.stdout).strip()
+
+
+def _said(failed: subprocess.CompletedProcess[bytes]) -> str:
+    """Return the last line of a message of git."""
+    lines = failed.stderr.decode(errors="replace").strip().splitlines()
+    return f"git says: {lines[-1] if lines else 'nothing'}"

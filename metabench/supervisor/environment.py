@@ -25,6 +25,7 @@ ALLOCATOR: Mapping[str, str] = {
     "MALLOC_TRIM_THRESHOLD_": "2147483647",
     "MALLOC_TOP_PAD_": "67108864",
 }
+_SUBMODULE = "160000 "  # the mode of one in the index
 
 
 def cores() -> int:
@@ -95,7 +96,8 @@ def git_state(results: Path) -> tuple[str | None, bool | None]:
     """Return the commit of the working folder, and whether it has changes; None: unknown.
 
     Files that runs write do not count: the results folder, leaderboard files, the baselines of
-    accuracy tests.
+    accuracy tests. Nothing is known of changes within submodules: git would have to be run by their
+    configurations. A file with a filter, as of Git LFS, may count as changed once it was touched.
     """
     try:
         commit, top = git("rev-parse", "HEAD"), Path(git("rev-parse", "--show-toplevel"))
@@ -107,6 +109,12 @@ def git_state(results: Path) -> tuple[str | None, bool | None]:
     if here.is_relative_to(top) and here != top:
         ours.append(f":(exclude,top,literal){here.relative_to(top).as_posix()}")
     try:
-        return commit, bool(git("status", "--porcelain", "--", ":(top)", *ours))
+        if git("status", "--porcelain", "--ignore-submodules=dirty", "--", ":(top)", *ours):
+            return commit, True
+        tracked = git("ls-files", "--stage", "-z", "--", ":(top)", *ours, folder=top)
     except GitError:
         return commit, None
+    submodules = (
+        entry.partition("\t")[2] for entry in tracked.split("\0") if entry.startswith(_SUBMODULE)
+    )
+    return commit, None if any((top / path / ".git").exists() for path in submodules) else False

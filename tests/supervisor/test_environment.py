@@ -65,3 +65,33 @@ def test_the_commit_is_the_one_there_is_when_it_is_asked_for(tmp_path, monkeypat
     (tmp_path / "edited.py").write_text("changed")
     (tmp_path / ".git" / "index").write_bytes(b"damaged")
     assert git_state(results) == (second[0], None)  # unknown, not clean
+
+
+def test_what_a_submodule_holds_is_unknown_and_none_of_its_programs_run(tmp_path, monkeypatch):
+    identity = ("-c", "user.name=n", "-c", "user.email=e", "-c", "protocol.file.allow=always")
+
+    def git(*arguments, folder):
+        command = ["git", "-C", folder, *identity, *arguments]
+        subprocess.run(command, check=True, capture_output=True)
+
+    sub, top = tmp_path / "sub", tmp_path / "top"
+    for folder in (sub, top):
+        folder.mkdir()
+        git("init", folder=folder)
+        git("commit", "--allow-empty", "-m", "one", folder=folder)
+    (sub / "file").write_text("one")
+    git("add", ".", folder=sub)
+    git("commit", "-m", "two", folder=sub)
+    git("submodule", "add", str(sub), "inner", folder=top)
+    git("commit", "-m", "two", folder=top)
+    monkeypatch.chdir(top)
+    ran = tmp_path / "ran"
+    git("config", "filter.f.clean", f"touch {ran}; cat", folder=top / "inner")
+    (top / ".git" / "modules" / "inner" / "info" / "attributes").write_text("* filter=f")
+    (top / "inner" / "file").write_text("two")
+    assert git_state(top / "results")[1] is None
+    assert not ran.exists()
+    git("commit", "--allow-empty", "-m", "three", folder=top / "inner")
+    assert git_state(top / "results")[1] is True  # another commit of it
+    git("submodule", "deinit", "--force", "inner", folder=top)
+    assert git_state(top / "results")[1] is False  # it is not there
