@@ -88,6 +88,19 @@ def check_room(folder: Path) -> None:
         os.fsync(stream.fileno())
 
 
+def link_on_the_way(path: Path, root: Path) -> Path | None:
+    """Return the link among a path and the folders between it and `root`; None if there is none.
+
+    Through one, what is written or removed below `root` would be a file elsewhere.
+    """
+    for place in (path, *path.parents):
+        if place == root:
+            break
+        if place.is_symlink():
+            return place
+    return None
+
+
 def sha256(file: Path) -> str:
     """Return the SHA-256 of a file's content, in hex, without holding all of it in memory.
 

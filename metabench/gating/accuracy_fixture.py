@@ -10,14 +10,13 @@ import pytest
 
 from metabench.address import parse
 from metabench.errors import MetabenchError, NothingToRun, UsageError
-from metabench.files import write_atomically
 from metabench.gating import gate_report, plugin_paths
 from metabench.gating.accuracy_gate import Gate
 from metabench.gating.baseline import Stored, select
 from metabench.gating.gate_result import Gated
 from metabench.plugins.registry import load_plugins
 from metabench.plugins.sources import PluginSources
-from metabench.results.schema import Result, encode, scored_blocks
+from metabench.results.schema import Result, scored_blocks
 from metabench.results.store import Store
 from metabench.supervisor.prepared_run import PreparedRun
 from metabench.supervisor.request import Request
@@ -117,11 +116,11 @@ class AccuracyGate:
         store = Store(self._folder)
         for path, result in made:
             if result is not None and not _same(store, path, result):
-                write_atomically(self._folder / path, encode(result))
+                store.write(path, result)
         # The remaining seeds were made by older code; a baseline is made by one version.
         for path, _ in self._stored(request):
             if path not in dict(made):
-                (self._folder / path).unlink(missing_ok=True)
+                store.place(path).unlink(missing_ok=True)
 
     def _test(self, request: Request, margin: str) -> Gated:
         stored = self._stored(request)

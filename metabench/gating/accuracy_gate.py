@@ -142,8 +142,9 @@ class Gate:
     def _copy_checkpoints(self, case: Case, scratch: Path) -> None:
         for (path, result), cell in zip(case.stored, case.cells, strict=True):
             if result.training is not None:
-                target = scratch / CHECKPOINTS / cell.path.with_suffix(".pt")
+                target = Store(scratch).place(CHECKPOINTS / cell.path.with_suffix(".pt"))
                 target.parent.mkdir(parents=True, exist_ok=True)
+                target.unlink(missing_ok=True)  # a link may lead to any file
                 shutil.copyfile(self.baseline / CHECKPOINTS / path.with_suffix(".pt"), target)
 
 

@@ -9,7 +9,7 @@ import sys
 import zlib
 from pathlib import Path
 
-from metabench.results.store import LOGS, unwritable
+from metabench.results.store import LOGS, Store, unwritable
 
 _FILE = "claims.lock"
 
@@ -29,7 +29,7 @@ class CellLocks:
     """
 
     def __init__(self, root: Path) -> None:
-        file = root / LOGS / _FILE
+        file = Store(root).place(Path(LOGS, _FILE))
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             # Open for as long as any lock is held: closing it would release all of them. Who

@@ -8,14 +8,20 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
 from metabench.address import Value, write_value
 from metabench.errors import DataError
-from metabench.files import check_room, read_file, remove_leftovers, write_atomically
+from metabench.files import (
+    check_room,
+    link_on_the_way,
+    read_file,
+    remove_leftovers,
+    write_atomically,
+)
 from metabench.results.schema import NewerResult, Result, decode, encode
 
 _LONGEST = 80  # characters of parameters in a file name, before a hash takes over
@@ -70,15 +76,40 @@ class Store:
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
 
-    def check_writable(self) -> None:
+    def place(self, path: str | Path) -> Path:
+        """Return the file to write or to remove at a path relative to the folder.
+
+        The folder may come from elsewhere, so links in it must not lead to other files of the user.
+        The folder itself may be a link.
+
+        Raises:
+            DataError: a folder on the way is a link.
+        """
+        file = self.root / path
+        link = link_on_the_way(file.parent, self.root)
+        if link is not None:
+            raise DataError(
+                f"cannot write {file}: {link} is a link, which is not followed; replace it by a "
+                "folder or choose another results folder with --results"
+            )
+        return file
+
+    def check_writable(self, paths: Iterable[Path] = ()) -> None:
         """Create the folder if it is missing, and check that it can be written to and has room.
 
         Files that killed runs left half-written in it are removed.
+
+        Args:
+            paths: of the results that are to be written, from `cell_path`.
 
         Raises:
             DataError: it cannot be written to, or its disk is full.
         """
         folder = self.root
+        self.place(Path(CODE, "any"))
+        for path in (Path("any"), *paths):
+            for top in ("", LOGS, CHECKPOINTS):
+                self.place(top / path)
         try:
             check_room(folder)
             if (self.root / LOGS).is_dir():  # it may be on another disk
@@ -87,7 +118,8 @@ class Store:
         except OSError as error:
             raise unwritable(folder, error) from error
         for pattern in (".*.tmp", "*/*/.*.tmp", f"{CHECKPOINTS}/*/*/.*.tmp"):
-            remove_leftovers(self.root.glob(pattern))
+            found = self.root.glob(pattern)  # which follows links
+            remove_leftovers(f for f in found if link_on_the_way(f.parent, self.root) is None)
 
     def write(self, path: Path, result: Result) -> Path:
         """Write a result at a path from `cell_path` and return the file.
@@ -95,7 +127,7 @@ class Store:
         Raises:
             DataError: the folder cannot be written to, or the disk is full.
         """
-        file = self.root / path
+        file = self.place(path)
         try:
             write_atomically(file, encode(result))
         except OSError as error:
@@ -108,7 +140,7 @@ class Store:
         Raises:
             DataError: the folder cannot be written to, or the disk is full.
         """
-        file = self._code_file(digest)
+        file = self.place(self._code_file(digest))
         if file.exists():
             return
         try:
@@ -120,12 +152,14 @@ class Store:
     def load_code(self, digest: str) -> dict[str, str] | None:
         """Return the digests of definitions that `write_code` kept; None if there are none."""
         try:
-            return msgspec.json.decode(read_file(self._code_file(digest)), type=dict[str, str])
+            return msgspec.json.decode(
+                read_file(self.root / self._code_file(digest)), type=dict[str, str]
+            )
         except (OSError, ValueError):  # ValueErrors: it is not JSON, or not UTF-8
             return None
 
     def _code_file(self, digest: str) -> Path:
-        return self.root / CODE / f"{digest[:_DIGITS]}.json"
+        return Path(CODE, f"{digest[:_DIGITS]}.json")
 
     def load(self, path: Path) -> Result | None:
         """Return the result at a path from `cell_path`; None if there is none.
@@ -157,7 +191,7 @@ class Store:
         Raises:
             DataError: it cannot be renamed.
         """
-        file = self.root / path
+        file = self.place(path)
         aside = file.with_name(file.name + DAMAGED)
         number = 2
         while aside.exists():
@@ -173,6 +207,8 @@ class Store:
     def remove_empty(self, name: str) -> None:
         """Remove a folder in the results folder, and those inside it, as far as they are empty."""
         top = self.root / name
+        if top.is_symlink():
+            return
         for folder in [*sorted(top.rglob("*"), reverse=True), top]:
             with contextlib.suppress(OSError):
                 folder.rmdir()

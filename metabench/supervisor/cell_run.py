@@ -37,7 +37,8 @@ class CellRun:
         watch: called with the progress of meta-training.
 
     Raises:
-        DataError: the suite's data cannot be read, or saved for the learner process.
+        DataError: the suite's data cannot be read, or saved for the learner process; or a link in
+            the results folder leads out of it.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class CellRun:
         self._opened = suites.open(cell.suite)
         self._material = suites.material(cell.base)
         self._log = settings.log(cell.path)
+        self._checkpoint = settings.checkpoint(cell.path)
         self._outcome = CellOutcome()
         self._stopped = ""  # why, once it was
         self._process: LearnerProcess | None = None
@@ -191,7 +193,7 @@ class CellRun:
         settings = self.settings
         start = commands.start(self.cell, self._opened, self._material, settings.process)
         checkpoint = CheckpointSettings(
-            file=str(settings.checkpoint(self.cell.path).absolute()),
+            file=str(self._checkpoint.absolute()),
             identity=self._identity(start),
             every=settings.checkpoint_every,
             keep=settings.keep_checkpoints,

@@ -104,8 +104,8 @@ class PreparedRun:
             UsageError: a worker has other code.
         """
         request = self.request
-        if any(planned.todo for planned in self.planned):
-            self.store.check_writable()
+        if todo := [planned.cell.path for planned in self.planned if planned.todo]:
+            self.store.check_writable(todo)
         settings = RunSettings.of(
             request, self.sources, self.store.root, timed=timed, frozen=frozen
         )

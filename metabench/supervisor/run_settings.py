@@ -9,7 +9,7 @@ from pathlib import Path
 
 from metabench.cell.messages import ProcessSettings
 from metabench.plugins.sources import PluginSources
-from metabench.results.store import CHECKPOINTS, LOGS
+from metabench.results.store import CHECKPOINTS, LOGS, Store
 from metabench.supervisor.environment import ALLOCATOR, cores
 from metabench.supervisor.older_checkout import OlderCheckout
 from metabench.supervisor.request import Request
@@ -70,12 +70,15 @@ class RunSettings:
 
         Args:
             path: of the cell's result, relative to the results folder.
+
+        Raises:
+            DataError: a folder on the way is a link. Likewise for `checkpoint`.
         """
-        return self.results / LOGS / path.with_suffix(".log")
+        return Store(self.results).place(LOGS / path.with_suffix(".log"))
 
     def checkpoint(self, path: Path) -> Path:
         """Return the file for the checkpoint of a cell."""
-        return self.results / CHECKPOINTS / path.with_suffix(".pt")
+        return Store(self.results).place(CHECKPOINTS / path.with_suffix(".pt"))
 
 
 def threads_each(request: Request) -> int:

@@ -6,7 +6,10 @@ import logging
 import os
 import resource
 import shutil
+import subprocess
+import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from results_factory import make_result, make_suite, store_results
 
 from metabench.errors import DataError
 from metabench.files import MOST, check_room
+from metabench.results.cell_locks import CellLocks
 from metabench.results.schema import encode
 from metabench.results.store import Damaged, Store, cell_path
 
@@ -257,3 +261,68 @@ def test_readers_see_one_result_or_the_other_while_it_is_written(tmp_path: Path)
     for writer in writers:
         writer.join()
     assert store.paths() == [PATH]
+
+
+def leftover(folder: Path) -> Path:
+    """A folder named like one that a process has left that is gone."""
+    code = "from metabench.files import temporary_name as n; print(n('x'))"
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    left = folder / made.stdout.strip()
+    left.mkdir(parents=True)
+    (left / "precious").touch()
+    return left
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "digits-5w1s",
+        "digits-5w1s/protonet",
+        "logs",
+        "logs/digits-5w1s",
+        "logs/digits-5w1s/protonet",
+        "checkpoints",
+        "checkpoints/digits-5w1s",
+        "checkpoints/digits-5w1s/protonet",
+        "code",
+    ],
+)
+def test_a_link_out_of_the_folder_is_refused_before_and_nothing_is_removed_there(
+    tmp_path: Path, link: str
+) -> None:
+    real, outside = tmp_path / "real", tmp_path / "outside"
+    store = Store(tmp_path / "results")
+    store.root.symlink_to(real)  # the folder itself may be a link
+    (real / link).parent.mkdir(parents=True)
+    (real / link).symlink_to(outside)
+    left = [leftover(outside / deeper) for deeper in (".", "x", "x/y")]
+    (outside / "empty").mkdir()
+    said = f"cannot write .*: {store.root / link} is a link, .*--results"
+    with pytest.raises(DataError, match=said):
+        store.check_writable([PATH])
+    with suppress(DataError):
+        store.check_writable()
+    store.remove_empty("checkpoints")
+    assert all((folder / "precious").exists() for folder in left)
+    assert (outside / "empty").is_dir()
+
+
+def test_nothing_is_written_or_renamed_through_a_link(tmp_path: Path) -> None:
+    outside, store = tmp_path / "outside", Store(tmp_path / "results")
+    (outside / PATH.parts[1]).mkdir(parents=True)
+    there = outside / Path(*PATH.parts[1:])
+    there.write_text("precious")
+    store.root.mkdir()
+    (store.root / PATH.parts[0]).symlink_to(outside)
+    (store.root / "code").symlink_to(outside)
+    (store.root / "logs").symlink_to(outside)
+    for attempt in (
+        lambda: store.write(PATH, make_result()),
+        lambda: store.set_aside(PATH),
+        lambda: store.write_code("0" * 64, {}),
+        lambda: CellLocks(store.root),
+    ):
+        with pytest.raises(DataError, match="is a link"):
+            attempt()
+    assert [path for path in outside.rglob("*") if path.is_file()] == [there]
+    assert there.read_text() == "precious"

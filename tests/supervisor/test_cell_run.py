@@ -328,6 +328,23 @@ def test_a_results_folder_with_something_in_the_way_is_one_line(tmp_path: Path) 
         run(tmp_path, "honest")
 
 
+@pytest.mark.parametrize("link", ["digits-5w1s", "logs", "checkpoints", "code"])
+def test_a_link_in_the_results_folder_is_refused_before_any_cell_runs(
+    tmp_path: Path, link: str
+) -> None:
+    outside, results = tmp_path / "outside", tmp_path / "results"
+    results.mkdir()
+    (results / link).symlink_to(outside)
+    kept = []
+    for name in ("a.pt", "a.log", "digits-5w1s/honest/default-s0-full-cpu.pt"):
+        kept.append(outside / name)
+        kept[-1].parent.mkdir(parents=True, exist_ok=True)
+        kept[-1].touch()
+    with pytest.raises(DataError, match="is a link"):
+        run(results, "honest")
+    assert sorted(path for path in outside.rglob("*") if path.is_file()) == sorted(kept)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is so for every test")
 def test_the_end_of_a_process_is_noticed_without_pidfd(tmp_path: Path, monkeypatch) -> None:
