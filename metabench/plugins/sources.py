@@ -157,14 +157,38 @@ def origin_of(module: str) -> str:
 
 
 def _entry_points() -> Iterator[Candidate]:
-    found = importlib.metadata.entry_points(group=PROJECT)
+    try:
+        found = list(importlib.metadata.entry_points(group=PROJECT))
+    except Exception:  # a file of any installed package cannot be read, and this does not say which
+        readable: dict[str | None, list[importlib.metadata.EntryPoint]] = {}
+        for package in importlib.metadata.distributions():
+            try:
+                points = list(package.entry_points.select(group=PROJECT))
+                readable.setdefault(package.name, points)  # the first of a name counts
+            except Exception as error:
+                yield _unreadable(package, error)
+        found = [point for points in readable.values() for point in points]
     for point in sorted(found, key=lambda p: (p.name, p.value)):
-        version = point.dist.version if point.dist else ""
+        try:
+            version = (point.dist.version if point.dist else "") or ""
+        except Exception:  # the file that has it cannot be read
+            version = ""
         try:
             module = point.module
         except AttributeError:  # its value is no "module" or "module:attr"
             module = ""
         yield Candidate(point.name, partial(_load, point), module, "", version, entry_point=True)
+
+
+def _unreadable(package: importlib.metadata.Distribution, error: Exception) -> Candidate:
+    """Return a plugin that fails, in place of the entry points of a package."""
+    folder = getattr(package, "_path", None)  # its name may be in a file that cannot be read
+    name = getattr(folder, "name", "unknown")
+
+    def fail() -> None:
+        raise ImportError(f"the entry points of package {name} cannot be read: {error}")
+
+    return Candidate(name, fail, entry_point=True)
 
 
 def _load(point: importlib.metadata.EntryPoint) -> Any:

@@ -89,8 +89,8 @@ class Store:
         link = link_on_the_way(file.parent, self.root)
         if link is not None:
             raise DataError(
-                f"cannot write {file}: {link} is a link, which is not followed; replace it by a "
-                "folder or choose another results folder with --results"
+                f"cannot write through the link {link}: replace it by a folder or choose another "
+                "results folder with --results"
             )
         return file
 

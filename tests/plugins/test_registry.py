@@ -20,6 +20,7 @@ from metabench.plugins.modules import FILE_PREFIX
 from metabench.plugins.registry import Plugins, hookspecs, load_plugins
 from metabench.plugins.sources import PluginSources
 
+REAL_ENTRY_POINTS = importlib.metadata.entry_points
 GOOD = """
     import metabench
 
@@ -299,6 +300,31 @@ def test_a_malformed_entry_point_is_a_row_that_names_its_package(install):
     assert row(plugins, "odd").error == (
         "ImportError: the entry point 'odd = plug-odd' of package plug-odd is malformed"
     )
+
+
+@pytest.mark.parametrize(
+    "content", [b"garbage\n\xff\xfe", b"[metabench]\nodd\n"], ids=["no text", "no value"]
+)
+def test_a_package_whose_entry_points_cannot_be_read_is_a_row_and_the_others_stay(install, content):
+    install("bad", "plug_bad", "", version="1.0")
+    site = install("good", "plug_good", GOOD.format(name="good")).parent
+    (site / "plug_bad-1.0.dist-info" / "entry_points.txt").write_bytes(content)
+    importlib.invalidate_caches()
+    plugins = load_plugins(PluginSources())
+    assert "good" in plugins.algorithms
+    bad = row(plugins, "plug_bad-1.0.dist-info")
+    assert bad.status == "failed"
+    said = "ImportError: the entry points of package plug_bad-1.0.dist-info cannot be read: "
+    assert bad.error.startswith(said)
+
+
+def test_a_plugin_whose_version_cannot_be_read_is_loaded(install, monkeypatch):
+    site = install("good", "plug_good", GOOD.format(name="good")).parent
+    monkeypatch.setattr(importlib.metadata, "entry_points", REAL_ENTRY_POINTS)
+    (site / "plug_good-1.2.dist-info" / "METADATA").write_bytes(b"Name: plug-good\n\xff\xfe")
+    importlib.invalidate_caches()
+    plugins = load_plugins(PluginSources(restrict=("good",)))
+    assert (row(plugins, "good").version, row(plugins, "good").status) == ("", "active")
 
 
 def test_a_plugin_that_is_imported_for_long_is_named(write, monkeypatch, caplog):
