@@ -49,6 +49,8 @@ VERBS = {
 }
 
 GOOD, FAILED, USAGE, NOTHING, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 4, 130, 141
+# Too many processes or threads, too many open files, too little memory.
+_EXHAUSTED = (errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class Ended(KeyboardInterrupt):
@@ -154,9 +156,20 @@ def main(args: Sequence[str] | None = None) -> int:
         echo(f"metabench: error: {_place(error)} ended the process: SystemExit: {error}", err=True)
         return FAILED
     except Exception as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        number = error.errno if isinstance(error, OSError) else None
+        if number == errno.EIO and _terminal_is_gone():
+            _drop_output()
+            return BROKEN_PIPE
+        if isinstance(error, OSError) and number == errno.ENOSPC:
             _drop_output()
             echo(f"metabench: error: cannot write: {error.strerror}", err=True)
+            return USAGE
+        if isinstance(error, OSError) and number in _EXHAUSTED:
+            echo(
+                f"metabench: error: the machine or a limit of the user allows no more: "
+                f"{error.strerror}; end other processes or raise the limit (ulimit -a)",
+                err=True,
+            )
             return USAGE
         if inside:  # for a debugger, which starts where an exception was raised
             raise
@@ -204,6 +217,15 @@ def _signals() -> Iterator[None]:
     finally:
         for number in ours:
             signal.signal(number, signal.SIG_DFL)
+
+
+def _terminal_is_gone() -> bool:
+    """Return whether stdout is a terminal that has been closed: a pipe and a file take nothing."""
+    try:
+        os.write(1, b"")
+    except OSError as error:
+        return error.errno == errno.EIO
+    return False
 
 
 def _drop_output() -> None:

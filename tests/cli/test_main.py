@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import errno
 import os
+import pty
 import re
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from importlib import import_module
 from pathlib import Path
 
@@ -168,6 +171,48 @@ def test_nobody_reading_the_output_is_no_error():
             command, stdout=closed, stderr=subprocess.PIPE, text=True, check=False
         )
     assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("args", [["--help"], ["list"], ["list", "--json"]])
+def test_a_terminal_that_is_gone_is_a_closed_output(args):
+    master, terminal = pty.openpty()
+    os.close(master)
+    command = [sys.executable, "-m", "metabench", *args]
+    done = subprocess.run(command, stdout=terminal, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(terminal)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_a_machine_that_has_no_more_is_one_line(number, cli, verb):
+    def fail(**_):
+        raise OSError(number, os.strerror(number))
+
+    verb(fail)
+    code, _, err = cli("try")
+    assert code == 2
+    assert re.fullmatch(rf"metabench: error: .*: {os.strerror(number)}; .*ulimit.*\n", err)
+
+
+def test_a_disk_that_cannot_be_read_is_no_closed_output(cli, verb):
+    def fail(**_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    verb(fail)
+    code, _, err = cli("try")
+    assert (code, "internal error: OSError" in err) == (1, True)
+
+
+@pytest.mark.filterwarnings("always")
+def test_a_warning_is_one_printable_line_that_quiet_hides(cli, verb):
+    def warn(**_):
+        warnings.warn("w\x1b[31m\nmetabench: error: forged", stacklevel=1)
+
+    verb(warn)
+    _, _, err = cli("try")
+    said = r"metabench: warning: .*:\d+: UserWarning: w\\x1b\[31m metabench: error: forged\n"
+    assert re.fullmatch(said, err), err
+    assert cli("try", "-q")[2] == ""
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
