@@ -14,6 +14,7 @@ from metabench.cli.output import echo
 from metabench.supervisor.runner import Watcher
 from metabench.tables import formatting
 from metabench.text import one_line
+from metabench.threads import thread_starts
 
 if TYPE_CHECKING:
     from metabench.cell.cell import Cell
@@ -86,7 +87,8 @@ class Bars(Watcher):
         self._lock = threading.Lock()
 
     def __enter__(self) -> Bars:
-        self._rich.start()
+        with thread_starts():
+            self._rich.start()
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -24,6 +24,7 @@ from metabench.supervisor.request import (
 )
 from metabench.supervisor.run_settings import RunSettings
 from metabench.supervisor.suite_cache import SuiteCache
+from metabench.threads import thread_starts
 
 _TURNS = 4  # of each side in one round
 FEWEST_ROUNDS = 2  # for an interval
@@ -169,7 +170,8 @@ def _start(
     if settings.time_limit is not None:
         seconds = min(settings.time_limit, threading.TIMEOUT_MAX)
         timer = threading.Timer(seconds, _time_out, (process, overdue))
-        timer.start()
+        with thread_starts():
+            timer.start()
         stack.callback(timer.cancel)
     return process
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -299,7 +299,8 @@ def _plugin_code(name: str) -> Iterator[None]:
     warning = f"plugin '{name}' is still running; leave it out with -p no:{name}"
     timer = threading.Timer(_SLOW, log.warning, [warning])
     timer.daemon = True
-    timer.start()
+    with suppress(RuntimeError):  # there can be no more threads
+        timer.start()
     try:
         with no_exit():
             yield

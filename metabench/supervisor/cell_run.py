@@ -19,10 +19,12 @@ from metabench.supervisor.cell_result import CellOutcome, cell_result, train_on_
 from metabench.supervisor.learner_process import LearnerFailed, LearnerProcess
 from metabench.supervisor.run_settings import RunSettings
 from metabench.supervisor.suite_cache import SuiteCache
+from metabench.threads import thread_starts
 
 Watch = Callable[[Progress], None]
 
 _OUT_OF_MEMORY = ("bad_alloc", "allocate memory", "memory allocation", "MemoryError")
+_NO_PROCESS = ("can't start new thread", "Resource temporarily unavailable")  # nor thread
 _ENDED = ("killed by SIGTERM", "killed by SIGHUP", "killed by SIGINT")
 _LOG_TAIL = 4096  # bytes of the log that are searched for these
 
@@ -97,6 +99,7 @@ class CellRun:
             return (
                 self._stop_reason()
                 or self._out_of_memory(error.failed)
+                or self._not_started(error.failed)
                 or self._data_removed()
                 or self._ended_by_system(error.failed)
                 or error.failed
@@ -121,7 +124,8 @@ class CellRun:
         timer = threading.Timer(seconds, self.stop, ("timeout",))
         try:
             if limit is not None:
-                timer.start()
+                with thread_starts():
+                    timer.start()
             # Importing scipy takes a tenth of a second, meanwhile the learner's process starts.
             from metabench.cell.scoring import score
 
@@ -175,6 +179,16 @@ class CellRun:
             return None
         reason = f"over the memory limit of {limit / 2**20:.0f} MiB: {failed.reason}"
         return Failed("oom", reason, "")
+
+    def _not_started(self, failed: Failed) -> Failed | None:
+        """Recognise that the machine had no process or thread left when the learner's began."""
+        if failed.status != "crashed" or self._outcome.trained or self._process is None:
+            return None
+        printed = self._process.log.tail(_LOG_TAIL)
+        found = next((words for words in _NO_PROCESS if words in printed), None)
+        if found is None:
+            return None
+        return Failed("interrupted", f"it could not be run: {found}", "")
 
     def _data_removed(self) -> Failed | None:
         """Recognise that somebody has removed the training data while the cell ran."""

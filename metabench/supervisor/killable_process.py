@@ -68,18 +68,20 @@ class KillableProcess:
         else:
             command += [python, "-c", code]
         command += [str(theirs.fileno()), str(lifeline), *arguments]
-        self._process = subprocess.Popen(
-            command,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env={**os.environ, **safe_path, **environment},
-            pass_fds=(theirs.fileno(), lifeline),
-            start_new_session=True,
-        )
-        theirs.close()
-        os.close(lifeline)
+        try:
+            self._process = subprocess.Popen(
+                command,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, **safe_path, **environment},
+                pass_fds=(theirs.fileno(), lifeline),
+                start_new_session=True,
+            )
+        finally:
+            theirs.close()
+            os.close(lifeline)
         self.connection = _Bounded(os.dup(self._socket.fileno()))
 
     def wait_for_message(self, seconds: float = float("inf")) -> bool:

@@ -60,16 +60,18 @@ class LearnerProcess(KillableProcess):
     def __init__(self, log: Path, settings: RunSettings, watch: Callable[[Progress], None]) -> None:
         checkout, threads = settings.checkout, str(settings.process.threads)
         printed, output = os.pipe()
-        self.log = BoundedLog(log, printed)
-        super().__init__(
-            _WORKER if checkout is None else OWN_PLUGINS + _WORKER,
-            grace=settings.grace,
-            output=output,
-            environment={**settings.allocator, **dict.fromkeys(_THREAD_VARIABLES, threads)},
-            python=None if checkout is None else checkout.python,
-            folder=None if checkout is None else checkout.folder,
-        )
-        os.close(output)
+        try:
+            self.log = BoundedLog(log, printed)
+            super().__init__(
+                _WORKER if checkout is None else OWN_PLUGINS + _WORKER,
+                grace=settings.grace,
+                output=output,
+                environment={**settings.allocator, **dict.fromkeys(_THREAD_VARIABLES, threads)},
+                python=None if checkout is None else checkout.python,
+                folder=None if checkout is None else checkout.folder,
+            )
+        finally:
+            os.close(output)
         self._channel, self._watch = Channel(self.connection), watch
 
     def train(self, start: Start) -> Trained:

@@ -10,6 +10,7 @@ from metabench.results.schema import Result
 from metabench.supervisor.cell_run import CellRun, Watch
 from metabench.supervisor.run_settings import RunSettings
 from metabench.supervisor.suite_cache import SuiteCache
+from metabench.threads import thread_starts
 
 
 class LocalExecutor:
@@ -35,17 +36,28 @@ class LocalExecutor:
         self._threads.shutdown()
 
     def submit(self, cell: Cell, watch: Watch) -> Future[Result]:
-        """Run a cell in a thread; `watch` is called there."""
-        return self._threads.submit(self._run, cell, watch)
+        """Run a cell in a thread; `watch` is called there.
+
+        Raises:
+            OSError: no thread can be started.
+        """
+        with thread_starts():
+            return self._threads.submit(self._run, cell, watch)
 
     def stop(self) -> None:
         """End the learner processes of all cells; their status is "interrupted"."""
         with self._lock:
             self._stopping = True
             running = list(self._running)
-        threads = [threading.Thread(target=run.stop) for run in running]
-        for thread in threads:
-            thread.start()
+        threads = []
+        for run in running:
+            thread = threading.Thread(target=run.stop)
+            try:
+                with thread_starts():
+                    thread.start()
+                threads.append(thread)
+            except OSError:
+                run.stop()
         for thread in threads:
             thread.join()
 

@@ -9,6 +9,8 @@ from collections import deque
 from pathlib import Path
 from typing import BinaryIO
 
+from metabench.threads import thread_starts
+
 HALF = 2**20  # bytes kept of the beginning, and of the end
 _CHUNK = 2**16
 
@@ -22,6 +24,9 @@ class BoundedLog:
     Args:
         file: the log; an older one is replaced.
         pipe: read until every writer has closed it, then closed.
+
+    Raises:
+        OSError: no thread can be started; the pipe is closed.
     """
 
     def __init__(self, file: Path, pipe: int) -> None:
@@ -34,7 +39,14 @@ class BoundedLog:
             file.unlink(missing_ok=True)  # not emptied: a link may lead to any file
             self._log = file.open("xb", buffering=0)
         self._thread = threading.Thread(target=self._copy, daemon=True)
-        self._thread.start()
+        try:
+            with thread_starts():
+                self._thread.start()
+        except OSError:
+            os.close(pipe)
+            if self._log is not None:
+                self._log.close()
+            raise
 
     def close(self, seconds: float) -> None:
         """Wait until the log is complete, at most some seconds: a child may keep the pipe open."""

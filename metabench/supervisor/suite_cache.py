@@ -21,6 +21,7 @@ from metabench.suites.open_suite import OpenSuite
 from metabench.suites.suite import Suite
 from metabench.suites.training_data import Material
 from metabench.supervisor.active_run import ActiveRun
+from metabench.threads import thread_starts
 
 _log = logging.getLogger(__name__)
 
@@ -114,12 +115,17 @@ class SuiteCache:
         if not self.alone():
             seen.set()
         watcher = threading.Thread(target=look)
-        watcher.start()
+        try:
+            with thread_starts():
+                watcher.start()
+        except OSError:  # a machine with no room for a thread is not this run's alone
+            seen.set()
         try:
             yield seen
         finally:
             over.set()
-            watcher.join()
+            if watcher.ident is not None:
+                watcher.join()
 
     def close(self) -> None:
         """Remove the temporary folder."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,6 +42,17 @@ def edit(plugin: Path, old: str, new: str) -> None:
     text = plugin.read_text()
     assert old in text
     plugin.write_text(text.replace(old, new))
+
+
+def test_a_machine_without_threads_is_one_line(cli, monkeypatch) -> None:
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    code, _, err = cli("run", "-s", "digits-5w1s", "-a", "chance", "--threads", "1")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "can't start new thread" in err
+    assert "internal" not in err
 
 
 class TestFirstRun:

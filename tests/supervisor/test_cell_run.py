@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from metabench.errors import DataError
 from metabench.plugins.sources import PluginSources
 from metabench.results.schema import Result
 from metabench.results.store import Store
-from metabench.supervisor import active_run, cell_run
+from metabench.supervisor import active_run, cell_run, learner_process
 from metabench.supervisor.learner_process import LearnerProcess
 from metabench.supervisor.prepared_run import PreparedRun
 from metabench.supervisor.request import Request
@@ -79,10 +80,32 @@ def too_many_open_files(*_: object) -> LearnerProcess:
     raise OSError(errno.EMFILE, "Too many open files")
 
 
+class NoThreadInIt(LearnerProcess):
+    """The limit is reached when the learner's process has begun."""
+
+    def __init__(self, *arguments: Any) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            worker = 'raise RuntimeError("can\'t start new thread")'
+            patch.setattr(learner_process, "_WORKER", worker)
+            super().__init__(*arguments)
+
+
+class NoThreadForItsLog(LearnerProcess):
+    def __init__(self, *arguments: Any) -> None:
+        def refuse(self: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            super().__init__(*arguments)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("process", "said"),
     [
+        (NoThreadInIt, "can't start new thread"),
+        (NoThreadForItsLog, "can't start new thread"),
         (TrainingDataRemoved, "was removed; set TMPDIR"),
         (EndedByABatchSystem, "killed by SIGTERM"),
         (too_many_open_files, "Too many open files"),
@@ -340,7 +363,7 @@ def test_a_link_in_the_results_folder_is_refused_before_any_cell_runs(
         kept.append(outside / name)
         kept[-1].parent.mkdir(parents=True, exist_ok=True)
         kept[-1].touch()
-    with pytest.raises(DataError, match="is a link"):
+    with pytest.raises(DataError, match="through the link"):
         run(results, "honest")
     assert sorted(path for path in outside.rglob("*") if path.is_file()) == sorted(kept)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,19 @@ def test_what_lies_in_the_place_of_a_log_is_replaced_and_not_written_to(
         os.mkfifo(file)
     printed(file, b"one\n")
     assert (file.read_bytes(), precious.read_text()) == (b"one\n", "keys")
+
+
+def test_a_pipe_that_nobody_can_read_is_closed(tmp_path: Path, monkeypatch) -> None:
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    pipe, end = os.pipe()
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(BlockingIOError, match="can't start new thread"):
+        BoundedLog(tmp_path / "a.log", pipe)
+    with pytest.raises(BrokenPipeError):  # a writer would wait for ever
+        os.write(end, b"x")
+    os.close(end)
 
 
 def test_a_log_that_cannot_be_written_holds_nobody_up(tmp_path: Path) -> None:

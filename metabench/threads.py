@@ -1,0 +1,20 @@
+"""The start of a thread, which fails when the machine has no more of them."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def thread_starts() -> Iterator[None]:
+    """Let a thread that cannot be started be an `OSError`, as a process is.
+
+    Raises:
+        BlockingIOError: the machine, or a limit of the user, allows no more threads.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        raise BlockingIOError(errno.EAGAIN, f"{error}: too many are running") from error
