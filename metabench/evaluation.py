@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from metabench.cell.budget import Budget
 from metabench.cell.cell import Cell, configure
 from metabench.errors import NotApplicable, UsageError
 from metabench.learner import Algorithm, Learner, Metric, TaskSpec
@@ -19,7 +18,7 @@ from metabench.plugins.process_state import put_back, settings_and_generators
 from metabench.plugins.registry import load_plugins
 from metabench.statistics.intervals import mean_ci
 from metabench.suites.suite import Suite
-from metabench.supervisor.request import find_device, find_suite
+from metabench.supervisor.request import find_budget, find_device, find_suite
 from metabench.tables import formatting
 
 
@@ -115,7 +114,7 @@ def evaluate(
         raise UsageError(
             f"the learner is for {learner.task.way} classes, {suite.name} has {suite.way}"
         )
-    budgeted = Budget.parse(budget)
+    budgeted = find_budget(budget)
     count = min(episodes or budgeted.scored(suite.episodes), suite.episodes)
     with (
         closing(SuiteCache(data_root)) as suites,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 
 # Control characters could move a terminal's cursor, change its title, or end a file early. Half a
-# surrogate pair, as in names of files that are not UTF-8, cannot be written at all. Marks that
-# turn the direction of writing make text look like other text.
+# surrogate pair, as in names of files that are not UTF-8, cannot be written at all. Characters
+# without width, and marks that turn the direction of writing, make text look like other text.
 _UNSAFE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u202a-\u202e\u2066-\u2069]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
+    "\u2028-\u202e\u2060-\u206f\u3164\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 
 
@@ -26,5 +28,16 @@ def shortened(text: str, most: int) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return printable text on one line."""
-    return " ".join(printable(text).split())
+    """Return printable text on one line; other spaces stay, as in paths."""
+    return re.sub(r"\s*[\t\n]\s*", " ", printable(text)).strip()
+
+
+def printable_json(text: str) -> str:
+    """Return JSON with the escapes of JSON for what `printable` escapes."""
+    return _UNSAFE.sub(lambda found: _json_escape(found[0]), text)
+
+
+def _json_escape(char: str) -> str:
+    if char < " ":  # between values; within texts, JSON has it escaped already
+        return char
+    return "\\u" + char.encode("utf-16-be", "surrogatepass").hex("\n", 2).replace("\n", "\\u")

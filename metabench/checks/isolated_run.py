@@ -15,6 +15,7 @@ from metabench.errors import MetabenchError, UsageError
 from metabench.learner import Kind
 from metabench.plugins.sources import PluginSources
 from metabench.supervisor.killable_process import KillableProcess
+from metabench.text import one_line
 
 _LOADING = 60.0  # least time limit in seconds for importing torch and the plugins
 _CHILD = """
@@ -133,7 +134,7 @@ def serve(descriptor: int, sources: dict[str, Any], name: str, done: dict[Kind, 
     try:
         plugins = load_plugins(PluginSources(**sources))
         for line in plugins.warnings:
-            print(f"metabench: warning: {line}", file=sys.stderr)
+            print(f"metabench: warning: {one_line(line)}", file=sys.stderr)
         subjects = find_subjects(name, plugins)
     except MetabenchError as error:
         send({"error": str(error)})

@@ -20,7 +20,7 @@ from typing import Any
 import click
 
 import metabench
-from metabench.cli.output import echo
+from metabench.cli.output import echo, shown_warnings
 from metabench.errors import MetabenchError, NothingToRun, unknown
 from metabench.plugins import process_state
 
@@ -131,7 +131,7 @@ def main(args: Sequence[str] | None = None) -> int:
     debug = "--debug" in args
     inside = "--in-process" in args
     try:
-        with _signals(), process_state.no_exit():
+        with _signals(), process_state.no_exit(), shown_warnings():
             code = cli.main(args=args or ["--help"], prog_name="metabench", standalone_mode=False)
         sys.stdout.flush()
         if ends:

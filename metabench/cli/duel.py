@@ -72,7 +72,8 @@ def duel(
             phases = compare(run_duel(cells, library, (settings, settings), rounds, watch))
     except SideFailed as error:
         if common.debug:
-            echo(error.traceback, err=True, nl=False)
+            for line in error.traceback.splitlines():
+                echo(line, err=True)
         echo(f"metabench: failed: {error}", err=True)
         return FAILED
     names = (cells[0].configured.address, cells[1].configured.address)

@@ -9,14 +9,12 @@ def status(common: Common, as_json: bool) -> None: ...
 from __future__ import annotations
 
 import logging
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
 from shlex import join, quote
-from typing import Any, Literal, TextIO
+from typing import Any, Literal
 
 import click
 
@@ -24,7 +22,6 @@ from metabench.cli.output import echo, own_stdout
 from metabench.errors import NothingToRun
 from metabench.plugins.sources import PluginSources
 from metabench.results import DEFAULT_FOLDER, TRIAL_FOLDER
-from metabench.text import one_line
 
 Choice = Literal["results", "data_root", "plugins"]
 
@@ -141,7 +138,7 @@ def common_options(*choices: Choice) -> Callable[[Callable[..., Any]], Callable[
         def command(**values: Any) -> Any:
             common = _common(values, choices)
             _set_up_logging(common)
-            with own_stdout(), _warnings_logged():
+            with own_stdout():
                 return function(common=common, **values)
 
         decorated: Callable[..., Any] = command
@@ -186,29 +183,6 @@ class _Stderr(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         echo(f"metabench: {record.levelname.lower()}: {record.getMessage()}", err=True)
-
-
-@contextmanager
-def _warnings_logged() -> Iterator[None]:
-    """Log warnings of Python, whose text may come from a plugin, each as one printable line."""
-    usual = warnings.showwarning
-    log = logging.getLogger("metabench")
-
-    def show(
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        file: TextIO | None = None,
-        line: str | None = None,
-    ) -> None:
-        log.warning("%s", one_line(f"{filename}:{lineno}: {category.__name__}: {message}"))
-
-    warnings.showwarning = show
-    try:
-        yield
-    finally:
-        warnings.showwarning = usual
 
 
 def _set_up_logging(common: Common) -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from typing import TextIO
 
 import click
 
-from metabench.text import printable
+from metabench.text import one_line, printable
 
 # Names of files that lead to stdout. Opened within `own_stdout`, they would lead to stderr.
 STDOUT_FILES = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+
+_log = logging.getLogger(__name__)
 
 _own: TextIO | None = None  # metabench's own stdout, within `own_stdout`
 
@@ -52,8 +56,27 @@ def own_stdout() -> Iterator[None]:
             os.dup2(kept.fileno(), 1)
 
 
+@contextmanager
+def shown_warnings() -> Iterator[None]:
+    """Log Python's warnings, which may be those of plugins, so that each is one safe line."""
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        yield
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    _log.warning("%s, line %d: %s: %s", filename, lineno, category.__name__, message)
+
+
 def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
-    """Print text, with control characters as escapes.
+    """Print text, with control characters as escapes; a message on stderr is one line.
 
     What cannot be written to stderr is lost: a message must not end the work that it is about.
 
@@ -62,8 +85,9 @@ def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
         err: print to stderr.
         nl: end the line.
     """
+    text = one_line(text) if err else printable(text)
     try:
-        click.echo(printable(text), file=None if err else stdout(), err=err, nl=nl)
+        click.echo(text, file=None if err else stdout(), err=err, nl=nl)
     except (OSError, ValueError):  # ValueError: the stream is closed
         if not err:
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -90,4 +91,5 @@ def _not_loaded(result: Result, plugins: Plugins) -> str:
     if result.job.algorithm in plugins.algorithms:
         return "its suite is not known here"
     recorded = None if result.environment is None else result.environment.plugins
-    return f"its plugin is not loaded; add {' '.join(recorded)}" if recorded else "no such plugin"
+    words = [word for option in recorded or [] for word in shlex.split(option)]
+    return f"its plugin is not loaded; add {shlex.join(words)}" if words else "no such plugin"

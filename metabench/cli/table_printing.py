@@ -27,7 +27,7 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> N
             table.add_row(*(Text(one_line(cell)) for cell in row))  # brackets are no markup
         Console(file=stdout()).print(table)
     else:
-        echo("\n".join([title, *plain(columns, rows)]))
+        echo("\n".join([one_line(title), *plain(columns, rows)]))
 
 
 def plain(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,6 +12,7 @@ import click
 from metabench.cli.options import Common, common_options, json_option
 from metabench.cli.output import echo, stdout
 from metabench.errors import UsageError
+from metabench.text import one_line, printable_json
 
 if TYPE_CHECKING:
     from metabench.plugins.code_digest import Code
@@ -41,12 +44,15 @@ def why(file: Path, as_json: bool, common: Common) -> None:
 
     from metabench.plugins.registry import load_plugins
     from metabench.plugins.staleness import current_codes
-    from metabench.results.store import Store
+    from metabench.results.store import ALTERED, Store
 
     result = read_result(file)
     if as_json:
+        if result.altered:
+            common.warn([f"{file}: {ALTERED}"])
         # Not by `echo`, whose escapes are not those of JSON.
-        click.echo(file.read_text(encoding="utf-8", errors="replace"), file=stdout(), nl=False)
+        text = file.read_text(encoding="utf-8-sig", errors="replace")
+        click.echo(printable_json(text), file=stdout(), nl=False)
         return
     if result.altered:
         echo("altered: the file has changed since metabench wrote it")
@@ -58,10 +64,10 @@ def why(file: Path, as_json: bool, common: Common) -> None:
                 for line in _lines(part, name, item):
                     echo(f"  {name}: {line}")
         elif value is not None:
-            echo(f"{part}: {value}")
+            echo(f"{part}: {_short(value)}")
     for point in () if result.training is None else result.training.curve:
         values = ", ".join(f"{k} {v:.4g}" for k, v in point.values.items() if v is not None)
-        echo(f"curve: after {point.update:,} updates: {values}")
+        echo(f"curve: after {point.update:,} updates: {one_line(values)}")
     if result.status == "ok":
         scores = result.per_episode()
         echo(f"score: {scores.mean():.6g} over {len(scores)} episodes")
@@ -70,13 +76,14 @@ def why(file: Path, as_json: bool, common: Common) -> None:
     common.warn(plugins.warnings)
     ((_, code),) = current_codes(plugins, [result])
     for name in changed_code(Store(root), result, code):
-        echo(f"code changed since: {name}")
+        echo(f"code changed since: {one_line(name)}")
     if result.failure is not None:
-        echo(f"reason: {result.failure.reason}")
+        echo(f"reason: {one_line(result.failure.reason)}")
         if result.failure.log:
             log = root / result.failure.log
-            echo(f"log: {log}" + ("" if log.exists() else " (missing)"))
-        echo(result.failure.traceback, nl=False)
+            # `Path.exists` raises an error if a name is too long.
+            echo(f"log: {_short(log)}" + ("" if os.path.exists(log) else " (missing)"))  # noqa: PTH110
+        echo(indent(result.failure.traceback, "  "), nl=False)
 
 
 def changed_code(store: Store, result: Result, code: Code | None) -> list[str]:
@@ -126,7 +133,9 @@ def read_result(file: Path) -> Result:
 def _lines(part: str, name: str, value: Any) -> list[str]:
     """Return a field as one line, or the evidence of flags as one line per probe."""
     if name == "evidence":
-        return [", ".join(f"{key} {shown}" for key, shown in one.items()) for one in value]
+        return [
+            one_line(", ".join(f"{key} {shown}" for key, shown in one.items())) for one in value
+        ]
     summary = _spread(value) if part == "timing" and isinstance(value, list) else ""
     return [summary or _short(value)]
 
@@ -147,5 +156,5 @@ def _spread(samples: list[float]) -> str:
 
 
 def _short(value: object) -> str:
-    text = str(value)
+    text = one_line(str(value))
     return text if len(text) <= 200 else f"{text[:200]}..."

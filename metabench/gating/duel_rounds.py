@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from metabench.cell import commands
-from metabench.cell.budget import Budget
 from metabench.cell.cell import Cell
 from metabench.cell.messages import Measured
 from metabench.errors import MetabenchError, UsageError
@@ -18,6 +17,7 @@ from metabench.supervisor.request import (
     Request,
     check_numbers,
     find_algorithms,
+    find_budget,
     find_device,
     find_suite,
     with_code,
@@ -88,7 +88,7 @@ def duel_cells(a: str, b: str, request: Request, plugins: Plugins) -> tuple[Cell
         found = find_algorithms([address], plugins, name.kind)
         if len(found) > 1:
             raise UsageError(f"'{address}' names {len(found)} algorithms: name one")
-        budget, device = Budget.parse(request.budget), find_device(request.device)
+        budget, device = find_budget(request.budget), find_device(request.device)
         cell = Cell(name, found[0], seed=0, budget=budget, device=device)
         cells.append(with_code(cell, plugins))
     return cells[0], cells[1]

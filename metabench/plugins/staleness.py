@@ -73,7 +73,10 @@ def _suite_code(plugins: Plugins, suite: SuiteFacts) -> tuple[str, ...] | None:
         (suite.train_on, suite.train_on_address),
     ):
         if address:
-            found += code_at(address)
+            try:
+                found += code_at(address)
+            except KeyError:  # of another version of metabench
+                return None
         elif name in plugins.suites:
             found += plugins.suites[name].spec.code
         elif name is not None:  # made in Python, or of a plugin that is not loaded

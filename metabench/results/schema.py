@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import hashlib
+import shlex
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Meta
 
-from metabench.learner import Kind, Metric, kind_of
+from metabench.learner import PRESETS, Kind, Metric, kind_of
 
 SCHEMA = 1
 
@@ -26,11 +27,27 @@ FAILED: frozenset[Status] = frozenset({"error", "timeout", "oom", "crashed"})
 
 _DIGEST = "sha256"  # the field of a file with the digest of all others; not in 0.1.0
 
+# No true number is larger, and larger ones do not fit JSON readers, tables or torch.
+MOST = 2**53  # a count, in bytes too, or a seed
+MOST_SECONDS = 1e9
+MOST_THREADS = 1024
+
 # Checked when a file is read.
-Count = Annotated[int, Meta(ge=0)]
-Positive = Annotated[int, Meta(ge=1)]
-Amount = Annotated[float, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0, le=MOST)]
+Positive = Annotated[int, Meta(ge=1, le=MOST)]
+Threads = Annotated[int, Meta(ge=0, le=MOST_THREADS)]
+Amount = Annotated[float, Meta(ge=0, le=1e100)]  # so that its square is a number too
+Seconds = Annotated[float, Meta(ge=0, le=MOST_SECONDS)]
 Share = Annotated[float, Meta(ge=0, le=1)]
+# As in the catalogue, where names become folders. Letters that look alike are not ASCII.
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z")]
+BudgetName = Annotated[
+    str, Meta(pattern=rf"^({'|'.join(PRESETS)}|(tasks|seconds)=[0-9.e+-]{{1,24}})\Z")
+]
+Time = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,15}(Z|[+-][0-9:]{5})\Z")]
+ParamValue = bool | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | float | str
+
+_ROUNDING = 1e-9
 
 
 class NewerResult(msgspec.ValidationError):
@@ -51,7 +68,7 @@ class Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class SuiteFacts(Struct, frozen=True, kw_only=True):
     """The suite that a cell ran on."""
 
-    name: str
+    name: Name
     dataset: str
     way: Positive
     shot: Positive
@@ -60,7 +77,7 @@ class SuiteFacts(Struct, frozen=True, kw_only=True):
     episodes: Positive  # in the full suite; `Scores` says how many were scored
     episodes_digest: str  # SHA-256 of the manifest
     pixels_digest: str  # SHA-256 of the preprocessed images
-    train_on: str | None = None  # the suite whose base data was used, if another
+    train_on: Name | None = None  # the suite whose base data was used, if another
     train_on_address: str = ""  # how the command line names that suite, if not by its name
     train_on_digest: str | None = None  # digest of that base data
     address: str = ""  # how the command line names the suite, if not by its name
@@ -86,12 +103,12 @@ class Training(Struct, frozen=True, kw_only=True):
 class Job(Struct, frozen=True, kw_only=True):
     """The job of a cell; together with the suite, it is the cell's identity."""
 
-    algorithm: str
-    params: dict[str, bool | int | float | str]  # every parameter, resolved
-    chosen: dict[str, bool | int | float | str]  # those that differ from the defaults
-    seed: int
-    budget: str  # smoke, standard, paper, tasks=N or seconds=S
-    device: str  # device type: cpu, cuda, mps, ...
+    algorithm: Name
+    params: dict[str, ParamValue]  # every parameter, resolved
+    chosen: dict[str, ParamValue]  # those that differ from the defaults
+    seed: Count
+    budget: BudgetName  # smoke, standard, paper, tasks=N or seconds=S
+    device: Name  # device type: cpu, cuda, mps, ...
     provider: str  # the plugin that provides the algorithm
     code: str  # SHA-256 of the definitions that it uses
     files: dict[str, str] = {}  # SHA-256 of the files that the catalogue declares
@@ -175,7 +192,7 @@ class MetaTraining(Struct, frozen=True, kw_only=True):
     updates: Count
     tasks: Count  # training episodes, or images converted to them for non-episodic learners
     images: Count
-    seconds: Amount  # wall time of training, without validation by metabench
+    seconds: Seconds  # wall time of training, without validation by metabench
     curve: list[CurvePoint]
     selected: str  # "best" (on validation) or "last"
     selected_update: Count
@@ -189,11 +206,11 @@ class MetaTraining(Struct, frozen=True, kw_only=True):
 class Timing(Struct, frozen=True, kw_only=True):
     """Wall times of the learner at test; lists are raw samples, in seconds."""
 
-    cold_s: Amount  # the very first adapt and predict together, not among the samples
+    cold_s: Seconds  # the very first adapt and predict together, not among the samples
     warmup: Count = 0  # tasks discarded before the first sample
-    adapt_s: list[Amount]  # latency mode, one task at a time
-    predict_s: list[Amount]
-    throughput_s: list[Amount]  # throughput mode: blocks of tasks, adapt and predict together
+    adapt_s: list[Seconds]  # latency mode, one task at a time
+    predict_s: list[Seconds]
+    throughput_s: list[Seconds]  # throughput mode: blocks of tasks, adapt and predict together
     throughput_episodes: Count  # episodes in each of these samples
     cold: list[str] = []  # what happened for the first time while sampling
     waited: Amount | None = None  # largest share of the time that a thread had no core to run on
@@ -216,13 +233,13 @@ class Environment(Struct, frozen=True, kw_only=True):
     platform: str
     cpu: str
     cores: Count
-    threads: Count
+    threads: Threads
     memory_mib: Count | None = None  # of the machine
     packages: dict[str, str]
     settings: dict[str, str] = {}  # those of torch that change numbers or speed
     device_name: str | None = None
     allocator: dict[str, str] = {}
-    commit: Annotated[str, Meta(pattern="^[0-9a-f]{4,64}$")] | None = None
+    commit: Annotated[str, Meta(pattern=r"^[0-9a-f]{4,64}\Z")] | None = None
     dirty: bool | None = None  # uncommitted changes, except to results
     contended: bool = False  # other cells ran on the machine at the same time
     plugins: list[str] | None = None  # options that name them, "-p my.py"; None: not recorded
@@ -241,8 +258,8 @@ class Result(Struct, frozen=True, kw_only=True):
 
     schema: int = SCHEMA
     status: Status
-    created: str  # UTC, ISO 8601
-    wall_s: Amount  # the whole cell, start of the process included
+    created: Time  # UTC, ISO 8601
+    wall_s: Seconds  # the whole cell, start of the process included
     suite: SuiteFacts
     job: Job
     scores: Scores | None = None
@@ -286,7 +303,8 @@ def decode(data: bytes) -> Result:
 
     Raises:
         NewerResult: a newer version of metabench wrote it.
-        msgspec.DecodeError: it is not JSON, not this schema, or contradicts itself.
+        msgspec.DecodeError: it is not JSON, not this schema, or contradicts itself, also because
+            it is damaged.
     """
     data = data.removeprefix(codecs.BOM_UTF8)
     text = data.decode(errors="replace")  # a wrong byte in a text costs no more than that text
@@ -297,17 +315,19 @@ def decode(data: bytes) -> Result:
     schema, digest = fields.get("schema"), fields.pop(_DIGEST, None)
     if isinstance(schema, int) and schema > SCHEMA:
         raise NewerResult(f"schema {schema}, known: {SCHEMA}")
+    intact = digest == _sha256(fields)
     try:
         result = msgspec.convert(fields, Result)
     except msgspec.ValidationError as error:
-        if schema is not None and str(error).startswith("Object contains unknown field"):
+        # A damaged key is unknown too, but the digest is that of the right one.
+        if intact and str(error).startswith("Object contains unknown field"):
             raise NewerResult(str(error)) from None
         raise
     if result.schema != SCHEMA:
         raise msgspec.ValidationError(f"schema {result.schema}, expected {SCHEMA}")
     if wrong := _contradiction(result):
         raise msgspec.ValidationError(wrong)
-    altered = digest not in (None, _sha256(fields)) or text.encode() != data
+    altered = not (intact or digest is None) or text.encode() != data
     return msgspec.structs.replace(result, altered=altered)
 
 
@@ -329,4 +349,28 @@ def _contradiction(result: Result) -> str:
             return f"scores of {found} episodes, the suite has {suite.episodes}"
         if scores.queries != suite.way * suite.query:
             return f"{scores.queries} queries per episode, the suite has {suite.way * suite.query}"
-    return ""
+        if scores.f1 is not None and (wrong := _wrong_f1(scores)) is not None:
+            return f"macro-F1 {scores.f1[wrong]:g} does not go with its right answers"
+    options = (result.environment.plugins if result.environment is not None else None) or []
+    return next((f"{o!r} does not name a plugin" for o in options if not _names_plugin(o)), "")
+
+
+def _names_plugin(option: str) -> bool:
+    """Return whether words that become part of printed commands are an option for a plugin."""
+    try:
+        name, *values = shlex.split(option) or [""]
+    except ValueError:  # its quotes do not match
+        return False
+    return name in ("-p", "--plugins-dir") and len(values) == 1
+
+
+def _wrong_f1(scores: Scores) -> int | None:
+    """Return the first episode whose macro-F1 does not go with its right answers.
+
+    Classes have equally many queries. So, with an accuracy of a, macro-F1 is at least
+    2 a^2 / (1 + a), and at most 2 a / (1 + a).
+    """
+    f1, accuracy = np.asarray(scores.f1), scores.per_episode()
+    most = 2 * accuracy / (1 + accuracy)
+    wrong = (f1 < accuracy * most - _ROUNDING) | (f1 > most + _ROUNDING)
+    return int(np.argmax(wrong)) if wrong.any() else None

@@ -6,11 +6,16 @@ import msgspec
 
 from metabench import address
 from metabench.address import Value
-from metabench.cell.budget import Budget
 from metabench.cell.cell import Cell
 from metabench.plugins.registry import Plugins
 from metabench.suites.suite import Suite
-from metabench.supervisor.request import find_algorithm, find_device, find_suite, with_code
+from metabench.supervisor.request import (
+    find_algorithm,
+    find_budget,
+    find_device,
+    find_suite,
+    with_code,
+)
 
 
 class NamedCell(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +47,7 @@ class NamedCell(msgspec.Struct, frozen=True, kw_only=True):
             suite=suite,
             configured=find_algorithm(self.algorithm, texts, plugins, suite.kind),
             seed=self.seed,
-            budget=Budget.parse(self.budget),
+            budget=find_budget(self.budget),
             device=find_device(self.device),
             train_on=None if not self.train_on else find_suite(self.train_on, plugins, data_root),
             tasks_at_once=self.tasks_at_once,

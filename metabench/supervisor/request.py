@@ -21,6 +21,7 @@ from metabench.learner import Kind
 from metabench.plugins.code_digest import cell_code
 from metabench.plugins.registry import Plugins
 from metabench.results import DEFAULT_FOLDER, TRIAL_FOLDER
+from metabench.results.schema import MOST, MOST_SECONDS, MOST_THREADS
 from metabench.suites.builtin_suites import EMBEDDED
 from metabench.suites.from_address import addressed_suite
 from metabench.suites.suite import Suite
@@ -95,7 +96,7 @@ def read_config(file: Path) -> dict[str, Any]:
     return values
 
 
-_MOST = {"seeds": 100_000, "jobs": 10_000, "threads": 1024}
+_MOST = {"seeds": 100_000, "jobs": 10_000, "threads": MOST_THREADS}
 _LEAST = {
     "seeds": 1,
     "jobs": 1,
@@ -154,7 +155,7 @@ def request_cells(request: Request, plugins: Plugins) -> list[Cell]:
         suites,
         algorithms,
         range(request.seeds),
-        Budget.parse(request.budget),
+        find_budget(request.budget),
         find_device(request.device),
         find_suite(request.train_on, plugins, data_root) if request.train_on else None,
     )
@@ -278,6 +279,19 @@ def with_code(cell: Cell, plugins: Plugins) -> Cell:
     """
     name, params = cell.configured.algorithm.name, cell.configured.params
     return replace(cell, code=cell_code(plugins, name, params, cell.kind, cell.suite_code))
+
+
+def find_budget(text: str) -> Budget:
+    """Read a budget.
+
+    Raises:
+        UsageError: it cannot be read, or no machine could get through with it.
+    """
+    budget = Budget.parse(text)
+    most = MOST if budget.unit == "tasks" else MOST_SECONDS
+    if budget.amount > most:
+        raise UsageError(f"budget '{text}': ask for at most {most:.0f} {budget.unit}")
+    return budget
 
 
 def find_device(name: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from metabench.cell.messages import ProcessSettings
 from metabench.plugins.sources import PluginSources
+from metabench.results.schema import MOST_THREADS
 from metabench.results.store import CHECKPOINTS, LOGS, Store
 from metabench.supervisor.environment import ALLOCATOR, cores
 from metabench.supervisor.older_checkout import OlderCheckout
@@ -83,4 +84,4 @@ class RunSettings:
 
 def threads_each(request: Request) -> int:
     """Return the number of threads of each learner; cells side by side share the cores."""
-    return request.threads or max(1, cores() // request.jobs)
+    return request.threads or min(max(1, cores() // request.jobs), MOST_THREADS)

@@ -56,13 +56,13 @@ def rate(counted: Iterable[tuple[int, float]]) -> float | None:
     """Return a rate per second from pairs of a number and the seconds it took."""
     pairs = list(counted)
     seconds = sum(s for _, s in pairs)
-    return sum(n for n, _ in pairs) / seconds if seconds else None
+    return finite(sum(n for n, _ in pairs) / seconds) if seconds else None
 
 
 def episodes_per_s(timings: Iterable[Timing]) -> float | None:
     """Return test episodes per second in throughput mode, the median over blocks of tasks."""
     rates = [t.throughput_episodes / s for t in timings for s in t.throughput_s if s > 0]
-    return median(rates) if rates else None
+    return finite(median(rates)) if rates else None
 
 
 def peak_mib(results: Iterable[Result]) -> float | None:

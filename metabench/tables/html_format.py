@@ -10,14 +10,14 @@ from tabulate import tabulate
 
 from metabench.tables import document
 from metabench.tables.ranked_tables import Table
-from metabench.text import printable
+from metabench.text import one_line
 
 
 def render(tables: Sequence[Table], _results: str = "") -> str:
     """Return the page."""
     parts = [f"<h1>{document.TITLE}</h1>", _paragraph(document.INTRODUCTION)]
     for table in tables:
-        commands = html.escape(printable("\n".join(table.commands)))
+        commands = html.escape("\n".join(map(one_line, table.commands)))
         parts += [
             f"<h2>{html.escape(document.heading(table))}</h2>",
             _paragraph(document.facts(table)),

@@ -15,6 +15,7 @@ from metabench.results.schema import Result
 from metabench.results.store import Store
 from metabench.suites.from_address import name_of
 from metabench.tables.rows import Row, StoredResult
+from metabench.text import one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +51,7 @@ def leaderboard(
     if isinstance(results, (str, Path)):
         cells, problems = read(results)
         for problem in problems:
-            warnings.warn(problem, stacklevel=2)
+            warnings.warn(one_line(problem), stacklevel=2)
     else:
         cells = [StoredResult(None, result) for result in results]
     patterns = [suite] if isinstance(suite, str) else suite

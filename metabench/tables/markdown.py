@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from tabulate import tabulate
 
 from metabench.tables.rows import Row
-from metabench.text import one_line, printable
+from metabench.text import one_line
 
 _SPECIAL = re.compile(
     r"[|`\\]"  # the end of a cell, code, an escape
@@ -42,7 +42,7 @@ def code(text: str) -> Markdown:
 
 def code_block(lines: Sequence[str]) -> Markdown:
     """Return lines as a block of code, which no line of it ends."""
-    text = "\n".join(map(printable, lines))
+    text = "\n".join(map(one_line, lines))
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     return Markdown(f"{fence}\n{text}\n{fence}")
 

@@ -140,6 +140,20 @@ def test_an_unknown_catalogue_is_a_usage_error(cli):
     assert err == "metabench: error: unknown catalogue 'suits': did you mean 'suites'?\n"
 
 
+def test_a_warning_of_a_plugin_is_one_line_that_quiet_hides(cli, tmp_path):
+    (tmp_path / "loud.py").write_text(
+        "import metabench, warnings\n"
+        "warnings.warn('a\\x1b[31m\\nmetabench: error: b')\n"
+        "@metabench.hookimpl\ndef metabench_algorithms(): return []\n"
+    )
+    code, _, err = cli("list", "-p", "loud.py")
+    assert code == 0
+    assert err.startswith("metabench: warning: ")
+    assert err.endswith("loud.py, line 2: UserWarning: a\\x1b[31m metabench: error: b\n")
+    assert err.count("\n") == 1
+    assert cli("list", "-q", "-p", "loud.py").err == ""
+
+
 def test_a_failing_plugin_is_a_warning_that_quiet_hides(cli, tmp_path):
     (tmp_path / "bad.py").write_text("raise ValueError('boom')")
     code, out, err = cli("list", "-p", "bad.py")

@@ -26,6 +26,11 @@ def test_control_characters_do_not_reach_the_terminal(capsys: pytest.CaptureFixt
     assert capsys.readouterr() == ("a\\x1b[31m", "b\\x07\n")
 
 
+def test_a_message_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    echo("a\nmetabench: error: forged", err=True)
+    assert capsys.readouterr().err == "a metabench: error: forged\n"
+
+
 def test_messages_that_cannot_be_written_are_lost_and_results_are_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

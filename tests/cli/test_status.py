@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import msgspec
@@ -150,3 +151,11 @@ def test_staleness_of_a_regression_result_depends_on_the_code_for_regression(
     store_results(tmp_path / "results", [fresh])
     (cell,) = json.loads(cli("status", "--json").out)["cells"]
     assert (cell["algorithm"], cell["stale"]) == ("pretrained", False)
+
+
+def test_a_recorded_plugin_is_quoted_for_the_shell(cli, tmp_path: Path) -> None:
+    environment = make_environment(plugins=["-p 'my folder/x.py; touch y'", "-p $(touch\\ y)"])
+    store_results(tmp_path / "results", [make_result("absent", environment=environment)])
+    words = shlex.split(cli("status").out.partition("add ")[2])
+    assert words == ["-p", "my folder/x.py; touch y", "-p", "$(touch y)"]
+    assert "'$(touch y)'" in cli("status").out

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from msgspec.structs import replace
-from results_factory import make_result, make_suite, store_results
+from results_factory import make_environment, make_result, make_suite, store_results
 
 from metabench.results.schema import Evidence, Failure, Properties, decode
 from metabench.results.store import Store
@@ -62,7 +62,7 @@ def test_a_failure_comes_with_traceback_and_log(cli, tmp_path, monkeypatch, wher
     assert outcome.code == 0
     assert outcome.out.endswith(
         f"reason: ValueError: broken\nlog: {tmp_path / 'results' / log} (missing)\n"
-        "Traceback ...\nValueError: broken\n"
+        "  Traceback ...\n  ValueError: broken\n"
     )
     assert "score" not in outcome.out
 
@@ -147,3 +147,26 @@ def test_json_is_json_whatever_is_in_the_file(cli, file: Path) -> None:
     assert json.loads(cli("why", file, "--json").out) == content
     file.write_bytes(file.read_bytes().replace(b"31m", b"3\xefm"))
     assert "3\ufffdm" in json.loads(cli("why", file, "--json").out)["job"]["provider"]
+
+
+def test_json_of_an_altered_file_comes_with_a_warning(cli, file: Path) -> None:
+    file.write_text(file.read_text().replace("Example CPU", "Other \u202eCPU"))
+    outcome = cli("why", file, "--json")
+    assert outcome.err == f"metabench: warning: {file}: changed since metabench wrote it\n"
+    assert "\u202e" not in outcome.out
+    assert json.loads(outcome.out)["environment"]["cpu"] == "Other \u202eCPU"
+
+
+@pytest.mark.parametrize("log", ["a" * 5000, "a\0b"])
+def test_text_from_a_stranger_begins_no_line(cli, tmp_path: Path, log: str) -> None:
+    text = "\nmetabench: error: forged"
+    result = make_result("broken", status="error", environment=make_environment(cpu=text))
+    failure = Failure(reason=text, traceback=text, log=log)
+    dataset = replace(result.suite, dataset=text)
+    forged = replace(result, failure=failure, suite=dataset)
+    (path,) = store_results(tmp_path / "results", [forged])
+    outcome = cli("why", tmp_path / "results" / path)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "(missing)" in outcome.out
+    assert not [line for line in outcome.out.splitlines() if line.startswith("metabench")]
+    assert max(map(len, outcome.out.splitlines())) < 250

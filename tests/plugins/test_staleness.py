@@ -70,3 +70,12 @@ def test_changes_names_what_differs_and_not_what_was_moved() -> None:
     before = {"a:f": "1", "a:g": "2", "a:gone": "3", "a:moved": "4"}
     now = {"a:f": "1", "a:g": "5", "b:moved": "4", "a:added": "6"}
     assert changes(before, now) == ["a:g", "a:added (new)", "a:gone (gone)"]
+
+
+@pytest.mark.parametrize("address", ["x", "later:x", "=1+1", "[a=b", "/etc/passwd"])
+def test_the_code_of_a_suite_whose_address_is_not_known_here_is_unknown(address: str) -> None:
+    plugins = load_plugins(PluginSources(restrict=("builtin",)))
+    facts = msgspec.structs.replace(make_result().suite, address=address)
+    result = msgspec.structs.replace(make_result("chance"), suite=facts)
+    ((_, code),) = current_codes(plugins, [result])
+    assert code_state(result, code) == "unknown"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import hashlib
 import json
 from typing import get_args
 
@@ -29,8 +30,19 @@ def environment(**fields: object) -> dict[str, object]:
     return {**msgspec.to_builtins(make_environment()), **fields}
 
 
+def part(name: str, /, **fields: object) -> dict[str, object]:
+    return {**json.loads(encode(make_result()))[name], **fields}
+
+
 def changed(**fields: object) -> bytes:
     return json.dumps({**json.loads(encode(make_result())), **fields}).encode()
+
+
+def written_by_a_newer_version(**fields: object) -> bytes:
+    content = {**json.loads(encode(make_result())), **fields}
+    del content["sha256"]
+    ordered = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return json.dumps({**content, "sha256": hashlib.sha256(ordered.encode()).hexdigest()}).encode()
 
 
 @pytest.mark.parametrize(
@@ -54,6 +66,10 @@ def test_a_result_is_read_back_as_it_was(result: Result) -> None:
         ({"correct": [None], "f1": [0.5]}, "Expected `int`, got `null`"),
         ({"correct": [1], "f1": [0.1, 0.2]}, "2 F1 scores of 1 episodes"),
         ({"correct": [1], "f1": [50.0]}, "Expected `float` <= 1.0"),
+        ({"correct": [1, 14], "f1": [0.1, 1.0]}, "macro-F1 1 does not go with its right answers"),
+        ({"correct": [15], "f1": [0.99]}, "macro-F1 0.99 does not go with"),
+        ({"correct": [0], "f1": [0.01]}, "macro-F1 0.01 does not go with"),
+        ({"correct": [12], "f1": [0.7]}, "macro-F1 0.7 does not go with"),
         ({"correct": [1]}, "not those of metric accuracy"),
         ({"correct": [1] * 21, "f1": [0.5] * 21}, "scores of 21 episodes, the suite has 20"),
         ({"correct": [], "f1": []}, "scores of 0 episodes, the suite has 20"),
@@ -80,6 +96,26 @@ def test_scores_that_cannot_be_are_refused(found: dict[str, object], said: str) 
         ({"parameters": -1}, "Expected `int` >= 0"),
         ({"environment": environment(commit="--output=precious")}, "matching regex"),
         ({"environment": environment(commit="some/folder")}, "matching regex"),
+        ({"environment": environment(commit="abcdef\n")}, "matching regex"),
+        ({"environment": environment(threads=10**6)}, "Expected `int` <= 1024"),
+        ({"environment": environment(plugins=["-p 'x"])}, '"-p \'x" does not name a plugin'),
+        ({"environment": environment(plugins=["-p x; curl"])}, "does not name a plugin"),
+        ({"environment": environment(plugins=["--results x"])}, "does not name a plugin"),
+        ({"environment": environment(plugins=[""])}, "'' does not name a plugin"),
+        ({"parameters": 2**63}, "Expected `int` <= 9007199254740992"),
+        ({"parameters": 10**400}, "Expected `int` <= 9007199254740992"),
+        ({"wall_s": 1e308}, "Expected `float` <= 1000000000"),
+        ({"created": "a\nmetabench: error: b"}, "matching regex"),
+        ({"suite": part("suite", name="digits\n")}, "matching regex"),
+        ({"suite": part("suite", train_on="../digits")}, "matching regex"),
+        ({"job": part("job", algorithm="protonet\u200b")}, "matching regex"),
+        ({"job": part("job", device="cpu ")}, "matching regex"),
+        ({"job": part("job", budget="much")}, "matching regex"),
+        ({"job": part("job", seed=-1)}, "Expected `int` >= 0"),
+        ({"job": part("job", seed=10**30)}, "Expected `int` <= 9007199254740992"),
+        ({"job": part("job", params={"steps": 2**63})}, "Expected `int` <= 9223372036854775807"),
+        ({"timing": part("timing", adapt_s=[1e308])}, "Expected `float` <= 1000000000"),
+        ({"training": part("training", tasks=10**400)}, "Expected `int` <= 9007199254740992"),
     ],
 )
 def test_a_result_that_contradicts_itself_is_refused(fields: dict[str, object], said: str) -> None:
@@ -127,7 +163,33 @@ def test_a_result_without_a_digest_is_not_altered() -> None:
 @pytest.mark.parametrize("fields", [{"schema": SCHEMA + 1}, {"energy_j": 3.5}])
 def test_a_result_of_a_newer_version_is_named_as_such(fields: dict[str, object]) -> None:
     with pytest.raises(NewerResult):
-        decode(changed(**fields))
+        decode(written_by_a_newer_version(**fields))
+
+
+def test_a_damaged_key_is_not_of_a_newer_version() -> None:
+    content = encode(make_result())
+    for damaged in (
+        content.replace(b'"parameters"', b'"qarameters"'),
+        content.replace(b'"sha256"', b'"sha257"'),
+    ):
+        with pytest.raises(msgspec.ValidationError, match="unknown field") as caught:
+            decode(damaged)
+        assert not isinstance(caught.value, NewerResult)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        make_result(suite=make_suite("My_images.v2-5w1s", train_on="glyphs-5w1s")),
+        make_result(chosen={"backbone": "conv4[bn=episode,pool=false]", "steps": -(2**63)}),
+        make_result(budget="tasks=9007199254740992", device="privateuseone"),
+        make_result(budget="seconds=1e-05", seed=2**53),
+        make_result(environment=make_environment(plugins=["-p 'a b/c; d.py'", "--plugins-dir x"])),
+        make_result(correct=[15, 0, 9], f1=[1.0, 0.0, 0.75]),
+    ],
+)
+def test_unusual_names_and_numbers_are_allowed(result: Result) -> None:
+    assert decode(encode(result)) == result
 
 
 def test_a_file_is_json_with_one_line_a_field() -> None:

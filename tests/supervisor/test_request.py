@@ -141,6 +141,11 @@ def test_an_empty_shard_says_so(ask) -> None:
         ({"algorithms": ["protonet[lr=fast]"]}, "protonet[lr=fast]: 'lr' takes float"),
         ({"algorithms": ["protonet[lr=1"]}, "cannot read 'protonet[lr=1'"),
         ({"budget": "papper"}, "unknown budget 'papper': did you mean 'paper'?"),
+        (
+            {"budget": "tasks=99999999999999999"},
+            "budget 'tasks=99999999999999999': ask for at most 9007199254740992 tasks",
+        ),
+        ({"budget": "seconds=1e300"}, "budget 'seconds=1e300': ask for at most 1000000000 seconds"),
         ({"device": "gpu"}, "device 'gpu' is not available here; there is cpu"),
         ({"shard": "3/2"}, "shard '3/2': write i/n with 1 <= i <= n, e.g. 1/4"),
         ({"shard": "2"}, "shard '2': write i/n"),

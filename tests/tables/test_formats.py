@@ -10,6 +10,7 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import msgspec
 import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
@@ -305,6 +306,17 @@ def test_text_from_a_stranger_is_shown_as_text(text):
         assert not re.search("[\x00-\x09\x0b-\x1f]", content)
     cells = pd.read_csv(io.StringIO(written["csv"]), dtype=str).to_numpy().ravel()
     assert not [cell for cell in cells if str(cell).startswith(("=", "+", "@"))]
+
+
+def test_no_format_shows_hidden_characters_or_lines_of_a_stranger():
+    text = "a\u200b\u202e\nmetabench: error: forged"
+    suite = msgspec.structs.replace(make_suite(), dataset=text)
+    environment = make_environment(cpu=text, plugins=[f"-p '{text}'"])
+    tables = tables_of([make_result(chosen={"a": text}, suite=suite, environment=environment)])
+    for name in formats.FORMATS:
+        written = formats.render(name, tables, "results")
+        assert not {"\u200b", "\u202e"} & {*written}, name
+        assert "\nmetabench: error" not in written, name
 
 
 @pytest.mark.parametrize(

@@ -184,3 +184,8 @@ def test_seeds_share_an_identity_and_nothing_else_does():
     }
     assert len(same) == 1
     assert len(others) == 5
+
+
+def test_a_rate_that_is_not_finite_is_unknown():
+    row = row_of(make_result(throughput_s=[1e-320], fit_s=1e-320))
+    assert (row.episodes_per_s, row.updates_per_s, row.tasks_per_s) == (None, None, None)
