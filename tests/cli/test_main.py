@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 from importlib import import_module
 from pathlib import Path
 
@@ -201,18 +200,6 @@ def test_a_disk_that_cannot_be_read_is_no_closed_output(cli, verb):
     verb(fail)
     code, _, err = cli("try")
     assert (code, "internal error: OSError" in err) == (1, True)
-
-
-@pytest.mark.filterwarnings("always")
-def test_a_warning_is_one_printable_line_that_quiet_hides(cli, verb):
-    def warn(**_):
-        warnings.warn("w\x1b[31m\nmetabench: error: forged", stacklevel=1)
-
-    verb(warn)
-    _, _, err = cli("try")
-    said = r"metabench: warning: .*:\d+: UserWarning: w\\x1b\[31m metabench: error: forged\n"
-    assert re.fullmatch(said, err), err
-    assert cli("try", "-q")[2] == ""
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")

@@ -94,7 +94,7 @@ class TestFirstRun:
         )
         assert lines[3] == (
             "metabench: failed: ZeroDivisionError: no centroid today; "
-            f"see metabench why results-smoke/{RAISES}"
+            f"see metabench why results-smoke/{RAISES} -p my.py"
         )
         assert lines[4].startswith("metabench: 3 cells run, 0 kept; results in results-smoke/, ")
         assert len(lines) == 5
@@ -142,7 +142,7 @@ class TestRerun:
         assert outcome.code == 1
         assert outcome.err == (
             "metabench: failed: ZeroDivisionError: no centroid today; "
-            f"see metabench why results-smoke/{RAISES}\n"
+            f"see metabench why results-smoke/{RAISES} -p my.py\n"
         )
 
     def test_the_plan_shows_the_effect_of_each_flag(self, rerun, tmp_path: Path) -> None:
