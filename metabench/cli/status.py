@@ -88,8 +88,10 @@ def status(failed: bool, as_json: bool, common: Common) -> None:
 
 def _not_loaded(result: Result, plugins: Plugins) -> str:
     """Describe what has to be loaded to find the code of a result."""
+    from metabench.results.schema import plugin_words
+
     if result.job.algorithm in plugins.algorithms:
         return "its suite is not known here"
     recorded = None if result.environment is None else result.environment.plugins
-    words = [word for option in recorded or [] for word in shlex.split(option)]
+    words = [word for option in recorded or [] for word in plugin_words(option)]
     return f"its plugin is not loaded; add {shlex.join(words)}" if words else "no such plugin"

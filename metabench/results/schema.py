@@ -352,16 +352,16 @@ def _contradiction(result: Result) -> str:
         if scores.f1 is not None and (wrong := _wrong_f1(scores)) is not None:
             return f"macro-F1 {scores.f1[wrong]:g} does not go with its right answers"
     options = (result.environment.plugins if result.environment is not None else None) or []
-    return next((f"{o!r} does not name a plugin" for o in options if not _names_plugin(o)), "")
+    return next((f"{o!r} does not name a plugin" for o in options if not plugin_words(o)), "")
 
 
-def _names_plugin(option: str) -> bool:
-    """Return whether words that become part of printed commands are an option for a plugin."""
+def plugin_words(option: str) -> list[str]:
+    """Split a recorded option for a plugin into words for a printed command; [] if it is none."""
     try:
-        name, *values = shlex.split(option) or [""]
+        words = shlex.split(option)
     except ValueError:  # its quotes do not match
-        return False
-    return name in ("-p", "--plugins-dir") and len(values) == 1
+        return []
+    return words if len(words) == 2 and words[0] in ("-p", "--plugins-dir") else []
 
 
 def _wrong_f1(scores: Scores) -> int | None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from metabench import address
-from metabench.results.schema import Result
+from metabench.results.schema import Result, plugin_words
 from metabench.tables import flags
 from metabench.tables.rows import StoredResult
 
@@ -36,7 +36,7 @@ def commands(rows: Sequence[Sequence[StoredResult]], suite: str) -> list[str]:
         words = ["metabench", "run", "-s", suite]
         options = dict.fromkeys(option for result in group for option in _plugins(result))
         addresses = sorted({address.write(r.job.algorithm, r.job.chosen) for r in group})
-        words += [word for option in options for word in option]
+        words += [word for option in options for word in plugin_words(option)]
         words += [word for name in addresses for word in ("-a", name)]
         words += ["--seeds", str(seeds), "--budget", group[0].job.budget]
         words += ["--device", where.device] if where.device != "cpu" else []
@@ -62,18 +62,9 @@ def _where(result: Result) -> _Where:
     return _Where(result.job.device, suite.train_on_address or suite.train_on or "", threads)
 
 
-def _plugins(result: Result) -> list[tuple[str, ...]]:
+def _plugins(result: Result) -> list[str]:
     """Return the options that loaded the plugins; older results know at most one file."""
     if result.environment is not None and result.environment.plugins is not None:
-        return [words for option in result.environment.plugins if (words := _words(option))]
+        return result.environment.plugins
     provider = result.job.provider
-    return [("-p", provider)] if provider.endswith(".py") else []
-
-
-def _words(option: str) -> tuple[str, ...]:
-    """Return the words of a recorded option; none if it loads no plugin or cannot be read."""
-    try:
-        words = shlex.split(option)
-    except ValueError:
-        return ()
-    return tuple(words) if len(words) == 2 and words[0] in ("-p", "--plugins-dir") else ()
+    return [f"-p {shlex.quote(provider)}"] if provider.endswith(".py") else []
