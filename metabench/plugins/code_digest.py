@@ -147,8 +147,7 @@ class _Parts:
         for k, name in enumerate(entry.files):
             given = str(params.get(name, name))
             if given:
-                declared = _declared_path(entry, name, given, origin)
-                self._add_file(entry, name, f"{k}", declared)
+                self._add_file(entry, name, str(k), _declared_path(entry, name, given, origin))
         for name, value in params.items():
             if name in entry.files or not isinstance(value, str):
                 continue
@@ -166,6 +165,17 @@ class _Parts:
                 self._add_file(entry, text, "", path)
 
     def _add_file(self, entry: Algorithm | Backbone, name: str, key: str, path: Path) -> None:
+        """Count a file.
+
+        Args:
+            entry: the catalogue entry that reads it.
+            name: its name in a result.
+            key: what identifies it in the digest, in place of its name.
+            path: the file.
+
+        Raises:
+            UsageError: it cannot be read, or is no regular file.
+        """
         try:
             digest = sha256(path)
         except OSError as error:
@@ -301,12 +311,10 @@ def _package_around(file: Path) -> str:
 
 
 def _declared_path(entry: Algorithm | Backbone, name: str, given: str, origin: Path | None) -> Path:
-    """Return the path of a declared file, which must be a regular one."""
+    """Return the path of a declared file; a fixed name is relative to the plugin's file."""
     path = expanded(given)
     if not path.is_absolute() and origin is not None and name not in entry.params:
         path = origin.parent / path
-    if path.exists() and not path.is_file():
-        raise UsageError(f"cannot read {path}, which {entry.name} reads: this is no regular file")
     return path
 
 

@@ -163,7 +163,7 @@ def test_a_pipe_that_a_parameter_names_is_not_read(site: Path, tmp_path: Path) -
     named = {"weights": str(pipe)}
     assert code_of(Algorithm("mine", build=BUILD, params={"weights": ""}), params=named).files == {}
     declared = Algorithm("mine", build=BUILD, params={"weights": ""}, files=["weights"])
-    with pytest.raises(UsageError, match=r"pipe.pt, which mine reads: this is no regular file"):
+    with pytest.raises(UsageError, match=r"pipe.pt, which mine reads: this is not a regular file"):
         code_of(declared, params=named)
 
 
