@@ -181,7 +181,7 @@ def _entry_points() -> Iterator[Candidate]:
 
 
 def _unreadable(package: importlib.metadata.Distribution, error: Exception) -> Candidate:
-    """Return a plugin that fails, in place of the entry points of a package."""
+    """Return a plugin that fails when it is loaded, in place of a package's entry points."""
     folder = getattr(package, "_path", None)  # its name may be in a file that cannot be read
     name = getattr(folder, "name", "unknown")
 
@@ -209,12 +209,13 @@ def _module(name: str) -> Candidate:
 
     top = name.partition(".")[0]
     if not top or importlib.util.find_spec(top) is None:
+        advice = ""
         # pathlib raises for long names
-        is_file = os.path.isfile(f"{name}.py")  # noqa: PTH113
-        is_folder = os.path.isdir(name)  # noqa: PTH112
-        here = f"; for the file, use -p {shlex.quote(name + '.py')}" if is_file else ""
-        here = f"; for the folder, use -p {shlex.quote(name + '/')}" if is_folder else here
-        raise UsageError(f"-p {name}: no such module{here}")
+        if os.path.isdir(name):  # noqa: PTH112
+            advice = f"; for the folder, use -p {shlex.quote(name + '/')}"
+        elif os.path.isfile(f"{name}.py"):  # noqa: PTH113
+            advice = f"; for the file, use -p {shlex.quote(name + '.py')}"
+        raise UsageError(f"-p {name}: no such module{advice}")
     return Candidate(name, load, module=name, origin=origin_of(name))
 
 
@@ -251,13 +252,13 @@ def _is_file(text: str) -> bool:
 
 
 def _shown(path: str) -> str:
-    """Return a relative path that is no name of a module."""
+    """Return a relative path in a form that is not taken for the name of a module."""
     shown = os.path.relpath(path)
     return shown if _is_file(shown) else f"{shown}/"
 
 
 def is_plugin(file: Path) -> bool:
-    """Return whether a file or package in a plugin folder is no test and no private helper."""
+    """Return whether a file or package is a plugin, not a test or a private helper."""
     return not file.name.startswith(("_", "test_")) and file.name != "conftest.py"
 
 
