@@ -12,7 +12,7 @@ import click
 from metabench.cli.options import Common, common_options, json_option
 from metabench.cli.output import echo, stdout
 from metabench.errors import UsageError
-from metabench.text import one_line, printable_json
+from metabench.text import one_line, printable_json, shortened
 
 if TYPE_CHECKING:
     from metabench.plugins.code_digest import Code
@@ -32,6 +32,7 @@ _PARTS = (
     "properties",
     "environment",
 )
+_LONGEST = 180  # characters of a value
 
 
 @click.command()
@@ -156,5 +157,4 @@ def _spread(samples: list[float]) -> str:
 
 
 def _short(value: object) -> str:
-    text = one_line(str(value))
-    return text if len(text) <= 200 else f"{text[:200]}..."
+    return shortened(one_line(str(value)), _LONGEST)
