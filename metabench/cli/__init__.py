@@ -156,21 +156,21 @@ def main(args: Sequence[str] | None = None) -> int:
         echo(f"metabench: error: {_place(error)} ended the process: SystemExit: {error}", err=True)
         return FAILED
     except Exception as error:
-        number = error.errno if isinstance(error, OSError) else None
-        if number == errno.EIO and _terminal_is_gone():
-            _drop_output()
-            return BROKEN_PIPE
-        if isinstance(error, OSError) and number == errno.ENOSPC:
-            _drop_output()
-            echo(f"metabench: error: cannot write: {error.strerror}", err=True)
-            return USAGE
-        if isinstance(error, OSError) and number in _EXHAUSTED:
-            echo(
-                f"metabench: error: the machine or a limit of the user allows no more: "
-                f"{error.strerror}; end other processes or raise the limit (ulimit -a)",
-                err=True,
-            )
-            return USAGE
+        match error:
+            case OSError(errno=errno.EIO) if _terminal_is_gone():
+                _drop_output()
+                return BROKEN_PIPE
+            case OSError(errno=errno.ENOSPC):
+                _drop_output()
+                echo(f"metabench: error: cannot write: {error.strerror}", err=True)
+                return USAGE
+            case OSError(errno=number) if number in _EXHAUSTED:
+                echo(
+                    "metabench: error: the machine or a limit of the user allows no more: "
+                    f"{error.strerror}; end other processes or raise the limit (ulimit -a)",
+                    err=True,
+                )
+                return USAGE
         if inside:  # for a debugger, which starts where an exception was raised
             raise
         if debug:
