@@ -63,11 +63,12 @@ def compare(
         raise no_results(common)
     plugins = load_plugins(common.sources)
     common.warn(plugins.warnings)
-    suite, train_on = (text and name_of(text, common.data_root) for text in (suite, train_on or ""))
+    suite = name_of(suite, common.data_root)
+    train_on = train_on and name_of(train_on, common.data_root)
     kind = next((c.result.suite.kind for c in cells if c.result.suite.name == suite), None)
     if kind is not None:
         a, b = (as_stored(text, plugins, kind) for text in (a, b))
-    found = compare_results(cells, suite, a, b, budget, asked, device, train_on or None)
+    found = compare_results(cells, suite, a, b, budget, asked, device, train_on)
     if as_json:
         emit_json(comparison=found)
     else:
