@@ -28,13 +28,13 @@ FAILED: frozenset[Status] = frozenset({"error", "timeout", "oom", "crashed"})
 _DIGEST = "sha256"  # the field of a file with the digest of all others; not in 0.1.0
 
 # No true number is larger, and larger ones do not fit JSON readers, tables or torch.
-MOST = 2**53  # a count, in bytes too, or a seed
+MOST_COUNT = 2**53  # a count, in bytes too, or a seed
 MOST_SECONDS = 1e9
 MOST_THREADS = 1024
 
 # Checked when a file is read.
-Count = Annotated[int, Meta(ge=0, le=MOST)]
-Positive = Annotated[int, Meta(ge=1, le=MOST)]
+Count = Annotated[int, Meta(ge=0, le=MOST_COUNT)]
+Positive = Annotated[int, Meta(ge=1, le=MOST_COUNT)]
 Threads = Annotated[int, Meta(ge=0, le=MOST_THREADS)]
 Amount = Annotated[float, Meta(ge=0, le=1e100)]  # so that its square is a number too
 Seconds = Annotated[float, Meta(ge=0, le=MOST_SECONDS)]

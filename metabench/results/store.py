@@ -103,7 +103,7 @@ class Store:
             paths: of the results that are to be written, from `cell_path`.
 
         Raises:
-            DataError: it cannot be written to, or its disk is full.
+            DataError: it cannot be written to, its disk is full, or a folder in it is a link.
         """
         folder = self.root
         self.place(Path(CODE, "any"))

@@ -21,7 +21,7 @@ from metabench.learner import Kind
 from metabench.plugins.code_digest import cell_code
 from metabench.plugins.registry import Plugins
 from metabench.results import DEFAULT_FOLDER, TRIAL_FOLDER
-from metabench.results.schema import MOST, MOST_SECONDS, MOST_THREADS
+from metabench.results.schema import MOST_COUNT, MOST_SECONDS, MOST_THREADS
 from metabench.suites.builtin_suites import EMBEDDED
 from metabench.suites.from_address import addressed_suite
 from metabench.suites.suite import Suite
@@ -181,23 +181,21 @@ def find_suites(
         if isinstance(text, str) and _is_glob(text):
             matches = [k for k in plugins.suites if fnmatchcase(k, text)] or [text]
         for name in matches:
-            suite = name if isinstance(name, Suite) else _suite(name, plugins, data_root)
+            suite = name
+            if not isinstance(suite, Suite):
+                suite = addressed_suite(suite, data_root) or plugins.suite(suite).spec
             first = found.setdefault(suite.name, suite)
             if not _are_one(first, suite, data_root):  # their results would overwrite each other
-                said = [one.address or f"a suite of {one.dataset_name}" for one in (first, suite)]
+                places = [one.address or f"a suite of {one.dataset_name}" for one in (first, suite)]
                 raise UsageError(
-                    f"two suites are both called {suite.name}: {said[0]} and {said[1]}; name one "
-                    "otherwise, or run them one at a time, each with --results of its own"
+                    f"two suites are both called {suite.name}: {' and '.join(places)}; give one of "
+                    "them another name, or run them one at a time, each with its own --results"
                 )
     return list(found.values())
 
 
-def _suite(name: str, plugins: Plugins, data_root: str | None) -> Suite:
-    return addressed_suite(name, data_root) or plugins.suite(name).spec
-
-
 def _are_one(one: Suite, other: Suite, data_root: str | None) -> bool:
-    """Return whether two suites of one name have the same place, or else the same content."""
+    """Return whether two suites of one name have the same address, otherwise the same content."""
     if one.address and other.address:
         return one.address == other.address
     return one == other or one.content(data_root) == other.content(data_root)
@@ -288,7 +286,7 @@ def find_budget(text: str) -> Budget:
         UsageError: it cannot be read, or no machine could get through with it.
     """
     budget = Budget.parse(text)
-    most = MOST if budget.unit == "tasks" else MOST_SECONDS
+    most = MOST_COUNT if budget.unit == "tasks" else MOST_SECONDS
     if budget.amount > most:
         raise UsageError(f"budget '{text}': ask for at most {most:.0f} {budget.unit}")
     return budget
