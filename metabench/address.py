@@ -135,7 +135,7 @@ def _reads_as(text: str, value: Value) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """Return a NumPy number as the plain one, which files and messages can hold."""
+    """Return a NumPy number as one of Python, which files and messages can hold; others as is."""
     is_numpy = type(value).__module__ == "numpy" and getattr(value, "shape", None) == ()
     return value.item() if is_numpy else value
 
@@ -178,7 +178,7 @@ def _convert(name: str, key: str, text: str, default: Value) -> Value:
 
 
 def _cut(text: str) -> tuple[str, str | None]:
-    """Cut an address into its name and the text in its brackets; None: it has no brackets."""
+    """Cut an address into its name and the text in its brackets, None if it has none."""
     written = text.strip()
     opens = (found.start() for found in _TOKEN.finditer(written) if found[0] == "[")
     at = next(opens, len(written))

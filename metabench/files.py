@@ -17,7 +17,7 @@ from io import BufferedReader
 from pathlib import Path
 
 MOST = 256 << 20  # bytes that are read of a file whose content is kept in memory
-_ROOM = 1 << 20  # bytes that must be free in a folder before work begins whose results go there
+_ROOM = 1 << 20  # bytes that must be free in a folder before work for it begins
 _LONGEST = 80  # characters of the name that a temporary file is for
 _LONGEST_NAME = 200  # characters; systems allow 255 bytes, and endings such as ".json" follow
 _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
@@ -31,7 +31,7 @@ def temporary_name(name: str) -> str:
 
 
 def expanded(path: str | Path) -> Path:
-    """Replace a leading `~`, as shells do: it stays if the user or the home folder is unknown."""
+    """Replace a leading `~`. As in shells, it stays if the user or the home folder is unknown."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -39,7 +39,9 @@ def expanded(path: str | Path) -> Path:
 
 
 def open_regular(file: Path) -> BufferedReader:
-    """Open a regular file for reading: a pipe would wait for a writer, and a device may never end.
+    """Open a regular file for reading.
+
+    A pipe would wait for a writer, and a device may never end.
 
     Raises:
         OSError: it cannot be read, or is no regular file.
@@ -52,7 +54,7 @@ def open_regular(file: Path) -> BufferedReader:
 
 
 def name_problem(name: str) -> str:
-    """Return the reason why some system cannot store a file or folder of a name; "" if all can."""
+    """Describe why some systems cannot store a file or folder of this name; "" if all can."""
     if len(name) > _LONGEST_NAME:
         return f"it has {len(name):,} characters, write at most {_LONGEST_NAME}"
     if name.endswith(".") or _DEVICE.fullmatch(name):
@@ -157,7 +159,7 @@ def remove_leftovers(found: Iterable[Path]) -> None:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
-            with contextlib.suppress(OSError):  # of another user
+            with contextlib.suppress(OSError):  # a file of another user
                 path.unlink(missing_ok=True)
 
 
@@ -190,7 +192,7 @@ def _started(pid: int) -> int:
 
 
 def _host() -> str:
-    """Return a name of the machine, or of the container: each numbers its processes."""
+    """Return a name of the machine, or of the container, because each numbers its processes."""
     host = re.sub(r"[^A-Za-z0-9-]", "_", platform.node()) or "here"
     try:
         return f"{host}-{Path('/proc/self/ns/pid').stat().st_ino}"

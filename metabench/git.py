@@ -70,6 +70,6 @@ def _run(
 
 
 def _said(failed: subprocess.CompletedProcess[bytes]) -> str:
-    """Return the last line of a message of git."""
+    """Return the last line of what git printed to stderr."""
     lines = failed.stderr.decode(errors="replace").strip().splitlines()
     return f"git says: {lines[-1] if lines else 'nothing'}"

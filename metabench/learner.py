@@ -387,7 +387,7 @@ class Backbone:
 
 
 def _plain_budgets(what: str, budgets: Mapping[str, int]) -> dict[str, int]:
-    """Return the updates of presets; refuse unknown presets and what is no whole number."""
+    """Return the updates of presets; refuse unknown presets, and numbers that are not whole."""
     found = {preset: address.plain(updates) for preset, updates in budgets.items()}
     for preset, updates in found.items():
         if preset not in DEFAULT_BUDGETS:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def thread_starts() -> Iterator[None]:
-    """Let a thread that cannot be started be an `OSError`, as a process is.
+    """Raise an `OSError` if the block cannot start a thread, as happens with processes.
 
     Raises:
         BlockingIOError: the machine, or a limit of the user, allows no more threads.

@@ -108,10 +108,10 @@ def cached_files(
     again and finds the same entry. Where inodes or devices change by themselves, as on some network
     file systems, files are read every time.
 
-    There is one entry for each place, name and parameters: an older one, with other content, is
+    There is one entry for each place, name and parameters. An older one with other content is
     removed. A process that has it open keeps its memory map, except on a network file system if the
-    process is on another machine. Machines that share a cache share its entries. If they see
-    different files at the same place, they replace each other's.
+    process is on another machine. Machines that share a cache share its entries: if they see
+    different files at the same place, each replaces the entry of the other.
 
     Args:
         root: the data root.
@@ -119,7 +119,8 @@ def cached_files(
         files: what `make` reads.
         folder: the folder that contains the files; their names are relative to it.
         make: a function that reads the files.
-        place: what distinguishes these files from others of that name; "" for a built-in dataset.
+        place: a text that distinguishes these files from others of that name; "" for a built-in
+            dataset.
         params: everything else that `make` depends on.
 
     Raises:
@@ -189,7 +190,7 @@ def _opened(folder: Path, name: str, key: str, make: Callable[[], Dataset]) -> D
 
 @contextlib.contextmanager
 def _writing(folder: Path, name: str) -> Iterator[None]:
-    """Raise one line for what prevents an entry from being written."""
+    """Turn an `OSError` of the block, which writes an entry, into a `DataError`."""
     try:
         yield
     except OSError as error:

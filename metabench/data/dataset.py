@@ -98,10 +98,10 @@ class Dataset:
             )
 
     def _check_names(self) -> None:
-        """Refuse one class under two names; copying a folder may have changed their spelling.
+        """Raise a DataError if two names may mean one class, because copying changed a spelling.
 
-        "é" can be written as one character or as two. Names that differ in case may be two classes,
-        such as letters, but one must not be trained on and the other be tested.
+        "é" can be written as one character or as two. Names that differ only in case may be two
+        classes, such as letters, but they must not be in two splits.
         """
         split_of = {int(c): split for split in SPLITS for c in self.split(split)}
         exact: dict[str, int] = {}

@@ -42,7 +42,7 @@ def fetch(url: str, file: Path, md5: str) -> None:
 
 @contextlib.contextmanager
 def _opened(part: Path) -> Iterator[BufferedRandom]:
-    """Open a partial file, which one process at a time does; an empty one is removed at the end."""
+    """Open a partial file, one process at a time; remove it at the end if it is empty."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
     while True:
         stream = os.fdopen(os.open(part, flags, 0o666), "r+b")
@@ -83,14 +83,14 @@ def _fill(stream: BufferedRandom, url: str, md5: str) -> None:
 
 
 def _receive(stream: BufferedRandom, url: str) -> bool:
-    """Append the rest of a file, or all of it; return whether it was the rest."""
+    """Append the rest of a file, or write all of it; return whether it was the rest."""
     size = stream.seek(0, os.SEEK_END)
     try:
         response = _asked(url, size)
     except HTTPError as error:
         if error.code != 416 or not size:
             raise
-        response = _asked(url, 0)  # the file has no such rest
+        response = _asked(url, 0)  # the partial file is not shorter than the file
     with response:
         resumed = response.status == 206
         if not resumed:

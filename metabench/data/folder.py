@@ -163,7 +163,11 @@ def _parts(path: Path) -> list[tuple[str, Path]]:
 
 
 def _leaves(folder: Path, outer: tuple[Path, ...] = ()) -> Iterator[tuple[Path, _Listing]]:
-    """Yield folders that hold images or nothing, each with what it holds."""
+    """Yield the folders that hold images or nothing, each with its listing.
+
+    Raises:
+        DataError: a folder cannot be read, or is a link to one of those around it.
+    """
     if folder.resolve() in outer:
         raise DataError(f"{folder} is a link to a folder that contains it: remove the link")
     listing = _list(folder)
@@ -174,7 +178,12 @@ def _leaves(folder: Path, outer: tuple[Path, ...] = ()) -> Iterator[tuple[Path, 
 
 
 def _list(folder: Path) -> _Listing:
-    """List the entries of a folder, by name."""
+    """List the entries of a folder by name.
+
+    Raises:
+        DataError: an entry cannot be read, has a name that is not UTF-8, or is named as an image
+            and is not a file.
+    """
     listing = _Listing([], [], [])
     for entry in list_folder(folder):
         path = folder / entry.name

@@ -78,7 +78,7 @@ class Reading:
 
     @property
     def facts(self) -> dict[str, str]:
-        """The facts that a dataset records of it."""
+        """The rules as a dataset records them."""
         facts = {
             "resample": "none" if self.size is None else RESAMPLE,
             "invert": "yes" if self.invert else "no",
@@ -91,7 +91,7 @@ class Reading:
 
     @property
     def key(self) -> dict[str, object]:
-        """The parameters of the key of a cached dataset."""
+        """The rules as part of the key of a cached dataset."""
         return {**asdict(self), "rules": _RULES}
 
 
@@ -149,7 +149,7 @@ def _check_range(first: Path, images: Pixels, highest: int, bits: int | None) ->
         first: a file, for the message.
         images: all images.
         highest: the highest value in files of 16 bits; 0 if there is none.
-        bits: that was given.
+        bits: as in `Reading`.
     """
     advice = "replace them"
     problem = contrast_problem(images)
@@ -158,7 +158,7 @@ def _check_range(first: Path, images: Pixels, highest: int, bits: int | None) ->
         advice = _advice(highest, 16)
     elif bits is None and images.min() < images.max():
         advice = _advice(int(images.max()), 8)
-    elif images.min() < images.max():  # bits of the file were confirmed, or changed
+    elif images.min() < images.max():  # the user has given bits, and so confirmed the range
         return
     if problem:
         raise DataError(f"images like {first}: {problem}: {advice}")
@@ -268,7 +268,7 @@ def _eight_bits(values: npt.NDArray[np.integer], stored: int, bits: int | None) 
 
 
 def _opaque(image: Image.Image, background: Background) -> Image.Image:
-    """Return the image on a background."""
+    """Return an image without transparency: transparent pixels get the background."""
     if "A" not in image.getbands() and "transparency" not in image.info:
         return image
     image = image.convert("RGBA")

@@ -58,7 +58,7 @@ def load(root: Path) -> Dataset:
 
 
 def _file(folder: Path, name: str, advice: str) -> Path:
-    """Return a file of MNIST, or the same compressed, which is downloaded if there is neither."""
+    """Return the path of a file of MNIST, compressed or not; download it if there is neither."""
     packed = folder / f"{name}.gz"
     for file in (folder / name, packed):
         try:

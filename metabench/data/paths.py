@@ -1,4 +1,4 @@
-"""Folders and files that a user names: errors of the file system in one line."""
+"""Folders and files that a user names, with one-line errors for those that cannot be read."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def absolute(path: str | Path) -> Path:
     """Return an absolute path.
 
     Raises:
-        DataError: it has an unknown user, a name that is too long or not UTF-8, or lies in a folder
-            that cannot be read.
+        DataError: it begins with an unknown user, has a name that is too long or not UTF-8, or lies
+            in a folder that cannot be read.
     """
     try:
         found = Path(path).expanduser().absolute()
-        found.exists()  # raises unless it is there or missing
+        found.exists()  # raises an error if the system refuses to look
     except (OSError, RuntimeError, ValueError) as error:
         raise unreadable(path, error) from error
     check_name(found)

@@ -1,4 +1,4 @@
-"""JSON that carries the digest of its content, so that damage to a file is seen when it is read."""
+"""JSON with the digest of its content, so that damage to a file is noticed when it is read."""
 
 from __future__ import annotations
 

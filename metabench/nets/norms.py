@@ -113,6 +113,6 @@ def normalises_by_task(network: nn.Module) -> bool:
 def has_buffers(network: nn.Module) -> bool:
     """Return whether batches in training mode may move statistics that eval mode normalises by.
 
-    Any layer may keep some: torch's instance normalisation, or a plugin's own.
+    Any layer with buffers may keep some: torch's instance normalisation, or a plugin's own layer.
     """
     return next(network.buffers(), None) is not None

@@ -1,4 +1,4 @@
-"""The step sizes of the inner loop, in the forms that users write them."""
+"""The step sizes of the inner loop, in all forms that users may write."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def name_of(text: str, data_root: str | None) -> str:
 
 
 def _check_exists(text: str, path: str, rest: str) -> None:
-    """Refuse a path that cannot be read, and say which part of the address it is.
+    """Refuse a path that cannot be read, and name the part of the address that was taken for it.
 
     Raises:
         DataError: it does not exist, or the system refuses to look.
@@ -94,7 +94,7 @@ def _check_exists(text: str, path: str, rest: str) -> None:
 
 
 def _written(kind: str, path: str, params: Mapping[str, Value]) -> str:
-    """Return an address in its normal form, relative to the current folder if it is inside."""
+    """Return an address in its normal form, with a relative path if it is in the working folder."""
     place = expanded(path).absolute()
     place = Path(os.path.normpath(place))
     short = place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place

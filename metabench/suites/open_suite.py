@@ -61,7 +61,7 @@ class OpenSuite:
         self._check_turns(s.episodes)
 
     def _check_way(self) -> None:
-        """Raise a DataError if the split left too few novel classes."""
+        """Raise a DataError that says how to get more novel classes if the split left too few."""
         counts = {split: len(self.dataset.split(split)) for split in SPLITS}
         way, novel, total = self.suite.way, counts["novel"], sum(counts.values())
         if novel >= way or novel == total:

@@ -139,6 +139,9 @@ class Suite:
         """Return the suite under a name that no suite of other episodes or images has.
 
         Two folders may share a name, and arrays have none.
+
+        Raises:
+            DataError: the data is missing or damaged, or a class is too small.
         """
         digest = hashlib.sha256(" ".join(self.content()).encode()).hexdigest()[:6]
         return replace(self, name=f"{self.name}-{digest}")
@@ -163,9 +166,9 @@ class Suite:
         Args:
             x: [M, H, W] or [M, C, H, W] images.
             y: [M] labels, integers or strings.
-            name: the name of the dataset; the suite is named `<name>-<way>w<shot>s`. Without a
-                name, a digest of the content follows `arrays-<way>w<shot>s`, so that no two share
-                a name.
+            name: the name of the dataset; the suite is named `<name>-<way>w<shot>s`. Without it,
+                the suite is named `arrays-<way>w<shot>s` and a digest of its content, so that no
+                two suites share a name.
             way: classes per episode.
             shot: support examples per class.
             query: query examples per class.
@@ -213,7 +216,7 @@ class Suite:
             size: images are resized to size x size; None keeps their size.
             split: without split folders: "auto" divides the classes, "novel" tests on all.
             invert: make dark ink on light paper bright.
-            bits: pixels have values up to 2 ** bits - 1, such as 12-bit images that are stored in
+            bits: pixels have values up to 2 ** bits - 1, as in 12-bit images that are stored in
                 16 bits, or masks of 0 and 1; None: they use all bits of the file.
             background: the colour of transparent pixels, "white" or "black".
             data_root: the folder that keeps the resized images.

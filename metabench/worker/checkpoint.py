@@ -31,8 +31,8 @@ class CheckpointFile:
     """A checkpoint on disk, written at intervals and read when training resumes.
 
     It holds tensors and plain values only and is read with `weights_only=True`, so that a
-    results folder from elsewhere runs no code here. It ends with the SHA-256 of all before, because
-    a changed bit would otherwise change the score unnoticed.
+    results folder from elsewhere runs no code here. It ends with the SHA-256 of all bytes before,
+    because a changed bit would otherwise change the score unnoticed.
 
     Args:
         checkpoint: the file, and the cell that it belongs to.

@@ -28,10 +28,10 @@ class Part(NamedTuple):
         value: the part itself.
         node: a description in plain values. `kind`: its type. `keys`: those of its contents.
             `device` and `requires_grad`: of a tensor. `grad`: its gradient, in a saved state. Or
-            only `same`: an earlier name of the same object. `late`: the first call of a module may
-            make it, and a new learner lacks it.
+            only `same`: an earlier name of the same object. `late`: a newly built learner may lack
+            it, because the first call of a module makes it.
         is_leaf: True if it is saved as a whole, under its name.
-        is_installed: True inside a module of an installed package, which may hold anything.
+        is_installed: True inside a module of an installed package, which is not checked.
     """
 
     name: str
@@ -80,7 +80,9 @@ def check_savable(learner: Learner) -> None:
 
 
 def load_state_dict(learner: Learner, state: dict[str, Any]) -> None:
-    """Restore what `state_dict` returned, in place wherever possible, or change nothing.
+    """Restore what `state_dict` returned, in place wherever possible.
+
+    If that fails, the learner is left as it was.
 
     Raises:
         UsageError: a part has disappeared or changed since, and cannot be made again; or two
@@ -155,7 +157,7 @@ def parameter_count(learner: Learner) -> int:
 
 
 def has_lazy_layers(learner: Learner) -> bool:
-    """Return whether it has layers that get their parameters when they are first called."""
+    """Return whether a learner has layers that get their parameters when they are first called."""
     return any(isinstance(p.value, torch.Tensor) and is_lazy(p.value) for p in parts(learner))
 
 

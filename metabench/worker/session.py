@@ -55,7 +55,7 @@ class SetUpFailed(Exception):
 
 @contextmanager
 def setting_up() -> Iterator[None]:
-    """Turn exceptions into `SetUpFailed`."""
+    """Turn exceptions of the block into `SetUpFailed`."""
     try:
         yield
     except Exception as error:
@@ -113,7 +113,7 @@ class Session:
         return meta_train(self.learner, material, plan, report, checkpoints)
 
     def parameter_count(self) -> int:
-        """Count the learnable numbers, also those that lazy layers get with the first task."""
+        """Count the learnable numbers, including those that lazy layers get with the first task."""
         learner = self.learner
         if learner_state.has_lazy_layers(learner):  # it was not trained
             learner, task = copy.deepcopy(learner), learner.task
