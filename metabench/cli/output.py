@@ -29,10 +29,9 @@ def stdout() -> TextIO:
 
 @contextmanager
 def own_stdout() -> Iterator[None]:
-    """Keep stdout to `echo` and `stdout`; what others print goes to stderr.
+    """Keep stdout for `echo` and `stdout`; what others print goes to stderr.
 
-    Others are plugins, libraries, native code and the processes that they start. What they print
-    would spoil JSON.
+    Otherwise plugins, libraries, native code and the processes that they start could spoil JSON.
     """
     global _own
     usual = sys.stdout

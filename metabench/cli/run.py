@@ -138,7 +138,7 @@ def _show(prepared: PreparedRun, common: Common, todo: int, ran: Sequence[Result
     if not (failed or unfinished or gone or ran_any):
         cell, result = prepared.cells[0], found[0][1]
         raise NothingToRun(f"no algorithm applies to these suites; {cell}: {result.reason}")
-    plugins = [row for row in prepared.plugins.rows if row.status == "failed" and row.named]
+    not_loaded = [row for row in prepared.plugins.rows if row.status == "failed" and row.named]
     stale = {p.cell.path for p in prepared.planned if p.state == "stale" and not p.todo}
     show(
         build_tables(
@@ -162,7 +162,7 @@ def _show(prepared: PreparedRun, common: Common, todo: int, ran: Sequence[Result
             + (f"; see {folder / log}" if log else ""),
             err=True,
         )
-    for row in plugins:
+    for row in not_loaded:
         echo(f"metabench: failed: plugin '{row.name}': {row.error}", err=True)
     if not common.quiet:
         kept = len(prepared.cells) - todo
@@ -171,7 +171,7 @@ def _show(prepared: PreparedRun, common: Common, todo: int, ran: Sequence[Result
             f"show them again with: {common.command('leaderboard', '--results', str(folder))}",
             err=True,
         )
-    return SOME_FAILED if failed or kept_older or unfinished or gone or plugins else GOOD
+    return SOME_FAILED if failed or kept_older or unfinished or gone or not_loaded else GOOD
 
 
 def _cell(result: Result) -> str:

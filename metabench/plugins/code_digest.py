@@ -57,7 +57,7 @@ class Code:
     # the start of the SHA-256 of each definition's own text, by "module:name"; likewise
     # "catalogue:name" and "file:name" for what the catalogue declares
     definitions: Mapping[str, str]
-    # the SHA-256, in hex, of each file that the catalogue declares or that a text names
+    # the SHA-256, in hex, of each file that the catalogue, a parameter or a constant names
     files: Mapping[str, str]
     packages: frozenset[str]  # names of other packages that the code uses
 

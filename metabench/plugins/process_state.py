@@ -96,9 +96,9 @@ def settings_and_generators() -> list[Setting]:
 
 @contextmanager
 def put_back(listed: Callable[[], list[Setting]]) -> Iterator[list[str]]:
-    """Put back what the block changes; only one thread at a time is in such a block.
+    """Put back what the block changes.
 
-    Otherwise one thread would put back what another has changed.
+    One thread at a time is in such a block. Otherwise one would put back what another has changed.
 
     Args:
         listed: lists the settings; called before and after the block, which may import torch.
@@ -124,6 +124,9 @@ def no_exit() -> Iterator[None]:
     """Let `os._exit` raise `SystemExit`, as `sys.exit` does, so that no process ends in silence.
 
     Processes that are forked within the block end by it as usual.
+
+    Raises:
+        SystemExit: code in the block called `os._exit`.
     """
     end, pid = os._exit, os.getpid()
     active = True

@@ -27,7 +27,7 @@ FAILED: frozenset[Status] = frozenset({"error", "timeout", "oom", "crashed"})
 
 _DIGEST = "sha256"  # the field of a file with the digest of all others; not in 0.1.0
 
-# No true number is larger, and larger ones do not fit JSON readers, tables or torch.
+# No real number of these kinds is larger, and JSON readers, tables or torch fail with larger ones.
 MOST_COUNT = 2**53  # a count, in bytes too, or a seed
 MOST_SECONDS = 1e9
 MOST_THREADS = 1024

@@ -96,8 +96,9 @@ def git_state(results: Path) -> tuple[str | None, bool | None]:
     """Return the commit of the working folder, and whether it has changes; None: unknown.
 
     Files that runs write do not count: the results folder, leaderboard files, the baselines of
-    accuracy tests. Nothing is known of changes within submodules: git would have to be run by their
-    configurations. A file with a filter, as of Git LFS, may count as changed once it was touched.
+    accuracy tests. Changes within submodules are unknown, because git would be run by their
+    configurations. A file with a filter, such as that of Git LFS, may count as changed if it was
+    only touched.
     """
     try:
         commit, top = git("rev-parse", "HEAD"), Path(git("rev-parse", "--show-toplevel"))

@@ -146,10 +146,11 @@ def _state(
 def _check_name(cell: Cell, suite: Suite, dataset: str) -> None:
     """Refuse to replace a result on other data that only happens to have the same name.
 
-    Data of the catalogue changes with its code. Data that a user made is another suite.
+    Data of the catalogue changes when its code does. Other data under the same name, such as that
+    of `Suite.from_arrays`, is another suite.
 
     Raises:
-        UsageError: the data is not of the catalogue, or was not.
+        UsageError: the data of the suite, or that of the stored result, is not of the catalogue.
     """
     data = suite.dataset
     if callable(data) or (isinstance(data, str) and suite.dataset_name == dataset):

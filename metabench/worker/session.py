@@ -55,7 +55,11 @@ class SetUpFailed(Exception):
 
 @contextmanager
 def setting_up() -> Iterator[None]:
-    """Turn exceptions of the block into `SetUpFailed`."""
+    """Turn exceptions of the block into `SetUpFailed`.
+
+    Raises:
+        SetUpFailed: the block raised an exception, which is the cause.
+    """
     try:
         yield
     except Exception as error:
