@@ -134,8 +134,6 @@ def main(args: Sequence[str] | None = None) -> int:
         with _signals(), process_state.no_exit(), shown_warnings():
             code = cli.main(args=args or ["--help"], prog_name="metabench", standalone_mode=False)
         sys.stdout.flush()
-        if ends:
-            os.dup2(2, 1)  # what plugins print at exit is no output of the verb
         return code if isinstance(code, int) else GOOD
     except (click.ClickException, MetabenchError) as error:
         if inside and _is_of_a_cell(error):
@@ -182,6 +180,9 @@ def main(args: Sequence[str] | None = None) -> int:
         advice = "" if debug else "; run again with --debug"
         echo(f"metabench: internal error: {reason}{advice}", err=True)
         return FAILED
+    finally:
+        if ends:  # what plugins print at exit is no output of the verb
+            os.dup2(2, 1)
 
 
 def _open_streams() -> None:

@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 from types import ModuleType
 
+from metabench.files import read_file
 from metabench.plugins.modules import FILE_PREFIX, OURS, Module, ModuleFinder, loads
 from metabench.plugins.plugin_files import module_name
 
@@ -30,12 +31,13 @@ def import_file(file: Path) -> ModuleType:
     in processes that it starts.
 
     Raises:
+        OSError: it cannot be read, or is no regular file.
         ImportError: a helper has the same name as another module. Any exception that the file
             raises when it is imported is raised too.
     """
     file = file.resolve()
     name = module_name(file)
-    source = file.read_bytes()
+    source = read_file(file)  # a pipe is refused, not waited for
     if name in sys.modules and vars(sys.modules[name]).get(_SOURCE) == source:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, file)

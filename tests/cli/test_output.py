@@ -79,6 +79,18 @@ def test_what_plugins_print_goes_to_stderr(tmp_path: Path) -> None:
     assert done.stderr.count("from native code") == done.stderr.count("from a process") == 3
 
 
+def test_what_plugins_print_at_exit_goes_to_stderr_after_an_error_too(tmp_path: Path) -> None:
+    (tmp_path / "prints.py").write_text(PRINTS)
+    done = subprocess.run(
+        [sys.executable, "-m", "metabench", "run", "-a", "nothing", "-p", "prints.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "at exit" in done.stderr
+
+
 def test_a_caller_in_python_gets_its_stdout_back(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

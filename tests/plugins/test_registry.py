@@ -5,6 +5,7 @@ import importlib
 import inspect
 import json
 import logging
+import os
 import pickle
 import re
 import subprocess
@@ -409,6 +410,14 @@ def test_a_plugin_that_fails_at_import_is_a_row_and_a_warning(text, error, write
     assert plugins.warnings == [f"plugin 'bad.py' failed: {bad.error}"]
     assert list(plugins.algorithms) == ["good"]
     assert not any(name.startswith(f"{FILE_PREFIX}bad") for name in sys.modules)
+
+
+def test_a_pipe_in_a_folder_of_plugins_is_refused_and_not_waited_for(write, tmp_path):
+    write("good.py", GOOD.format(name="good"))
+    os.mkfifo(tmp_path / "pipe.py")
+    plugins = load(dirs=(tmp_path,))
+    assert "this is not a regular file" in row(plugins, "pipe.py").error
+    assert list(plugins.algorithms) == ["good"]
 
 
 def test_a_huge_error_of_a_plugin_is_shortened(write):
