@@ -316,18 +316,20 @@ def decode(data: bytes) -> Result:
     if isinstance(schema, int) and schema > SCHEMA:
         raise NewerResult(f"schema {schema}, known: {SCHEMA}")
     intact = digest == _sha256(fields)
+    missing = {field.name for field in msgspec.structs.fields(Result)} - {*fields, "altered"}
     try:
         result = msgspec.convert(fields, Result)
     except msgspec.ValidationError as error:
-        # A damaged key is unknown too, but the digest is that of the right one.
-        if intact and str(error).startswith("Object contains unknown field"):
+        # A damaged key is unknown too, but then a known one is missing, and the digest is wrong.
+        newer = digest is not None and (intact or not missing)
+        if newer and str(error).startswith("Object contains unknown field"):
             raise NewerResult(str(error)) from None
         raise
     if result.schema != SCHEMA:
         raise msgspec.ValidationError(f"schema {result.schema}, expected {SCHEMA}")
     if wrong := _contradiction(result):
         raise msgspec.ValidationError(wrong)
-    altered = not (intact or digest is None) or text.encode() != data
+    altered = not (intact or digest is None) or text.encode() != data or _has_wrong_f1(result)
     return msgspec.structs.replace(result, altered=altered)
 
 
@@ -349,8 +351,6 @@ def _contradiction(result: Result) -> str:
             return f"scores of {found} episodes, the suite has {suite.episodes}"
         if scores.queries != suite.way * suite.query:
             return f"{scores.queries} queries per episode, the suite has {suite.way * suite.query}"
-        if scores.f1 is not None and (wrong := _wrong_f1(scores)) is not None:
-            return f"macro-F1 {scores.f1[wrong]:g} does not go with its right answers"
     options = (result.environment.plugins if result.environment is not None else None) or []
     return next((f"{o!r} does not name a plugin" for o in options if not plugin_words(o)), "")
 
@@ -364,13 +364,16 @@ def plugin_words(option: str) -> list[str]:
     return words if len(words) == 2 and words[0] in ("-p", "--plugins-dir") else []
 
 
-def _wrong_f1(scores: Scores) -> int | None:
-    """Return the first episode whose macro-F1 does not go with its right answers.
+def _has_wrong_f1(result: Result) -> bool:
+    """Return whether the macro-F1 of an episode does not go with its right answers.
 
     Classes have equally many queries. So, with an accuracy of a, macro-F1 is at least
     2 a^2 / (1 + a), and at most 2 a / (1 + a).
     """
-    f1, accuracy = np.asarray(scores.f1), scores.per_episode()
-    most = 2 * accuracy / (1 + accuracy)
-    wrong = (f1 < accuracy * most - _ROUNDING) | (f1 > most + _ROUNDING)
-    return int(np.argmax(wrong)) if wrong.any() else None
+    for scores in scored_blocks(result):
+        if scores.f1 is not None:
+            f1, accuracy = np.asarray(scores.f1), scores.per_episode()
+            most = 2 * accuracy / (1 + accuracy)
+            if ((f1 < accuracy * most - _ROUNDING) | (f1 > most + _ROUNDING)).any():
+                return True
+    return False
