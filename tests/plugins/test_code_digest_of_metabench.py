@@ -198,8 +198,10 @@ LOADING = (
         "metabench.plugins.definitions:",
         "metabench.plugins.modules:",
         "metabench.plugins.code_reader:",
+        "metabench.files:expanded",
         "metabench:",
     ),
-    # Catalogue entries, of which what they declare counts.
+    # Catalogue entries, of which what they declare counts, and the reading of their parameters.
     *("metabench.learner:Algorithm", "metabench.learner:kind_of", "metabench.suites.suite:Suite"),
+    *("metabench.learner:Backbone", "metabench.address:resolve", "metabench.address:_convert"),
 )
