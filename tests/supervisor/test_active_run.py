@@ -30,21 +30,26 @@ def quiet_machine(monkeypatch) -> None:
     monkeypatch.setattr(active_run, "_NAME", f"metabench-test-{secrets.token_hex(4)}")
 
 
+def check_another_process_is_seen(run: ActiveRun, code: str) -> None:
+    """Check that two runs see each other until the other one is killed."""
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, active_run._NAME],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert other.stdout is not None
+    assert other.stdout.readline() == "False\n"
+    assert not run.alone()
+    other.kill()
+    other.communicate()
+    assert run.alone()
+
+
 def test_a_run_is_seen_by_another_process_until_it_is_killed() -> None:
     with closing(ActiveRun()) as run:
         assert run.alone()
-        other = subprocess.Popen(
-            [sys.executable, "-c", OTHER, active_run._NAME],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert other.stdout is not None
-        assert other.stdout.readline() == "False\n"
-        assert not run.alone()
-        other.kill()
-        other.communicate()
-        assert run.alone()
+        check_another_process_is_seen(run, OTHER)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are seen elsewhere, not threads")
@@ -72,17 +77,6 @@ def test_without_sockets_a_file_is_seen_and_removed(tmp_path: Path, monkeypatch)
     code = f"import sys; sys.platform = 'darwin'; from pathlib import Path\n{OTHER}"
     code = code.replace("run =", f"active_run._SHARED = Path({str(tmp_path)!r})\nrun =")
     with closing(ActiveRun()) as run:
-        other = subprocess.Popen(
-            [sys.executable, "-c", code, active_run._NAME],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert other.stdout is not None
-        assert other.stdout.readline() == "False\n"
-        assert not run.alone()
-        other.kill()
-        other.communicate()
-        assert run.alone()
+        check_another_process_is_seen(run, code)
     ActiveRun().close()
     assert list(tmp_path.iterdir()) == []

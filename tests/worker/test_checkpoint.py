@@ -188,6 +188,16 @@ def test_a_checkpoint_without_a_digest_is_not_resumed(tmp_path: Path, caplog) ->
     assert "of another version of metabench: training starts again" in caplog.text
 
 
+def check_resumed(learner: type[Random], folder: Path, times: int) -> None:
+    """Check that a learner killed in training ends as if it had not been, resumed or not."""
+    whole, _ = train(learner, None)
+    train(learner, keeper(folder), killed_after=2)
+    resumed, training = train(learner, keeper(folder))
+    assert training is not None
+    assert training.resumed == times
+    assert equal(state_dict(whole), state_dict(resumed))
+
+
 def test_a_checkpoint_whose_optimiser_has_more_groups_is_not_resumed(
     tmp_path: Path, caplog
 ) -> None:
@@ -201,13 +211,8 @@ def test_a_checkpoint_whose_optimiser_has_more_groups_is_not_resumed(
                 self.optimizer.add_param_group({"params": [self.bias]})
             return super().meta_step(episodes)
 
-    whole, _ = train(Unfreezing, None)
-    train(Unfreezing, keeper(tmp_path), killed_after=2)
-    resumed, training = train(Unfreezing, keeper(tmp_path))
-    assert training is not None
-    assert training.resumed == 0
+    check_resumed(Unfreezing, tmp_path, 0)
     assert "does not fit the learner as it is built" in caplog.text
-    assert equal(state_dict(whole), state_dict(resumed))
 
 
 class Lazy(Random):
@@ -227,12 +232,7 @@ class Lazy(Random):
 
 
 def test_a_lazy_network_is_resumed_into_one_without_parameters(tmp_path: Path) -> None:
-    whole, _ = train(Lazy, None)
-    train(Lazy, keeper(tmp_path), killed_after=2)
-    resumed, training = train(Lazy, keeper(tmp_path))
-    assert training is not None
-    assert training.resumed == 1
-    assert equal(state_dict(whole), state_dict(resumed))
+    check_resumed(Lazy, tmp_path, 1)
 
 
 class Evil:
@@ -268,13 +268,8 @@ def test_what_is_made_in_the_first_update_only_cannot_be_resumed(tmp_path: Path,
                 self.late = torch.zeros(3)
             return super().meta_step(episodes)
 
-    whole, _ = train(Late, None)
-    train(Late, keeper(tmp_path), killed_after=2)
-    resumed, training = train(Late, keeper(tmp_path))
-    assert training is not None
-    assert training.resumed == 0
+    check_resumed(Late, tmp_path, 0)
     assert "does not fit" in caplog.text
-    assert equal(state_dict(whole), state_dict(resumed))
 
 
 def test_a_full_disk_costs_the_checkpoint_only(tmp_path: Path, caplog) -> None:
