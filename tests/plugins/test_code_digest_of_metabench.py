@@ -201,7 +201,6 @@ LOADING = (
         "metabench.files:expanded",
         "metabench:",
     ),
-    # Catalogue entries, of which what they declare counts, and the reading of their parameters.
+    # Catalogue entries, of which what they declare counts.
     *("metabench.learner:Algorithm", "metabench.learner:kind_of", "metabench.suites.suite:Suite"),
-    *("metabench.learner:Backbone", "metabench.address:resolve", "metabench.address:_convert"),
 )
