@@ -46,3 +46,9 @@ def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> Usage
     if hint and not advice.endswith("?"):
         advice += "."
     return UsageError(f"unknown {kind} '{name}': {advice}{' ' + hint if hint else ''}")
+
+
+def reason(error: BaseException) -> str:
+    """Return why something failed, in one line: the text of the system if it is from there."""
+    text = getattr(error, "strerror", None) or str(error)
+    return text.partition("\n")[0] or type(error).__name__

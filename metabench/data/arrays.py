@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ import numpy.typing as npt
 
 from metabench.data.autosplit import split_classes
 from metabench.data.cache import cached, slug
-from metabench.data.contrast import contrast_problem
+from metabench.data.contrast import contrast_problem, faint, spread
 from metabench.data.dataset import SPLITS, Dataset, Indices
 from metabench.errors import UsageError, unknown
+
+_log = logging.getLogger(__name__)
 
 _MOST_CHANNELS = 4
 _WRITTEN_NAN = {"nan", "NaT", "<NA>"}  # texts that NumPy and pandas make of a missing value
@@ -53,6 +56,15 @@ def load(
     classes, labels = _labels(y)
     if len(images) != len(labels):
         raise UsageError(f"X has {len(images)} images but y has {len(labels)} labels")
+    dark = faint(*(f(images, axis=(1, 2, 3)) for f in (np.min, np.max)))
+    if dark.any() and spread(dark, labels):
+        _log.warning(
+            "%d of %d images in X use less than a tenth of the range, the first is X[%d]: "
+            "multiply them if their values have another range than the others",
+            np.count_nonzero(dark),
+            len(images),
+            dark.argmax(),
+        )
     facts = {"resample": "none"}
     if splits is None:
         ids = split_classes(classes, split)

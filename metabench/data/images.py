@@ -10,14 +10,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from metabench.data.contrast import contrast_problem
-from metabench.errors import DataError, UsageError, unknown
+from metabench.data.contrast import contrast_problem, faint, spread
+from metabench.errors import DataError, UsageError, reason, unknown
 from metabench.files import open_regular
 
 SUFFIXES = frozenset(
@@ -29,7 +29,7 @@ SUFFIXES = frozenset(
 )
 RESAMPLE = "bilinear"
 _OF_16_BITS = ("PNG", "PPM")  # formats whose 16-bit pixels Pillow may read as 32-bit
-_RULES = 2  # raised when the rules of this file change
+_RULES = 3  # raised when the rules of this file change
 _MOST_PIXELS = 50_000_000  # a small file may contain billions
 _MOST_SIDE = 4096  # pixels that images are resized to
 _INVISIBLE = 16  # levels: a drawing that differs less from its background is not seen
@@ -95,6 +95,24 @@ class Reading:
         return {**asdict(self), "rules": _RULES}
 
 
+class _Values(NamedTuple):
+    """The range of one file's values.
+
+    Attributes:
+        low: the darkest pixel, as a learner gets it.
+        high: the brightest one.
+        highest: the highest value in the file.
+        stored: the bits of a value in the file, 8 or 16.
+        unscaled: the values are colours of 16 bits, of which Pillow reads the upper 8.
+    """
+
+    low: int
+    high: int
+    highest: int
+    stored: int
+    unscaled: bool
+
+
 def read_images(paths: Sequence[Path], reading: Reading) -> Pixels:
     """Read image files: one channel if all of them are grey, otherwise three.
 
@@ -109,7 +127,7 @@ def read_images(paths: Sequence[Path], reading: Reading) -> Pixels:
 
     Raises:
         DataError: a file is not an image, is damaged, is too large, has several pages or differs
-            in size from the first; or all images together have almost no contrast.
+            in size from the first; or most images have almost no contrast.
     """
     mode: Mode = "L"
     for path in paths:
@@ -118,10 +136,10 @@ def read_images(paths: Sequence[Path], reading: Reading) -> Pixels:
                 mode = "RGB"
                 break
     images = np.empty(0, dtype=np.uint8)
-    highest, blank = 0, []
+    values = []
     for i, path in enumerate(paths):
         with _opened(path) as image:
-            pixels, deep = _pixels(image, mode, reading)
+            pixels, found = _pixels(image, mode, reading)
         if i == 0:
             images = np.empty((len(paths), *pixels.shape), dtype=np.uint8)
         if pixels.shape != images.shape[1:]:
@@ -131,42 +149,60 @@ def read_images(paths: Sequence[Path], reading: Reading) -> Pixels:
                 "make them one size, or give a size to resize all to",
             )
         images[i] = pixels
-        highest = max(highest, deep)
-        if pixels.min() == pixels.max():
-            blank.append(path)
-    _check_range(paths[0], images, highest, reading.bits)
-    if blank:
-        _log.warning("%d of %d images are blank, the first is %s", len(blank), len(paths), blank[0])
+        values.append(found)
+    _check_range(paths, images, values, reading.bits)
     if reading.invert:
         np.subtract(255, images, out=images)
     return images
 
 
-def _check_range(first: Path, images: Pixels, highest: int, bits: int | None) -> None:
-    """Raise a DataError if images are much darker than their files allow.
+def _check_range(
+    paths: Sequence[Path], images: Pixels, values: Sequence[_Values], bits: int | None
+) -> None:
+    """Raise a DataError if most images are much darker than their files allow; warn if some are.
 
     Args:
-        first: a file, for the message.
-        images: all images.
-        highest: the highest value in files of 16 bits; 0 if there is none.
-        bits: as in `Reading`.
+        paths: the files.
+        images: [M, C, H, W] their pixels.
+        values: the values of each file.
+        bits: as in `Reading`; if they are given, the user has confirmed the range.
     """
-    advice = "replace them"
+    low, high, highest, stored, unscaled = np.array(values, dtype=np.int64).T
+    checked = bits is None
+    dark = checked & (stored == 16) & (highest > 0) & (highest < 1 << 15)
+    blank = (low == high) & ~dark
+    for found, among, fault in (
+        (dark, (stored == 16) & ~blank, "leave the highest of their 16 bits unused"),
+        (checked & faint(low, high) & ~dark, ~blank, "use less than a tenth of the range"),
+    ):
+        if not found.any():
+            continue
+        much = spread(found[among], np.array([str(path.parent) for path in paths])[among])
+        most, keep = int(highest[found].max()), int(stored.max())
+        used = most.bit_length()
+        fits = highest < 1 << np.minimum(used, stored)
+        if not fits.all() or unscaled.any():
+            advice = "rescale them, or give "
+        else:
+            advice = (
+                f"give bits={used} to make {(1 << used) - 1:,} white, or "
+                if used < keep
+                else "give "
+            )
+        problem = (
+            f"{found.sum():,} of {among.sum():,} images {fault} (values up to {most:,}), the first "
+            f"is {paths[found.argmax()]}: {advice}bits={keep} to keep them as they are"
+        )
+        if much == "most":
+            raise DataError(problem)
+        if much:
+            _log.warning("%s", problem)
     problem = contrast_problem(images)
-    if bits is None and 0 < highest < 1 << 15:
-        problem = f"16-bit values go up to {highest:,} only"
-        advice = _advice(highest, 16)
-    elif bits is None and images.min() < images.max():
-        advice = _advice(int(images.max()), 8)
-    elif images.min() < images.max():  # the user has given bits, and so confirmed the range
-        return
-    if problem:
-        raise DataError(f"images like {first}: {problem}: {advice}")
-
-
-def _advice(highest: int, stored: int) -> str:
-    used = highest.bit_length()
-    return f"give bits={used} to make {(1 << used) - 1:,} white, or bits={stored} to keep them dark"
+    if problem and (checked or images.min() == images.max()):
+        raise DataError(f"images like {paths[0]}: {problem}: replace them")
+    if blank.any():
+        count, first = np.count_nonzero(blank), paths[blank.argmax()]
+        _log.warning("%d of %d images are blank, the first is %s", count, len(paths), first)
 
 
 def read_grey(named: Iterable[tuple[str, bytes]], size: int, invert: bool = False) -> Pixels:
@@ -214,9 +250,7 @@ def _reason(error: Exception) -> str:
             return "it is not an image, or of an unknown kind"
         case Image.DecompressionBombError():
             return f"it has more than {_MOST_PIXELS // 10**6} megapixels"
-        case OSError(strerror=str(reason)):
-            return reason
-    return str(error).partition("\n")[0] or type(error).__name__
+    return reason(error)
 
 
 def _is_grey(image: Image.Image) -> bool:
@@ -226,8 +260,8 @@ def _is_grey(image: Image.Image) -> bool:
     return image.mode in ("1", "L", "LA", "I") or image.mode.startswith("I;16")
 
 
-def _pixels(image: Image.Image, mode: Mode, reading: Reading) -> tuple[Pixels, int]:
-    """Return the [C, H, W] pixels of an open image, and the highest value if it has 16 bits."""
+def _pixels(image: Image.Image, mode: Mode, reading: Reading) -> tuple[Pixels, _Values]:
+    """Return the [C, H, W] pixels of an open image, and the range of its values."""
     if image.mode == "F" or (image.mode == "I" and image.format not in _OF_16_BITS):
         raise ValueError("its pixels have 32 bits, and their range is unknown")
     frames = getattr(image, "n_frames", 1)
@@ -236,24 +270,28 @@ def _pixels(image: Image.Image, mode: Mode, reading: Reading) -> tuple[Pixels, i
     # Pillow reads colours of 16 bits as 8 bits.
     cut = any(re.search(";16[BLN]", str(tile.args)) for tile in getattr(image, "tile", ()))
     image = ImageOps.exif_transpose(image)
-    highest = 0
+    stored, highest = 8, 0
     if image.mode.startswith("I"):
-        values = np.asarray(image)
-        highest = int(values.max())
-        image = Image.fromarray(_eight_bits(values, 16, reading.bits))
+        deep = np.asarray(image)
+        stored, highest, cut = 16, int(deep.max()), False
+        image = Image.fromarray(_eight_bits(deep, 16, reading.bits))
     else:
-        if cut and reading.bits is not None:
+        if cut and reading.bits not in (None, 16):
             raise ValueError("its colours have 16 bits, for which bits cannot be given: convert it")
         image = _opaque(image, reading.background).convert(mode)
         if cut:
-            highest = int(np.asarray(image).max()) << 8
+            stored, highest = 16, int(np.asarray(image).max()) << 8
         elif reading.bits is not None:
             image = Image.fromarray(_eight_bits(np.asarray(image), 8, reading.bits))
-    image = image.convert(mode)
+    whole = image = image.convert(mode)
     if reading.size is not None:
         image = image.resize((reading.size, reading.size), Image.Resampling.BILINEAR)
     pixels = np.asarray(image)
-    return (pixels[None] if mode == "L" else pixels.transpose(2, 0, 1)), highest
+    low, high = int(pixels.min()), int(pixels.max())
+    if stored == 8:  # a dark image may have had a brighter pixel before it was resized
+        highest = high if high >= 128 else int(np.asarray(whole).max())
+    values = _Values(low, high, highest, stored, cut)
+    return (pixels[None] if mode == "L" else pixels.transpose(2, 0, 1)), values
 
 
 def _eight_bits(values: npt.NDArray[np.integer], stored: int, bits: int | None) -> Pixels:
@@ -262,7 +300,8 @@ def _eight_bits(values: npt.NDArray[np.integer], stored: int, bits: int | None) 
         return (values >> (stored - 8)).clip(0, 255).astype(np.uint8)
     white = (1 << min(bits, stored)) - 1
     if values.max() > white:
-        raise ValueError(f"it has values up to {values.max():,}, which need more than {bits} bits")
+        most = int(values.max())
+        raise ValueError(f"it has values up to {most:,}: give bits={most.bit_length()} or more")
     levels: Pixels = np.rint(values * (255 / white)).astype(np.uint8)
     return levels
 

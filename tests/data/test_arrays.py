@@ -179,6 +179,15 @@ def test_images_without_contrast_are_refused(tmp_path, given):
         arrays.load(given, Y, tmp_path)
 
 
+def test_one_bright_image_does_not_hide_that_others_are_dark(tmp_path, caplog):
+    given = X.copy()
+    given[1:] //= 50
+    assert np.array_equal(arrays.load(given, Y, tmp_path).images[:, 0], given)
+    count = len(X) - 1
+    assert f"{count} of {len(X)} images in X use less than a tenth of the range" in caplog.text
+    assert "the first is X[1]" in caplog.text
+
+
 def test_dark_images_among_others_stay_as_they_are(tmp_path):
     given = X.copy()
     given[0] //= 50

@@ -153,7 +153,7 @@ def test_sixteen_bits_that_are_not_all_used_are_refused_or_rescaled(save, suffix
     values = np.random.default_rng(0).integers(0, 1 << bits, (9, 9)).astype(np.uint16)
     values[0, 0] = (1 << bits) - 1
     path = save(values, f"deep.{suffix}")
-    with pytest.raises(DataError, match=rf"deep\.{suffix}: 16-bit .*give bits={bits} .*bits=16"):
+    with pytest.raises(DataError, match=rf"1 of 1 .*deep\.{suffix}: give bits={bits} .*bits=16"):
         read_images([path], Reading(None))
     scaled = read_images([path], Reading(None, bits=bits))[0, 0]
     assert np.array_equal(scaled, np.rint(values * (255 / (2**bits - 1))))
@@ -170,7 +170,7 @@ def test_one_image_that_uses_all_bits_is_enough(save):
 
 def test_masks_of_0_and_1_are_refused_or_rescaled(save):
     mask = (GREY > 100).astype(np.uint8)
-    with pytest.raises(DataError, match=r"between 0 and 1 of 255.*bits=1 .*bits=8"):
+    with pytest.raises(DataError, match=r"1 of 1 .*values up to 1\).*bits=1 .*bits=8"):
         read_images([save(mask)], Reading(None))
     assert np.array_equal(read_images([save(mask)], Reading(None, bits=1))[0, 0], mask * 255)
     assert np.array_equal(read_images([save(mask)], Reading(None, bits=8))[0, 0], mask)
@@ -184,7 +184,7 @@ def test_masks_are_rescaled_before_they_are_resized(save):
 
 
 def test_values_above_the_bits_that_were_given_are_refused(save):
-    with pytest.raises(DataError, match=r"a\.png .*values up to 238, which need more than 4 bits"):
+    with pytest.raises(DataError, match=r"a\.png .*values up to 238: give bits=8 or more"):
         read_images([save(GREY)], Reading(None, bits=4))
 
 
@@ -201,8 +201,11 @@ def test_colours_of_16_bits_have_8_bits_left_and_cannot_be_rescaled(tmp_path):
             for kind, data in chunks
         )
     )
-    with pytest.raises(DataError, match="16-bit values go up to"):
+    with pytest.raises(DataError, match="png: rescale them, or give bits=16 to keep"):
         read_images([file], Reading(None))
+    assert np.array_equal(
+        read_images([file], Reading(None, bits=16))[0], raw.transpose(2, 0, 1) >> 8
+    )
     with pytest.raises(DataError, match="its colours have 16 bits"):
         read_images([file], Reading(None, bits=12))
 
@@ -211,6 +214,51 @@ def test_a_dark_image_among_others_stays_as_dark_as_it_is(save):
     dark = GREY // 20
     images = read_images([save(GREY, "a.png"), save(dark, "b.png")], Reading(None))
     assert np.array_equal(images[1, 0], dark)
+
+
+@pytest.mark.parametrize(
+    ("bright", "dark", "bits"),
+    [
+        (GREY, GREY > 100, 8),
+        (GREY * np.uint16(257), GREY * np.uint16(16), 16),
+        (GREY * np.uint16(257), GREY, 16),
+    ],
+    ids=["masks", "12 of 16 bits", "8 of 16 bits"],
+)
+def test_one_bright_image_does_not_hide_that_most_are_dark(save, bright, dark, bits):
+    paths = [save(bright, "0.png")]
+    paths += [save(dark.astype(bright.dtype), f"{i}.png") for i in (1, 2)]
+    error = rf"2 of 3 images .*1\.png: rescale them, or give bits={bits} to keep"
+    with pytest.raises(DataError, match=error):
+        read_images(paths, Reading(None))
+    assert len(read_images(paths, Reading(None, bits=bits))) == 3
+
+
+def test_pale_images_can_be_kept(save):
+    pale = save(230 + GREY // 20)
+    with pytest.raises(DataError, match=r"range .*: give bits=8 to keep"):
+        read_images([pale], Reading(None))
+    assert read_images([pale], Reading(None, bits=8)).min() == 230
+
+
+def test_images_of_8_bits_do_not_hide_that_those_of_16_are_dark(save):
+    deep = save(GREY.astype(np.uint16) * 16, "deep.png")
+    paths = [save(GREY, "a.png"), save(GREY, "b.png"), deep]
+    with pytest.raises(DataError, match=r"1 of 1 .*deep\.png: give bits=12 to .*, or bits=16 to"):
+        read_images(paths, Reading(None))
+    assert read_images(paths, Reading(None, bits=12))[2].max() > 200
+
+
+def test_dark_images_in_a_minority_are_a_warning_unless_they_are_few(save, caplog):
+    bright = [save(GREY, f"{i}.png") for i in range(60)]
+    mask = (GREY > 100).astype(np.uint8)
+    dark = [save(mask, f"dark{i}.png") for i in range(5)]
+    read_images([*bright, *dark[:3]], Reading(None))
+    assert caplog.text == ""
+    images = read_images([*bright, *dark], Reading(None))
+    assert "5 of 65 images use less than a tenth of the range" in caplog.text
+    assert "dark0.png: rescale them, or give bits=8 to keep them as they are" in caplog.text
+    assert np.array_equal(images[-1, 0], mask)
 
 
 def test_images_that_are_all_blank_are_refused(save):
