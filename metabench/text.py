@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 # Control characters could move a terminal's cursor, change its title, or end a file early. Half a
 # surrogate pair, as in names of files that are not UTF-8, cannot be written at all. Characters
@@ -17,6 +18,14 @@ _UNSAFE = re.compile(
 def printable(text: str) -> str:
     """Return text with control characters as escapes; line ends and tabs stay."""
     return _UNSAFE.sub(lambda found: ascii(found[0])[1:-1], text.replace("\r\n", "\n"))
+
+
+def without_hidden(text: str) -> str:
+    """Return text without the characters that `printable` escapes, in one Unicode form.
+
+    Texts that look the same become equal: "é" can be written as one character or as two.
+    """
+    return unicodedata.normalize("NFC", _UNSAFE.sub("", text))
 
 
 def shortened(text: str, most: int) -> str:

@@ -33,7 +33,8 @@ def faint(low: npt.NDArray[Any], high: npt.NDArray[Any]) -> npt.NDArray[np.bool_
         low: [M] uint8, the darkest pixel of each image.
         high: [M] uint8, the brightest one.
     """
-    return (low < high) & (high - low < _LEAST)
+    found: npt.NDArray[np.bool_] = (low < high) & (high - low < _LEAST)
+    return found
 
 
 def spread(found: npt.NDArray[np.bool_], groups: npt.NDArray[Any]) -> Literal["", "some", "most"]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from metabench.errors import DataError
+from metabench.text import without_hidden
 
 SPLITS = ("base", "validation", "novel")
 
@@ -100,19 +100,19 @@ class Dataset:
     def _check_names(self) -> None:
         """Raise a DataError if two names may mean one class, because copying changed a spelling.
 
-        "é" can be written as one character or as two. Names that differ only in case may be two
-        classes, such as letters, but they must not be in two splits.
+        Names that differ only in case may be two classes, such as letters, but they must not be in
+        two splits.
         """
         split_of = {int(c): split for split in SPLITS for c in self.split(split)}
         exact: dict[str, int] = {}
         folded: dict[str, int] = {}
         for c, name in enumerate(self.classes):
-            normal = unicodedata.normalize("NFC", name)
+            normal = without_hidden(name)
             other = exact.setdefault(normal, c)
             if other != c:
                 raise DataError(
                     f"dataset {self.name}: classes {other} and {c} are both called '{normal}', "
-                    "perhaps in two Unicode forms: give them one name"
+                    "perhaps in two Unicode forms or with hidden characters: give them one name"
                 )
             if c not in split_of:
                 continue

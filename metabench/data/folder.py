@@ -16,6 +16,7 @@ from metabench.data.dataset import SPLITS, Dataset, Indices
 from metabench.data.images import SUFFIXES, Reading, read_images
 from metabench.data.paths import absolute, check_name, list_folder, unreadable
 from metabench.errors import DataError
+from metabench.text import without_hidden
 
 _ENDINGS = 5  # of files that are not images, in a message
 
@@ -119,8 +120,8 @@ def _classes(path: Path) -> list[_Class]:
             inside = folder.relative_to(part)
             depths.setdefault(len(inside.parts), folder)
             found = _Class(inside.as_posix(), split, listing.images, listing.others)
-            # Names that differ only in case are one class: copying may have changed the case.
-            other = spelt.setdefault(found.name.casefold(), found)
+            # Copying may have changed the case, or the form of characters.
+            other = spelt.setdefault(without_hidden(found.name).casefold(), found)
             if other.split != split:
                 raise DataError(
                     f"class {found.name} of {path} is in both {other.split} and {split}: splits "
