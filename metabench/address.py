@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from metabench.errors import UsageError, unknown
+from metabench.files import expanded
 
 Value = bool | int | float | str
 
@@ -95,11 +96,18 @@ def parse_path(text: str) -> Address:
         raise refused or error from None
 
 
-def write(name: str, params: Mapping[str, Any]) -> str:
+def write(name: str, params: Mapping[str, Any], quoted: bool = False) -> str:
     """Return an address as text, parameters in their order: the inverse of `parse`."""
     inside = ",".join(f"{key}={write_value(value)}" for key, value in params.items())
-    written = name if _is_plain(name) and "[" not in name and "]" not in name else _quote(name)
+    quoted = quoted or not _is_plain(name) or "[" in name or "]" in name
+    written = _quote(name) if quoted else name
     return f"{written}[{inside}]" if inside else written
+
+
+def write_path(path: str, params: Mapping[str, Any]) -> str:
+    """Return an address whose name is a path: the inverse of `parse_path`."""
+    written = write(path, params)
+    return write(path, params, quoted=True) if params and _exists(written) else written
 
 
 def write_value(value: Any) -> str:
@@ -216,7 +224,7 @@ def _paths_joined(parts: list[str]) -> list[str]:
 
 
 def _exists(path: str) -> bool:
-    return os.path.exists(os.path.expanduser(path.strip()))  # noqa: PTH110, PTH111  these never raise
+    return path.strip() != "" and os.path.exists(expanded(path.strip()))  # noqa: PTH110 - never raises
 
 
 def _split(text: str, separator: str, whole: str) -> list[str]:

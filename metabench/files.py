@@ -32,10 +32,7 @@ def temporary_name(name: str) -> str:
 
 def expanded(path: str | Path) -> Path:
     """Replace a leading `~`. As in shells, it stays if the user or the home folder is unknown."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        return Path(path)
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises an error
 
 
 def open_regular(file: Path) -> BufferedReader:

@@ -15,7 +15,7 @@ from metabench.data.autosplit import split_classes
 from metabench.data.cache import cached, slug
 from metabench.data.contrast import contrast_problem, faint, spread
 from metabench.data.dataset import SPLITS, Dataset, Indices
-from metabench.errors import UsageError, unknown
+from metabench.errors import UsageError, reason, unknown
 
 _log = logging.getLogger(__name__)
 
@@ -90,8 +90,7 @@ def _array(what: str, given: Any) -> npt.NDArray[Any]:
     try:
         return np.asarray(given)
     except (TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UsageError(f"{what} cannot be read as an array: {reason}") from error
+        raise UsageError(f"{what} cannot be read as an array: {reason(error)}") from error
 
 
 def _channels_first(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

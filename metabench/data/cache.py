@@ -17,15 +17,15 @@ from metabench.data import cache_entry
 from metabench.data.dataset import Dataset
 from metabench.data.sealed import seal, unseal
 from metabench.data.source_files import files_content, files_state
-from metabench.errors import DataError
-from metabench.files import check_room, read_file, remove_leftovers, write_atomically
+from metabench.errors import DataError, reason
+from metabench.files import check_room, expanded, read_file, remove_leftovers, write_atomically
 
 ENVIRONMENT = "METABENCH_DATA"
 
 _CACHE = "cache"
 _SOURCE = "source.json"  # in an entry: the state of the files when they had its content
+_LONGEST = 80  # characters of a name that is made from another
 _FORMAT = 2  # part of every key, so entries of another format are ignored
-_LONGEST = 80  # characters of a dataset's name in the name of a folder
 _ANYBODY_WRITES = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 _ELSEWHERE = f"set --data-root or {ENVIRONMENT} to another folder"
 
@@ -39,16 +39,17 @@ def data_root(given: str | Path | None = None) -> Path:
         DataError: there is no such home folder, or the folder cannot be accessed.
     """
     chosen = given or os.environ.get(ENVIRONMENT) or _platform_cache()
+    root = expanded(chosen)
+    if str(root).startswith("~"):
+        raise DataError(f"data root {chosen}: no such home folder; {_ELSEWHERE}")
     try:
-        root = Path(chosen).expanduser()
         (root / _CACHE).stat()
     except FileNotFoundError:  # it will be made
         pass
-    except RuntimeError as error:
-        raise DataError(f"data root {chosen}: no such home folder; {_ELSEWHERE}") from error
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"cannot read data root {chosen} ({reason}): {_ELSEWHERE}") from error
+        raise DataError(
+            f"cannot read data root {chosen} ({reason(error)}): {_ELSEWHERE}"
+        ) from error
     return root
 
 
@@ -60,9 +61,6 @@ def _platform_cache() -> Path:
         if found.is_absolute():
             return found
     raise DataError(f"there is no home folder to keep datasets in: {_ELSEWHERE}")
-
-
-_LONGEST = 80  # characters of a name that is made from another
 
 
 def slug(text: str) -> str:
@@ -88,7 +86,7 @@ def cached(root: Path, name: str, key: str, make: Callable[[], Dataset]) -> Data
         DataError: the data root cannot be written to. Errors of `make` are passed on.
     """
     key = f"{_FORMAT}:{key}"
-    return _opened(_entries(root) / f"{_short(name)}-{_digits(key)}", name, key, make)
+    return _opened(_entries(root) / f"{slug(name)}-{_digits(key)}", name, key, make)
 
 
 def cached_files(
@@ -130,7 +128,7 @@ def cached_files(
     start = time.time_ns()
     state = files_state(files, folder)
     of = json.dumps([_FORMAT, place, params], sort_keys=True)
-    prefix = f"{_short(name)}-{_digits(of)}-"
+    prefix = f"{slug(name)}-{_digits(of)}-"
     entries = _entries(root)
     content = _remembered(entries.glob(f"{prefix}*"), state.digest)
     remembered = content is not None
@@ -195,8 +193,7 @@ def _writing(folder: Path, name: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise DataError(
-            f"cannot keep dataset {name} in {folder.parent} ({error.strerror}): "
-            f"set --data-root or {ENVIRONMENT} to a folder that can be written to"
+            f"cannot keep dataset {name} in {folder.parent} ({reason(error)}): {_ELSEWHERE}"
         ) from error
 
 
@@ -208,10 +205,6 @@ def _entries(root: Path) -> Path:
         os.access(root, os.W_OK) and root.stat().st_mode & _ANYBODY_WRITES
     )
     return (_platform_cache() if read_only else root) / _CACHE
-
-
-def _short(name: str) -> str:
-    return slug(name)[:_LONGEST]
 
 
 def _digits(text: str) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 
 from metabench.data.dataset import Dataset, pixels_digest
 from metabench.data.sealed import seal, unseal
+from metabench.errors import reason
 from metabench.files import read_file, temporary_name
 
 _IMAGES, _FACTS = "images.npy", "dataset.json"
@@ -30,7 +31,7 @@ def read(folder: Path, key: str) -> Dataset:
     try:
         return _read(folder, key)
     except Exception as error:  # damaged files raise errors of many types
-        raise DamagedEntry(str(error).partition("\n")[0] or type(error).__name__) from error
+        raise DamagedEntry(reason(error)) from error
 
 
 def _read(folder: Path, key: str) -> Dataset:

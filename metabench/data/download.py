@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from metabench.data.fetch import fetch
-from metabench.errors import DataError
+from metabench.errors import DataError, reason
 
 _META = "torchvision._meta_registrations"
 
@@ -34,8 +34,7 @@ def torchvision_datasets() -> Any:
     try:
         return importlib.import_module("torchvision.datasets")
     except (ImportError, RuntimeError) as error:
-        reason = str(error).partition("\n")[0]
-        raise DataError(f"torchvision cannot be imported ({reason})") from error
+        raise DataError(f"torchvision cannot be imported ({reason(error)})") from error
 
 
 def download_mnist(file: Path, advice: str) -> None:

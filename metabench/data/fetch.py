@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from metabench.errors import DataError
+from metabench.errors import DataError, reason
 
 TIMEOUT = 30.0  # seconds to connect, and between two pieces of an answer
 _PIECE = 1 << 16
@@ -129,5 +129,4 @@ def _reason(error: Exception) -> str:
         error = error.reason
     if isinstance(error, TimeoutError):
         return f"no answer for {TIMEOUT:g} s"
-    text = getattr(error, "strerror", None) or str(error)
-    return text.partition("\n")[0].rstrip(": ") or type(error).__name__
+    return reason(error).rstrip(": ")

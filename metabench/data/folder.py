@@ -12,7 +12,7 @@ import numpy as np
 
 from metabench.data.autosplit import split_classes
 from metabench.data.cache import cached_files, slug
-from metabench.data.dataset import SPLITS, Dataset, Indices
+from metabench.data.dataset import SPLITS, Dataset
 from metabench.data.images import SUFFIXES, Reading, read_images
 from metabench.data.paths import absolute, check_name, list_folder, unreadable
 from metabench.errors import DataError
@@ -35,17 +35,16 @@ _LIKE_SPLITS = {
 }
 
 
-class _Class(NamedTuple):
-    name: str
-    split: str  # from its split folder, otherwise ""
-    files: list[Path]
-    others: list[Path]  # files that are not images
-
-
 class _Listing(NamedTuple):
     folders: list[Path]
     images: list[Path]
     others: list[Path]  # files that are not images
+
+
+class _Class(NamedTuple):
+    name: str
+    split: str  # from its split folder, otherwise ""
+    found: _Listing
 
 
 def load(
@@ -80,9 +79,10 @@ def load(
     splits = split_classes(names, split)
     if split == "auto" and any(part.split for part in classes):
         split = "folders"
-        splits = {wanted: _of_split(wanted, classes) for wanted in SPLITS}
-    files = [file for part in classes for file in part.files]
-    others = [file for part in classes for file in part.others]
+        of = np.array([part.split for part in classes])
+        splits = {wanted: np.flatnonzero(of == wanted) for wanted in SPLITS}
+    files = [file for part in classes for file in part.found.images]
+    others = [file for part in classes for file in part.found.others]
     if others:
         _log.warning(
             "folder %s: %d files in class folders are not read as images: %s",
@@ -97,7 +97,7 @@ def load(
         return Dataset(
             name=name,
             images=images,
-            labels=np.repeat(np.arange(len(classes)), [len(part.files) for part in classes]),
+            labels=np.repeat(np.arange(len(classes)), [len(part.found.images) for part in classes]),
             classes=names,
             splits=splits,
             facts={**reading.facts, "split": split},
@@ -106,36 +106,30 @@ def load(
     return cached_files(root, name, files, path, make, place=str(path), split=split, **reading.key)
 
 
-def _of_split(split: str, classes: list[_Class]) -> Indices:
-    return np.array([i for i, part in enumerate(classes) if part.split == split], dtype=np.int64)
-
-
 def _classes(path: Path) -> list[_Class]:
     """Return every class with its images, sorted by name."""
     classes: dict[str, _Class] = {}
-    spelt: dict[str, _Class] = {}
+    spelt: dict[str, str] = {}
     depths: dict[int, Path] = {}
     for split, part in _parts(path):
         for folder, listing in _leaves(part):
             inside = folder.relative_to(part)
             depths.setdefault(len(inside.parts), folder)
-            found = _Class(inside.as_posix(), split, listing.images, listing.others)
+            name = inside.as_posix()
             # Copying may have changed the case, or the form of characters.
-            other = spelt.setdefault(without_hidden(found.name).casefold(), found)
-            if other.split != split:
+            other = spelt.setdefault(without_hidden(name).casefold(), split)
+            if other != split:
                 raise DataError(
-                    f"class {found.name} of {path} is in both {other.split} and {split}: splits "
-                    "must hold different classes"
+                    f"class {name} of {path} is in both {other} and {split}: splits must hold "
+                    "different classes"
                 )
-            classes[found.name] = found
-    if not any(found.files for found in classes.values()) or depths.keys() == {0}:
+            classes[name] = _Class(name, split, listing)
+    if not any(part.found.images for part in classes.values()) or depths.keys() == {0}:
         raise DataError(f"no images in folders of {path}: give each class a folder of its own")
-    for found in classes.values():
-        if not found.files:
+    for name, _, found in classes.values():
+        if not found.images:
             only = f" (but files of other kinds: {_endings(found.others)})" if found.others else ""
-            raise DataError(
-                f"class {found.name} of {path} has no images{only}: add some or remove it"
-            )
+            raise DataError(f"class {name} of {path} has no images{only}: add some or remove it")
     if depths.keys() not in ({1}, {2}):
         where = " and ".join(str(folder) for folder in depths.values())
         raise DataError(

@@ -8,14 +8,13 @@ character, relative to the folder of runs: `run01/test/item01.png run01/training
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 
 from metabench.data.dataset import Dataset
 from metabench.data.images import Reading
 from metabench.data.manifest_file import ListedEpisode, ListedEpisodes, Listing, read_episodes
 from metabench.data.paths import absolute, list_folder, unreadable
+from metabench.data.sealed import json_digest
 from metabench.errors import DataError
 from metabench.files import read_file
 
@@ -52,7 +51,7 @@ def _name(listed: list[ListedEpisode]) -> str:
     if len(listed) == _RUNS and all(len(episode.support) == _WAY for episode in listed):
         return NAME
     pairs = [(episode.support, episode.query) for episode in listed]
-    return f"{NAME}-{hashlib.sha256(json.dumps(pairs).encode()).hexdigest()[:6]}"
+    return f"{NAME}-{json_digest(pairs)[:6]}"
 
 
 def _episode(file: Path) -> ListedEpisode:

@@ -198,7 +198,7 @@ def _decode(file: Path) -> ListedEpisodes:
         text = read_file(file).removeprefix(codecs.BOM_UTF8)
         return msgspec.json.decode(text, type=ListedEpisodes)
     except OSError as error:
-        raise DataError(f"cannot read manifest file {file}: {error.strerror}") from error
+        raise unreadable(file, error) from error
     except (UnicodeDecodeError, msgspec.DecodeError) as error:
         raise DataError(f"manifest file {file}: {error}") from error
 

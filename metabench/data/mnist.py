@@ -20,7 +20,8 @@ from metabench.data import download
 from metabench.data.cache import cached_files
 from metabench.data.dataset import Dataset
 from metabench.data.declared import DatasetSpec
-from metabench.errors import DataError
+from metabench.data.paths import unreadable
+from metabench.errors import DataError, reason
 from metabench.files import MOST, read_file
 
 SPEC: DatasetSpec = {
@@ -67,7 +68,7 @@ def _file(folder: Path, name: str, advice: str) -> Path:
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise DataError(f"cannot read {file}: {error.strerror}") from error
+            raise unreadable(file, error) from error
     download.download_mnist(packed, advice)
     return packed
 
@@ -102,7 +103,7 @@ def _array(file: Path, dimensions: int) -> npt.NDArray[np.uint8]:
         if file.suffix == ".gz":
             content = gzip.GzipFile(fileobj=io.BytesIO(content)).read(MOST)
     except (OSError, EOFError, zlib.error) as error:
-        raise _damaged(file, str(error)) from error
+        raise _damaged(file, reason(error)) from error
     head = np.frombuffer(content[: 4 + 4 * dimensions], dtype=">u4")
     if len(head) != 1 + dimensions or head[0] != _BYTES + dimensions:
         raise _damaged(file, "it does not begin as such a file does")
@@ -113,5 +114,5 @@ def _array(file: Path, dimensions: int) -> npt.NDArray[np.uint8]:
     return values.reshape(shape)
 
 
-def _damaged(file: Path, reason: str) -> DataError:
-    return DataError(f"MNIST in {file.parent} is damaged ({reason}): replace {file.name}")
+def _damaged(file: Path, problem: str) -> DataError:
+    return DataError(f"MNIST in {file.parent} is damaged ({problem}): replace {file.name}")

@@ -21,7 +21,7 @@ from metabench.data.declared import DatasetSpec
 from metabench.data.images import RESAMPLE, read_grey
 from metabench.data.paths import unreadable
 from metabench.data.splits import Split, load_split
-from metabench.errors import DataError
+from metabench.errors import DataError, reason
 from metabench.files import open_regular, read_file
 
 SPEC: DatasetSpec = {
@@ -198,7 +198,7 @@ def _contents(source: Path) -> Iterator[tuple[str, bytes]]:
             try:
                 yield file.relative_to(source.parent).as_posix(), read_file(file, _MOST)
             except OSError as error:
-                raise DataError(f"cannot read {file}: {error.strerror}") from error
+                raise unreadable(file, error) from error
         return
     try:
         with open_regular(source) as stream, zipfile.ZipFile(stream) as archive:
@@ -211,7 +211,6 @@ def _contents(source: Path) -> Iterator[tuple[str, bytes]]:
                     yield name, content
     # RuntimeError: encrypted, or compressed by an unknown method.
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError) as error:
-        reason = str(error).partition("\n")[0]
         raise DataError(
-            f"{source} is damaged ({reason}): remove it, and it will be downloaded again"
+            f"{source} is damaged ({reason(error)}): remove it, and it will be downloaded again"
         ) from error

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from metabench.errors import DataError
+from metabench.errors import DataError, reason
+from metabench.files import expanded
 
 _SHOWN = 1000  # characters of a path; a longer one does not exist
 
@@ -14,13 +15,15 @@ def absolute(path: str | Path) -> Path:
     """Return an absolute path.
 
     Raises:
-        DataError: it begins with an unknown user, has a name that is too long or not UTF-8, or lies
-            in a folder that cannot be read.
+        DataError: it has a name that is too long or not UTF-8, or lies in a folder that cannot be
+            read.
     """
+    found = expanded(path).absolute()
     try:
-        found = Path(path).expanduser().absolute()
-        found.exists()  # raises an error if the system refuses to look
-    except (OSError, RuntimeError, ValueError) as error:
+        found.stat()
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
         raise unreadable(path, error) from error
     check_name(found)
     return found
@@ -49,5 +52,4 @@ def check_name(path: Path) -> None:
 
 def unreadable(path: str | Path, error: Exception) -> DataError:
     """Return the error for a path that cannot be read."""
-    reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-    return DataError(f"cannot read {str(path)[:_SHOWN]}: {reason}")
+    return DataError(f"cannot read {str(path)[:_SHOWN]}: {reason(error)}")

@@ -12,7 +12,7 @@ _DIGEST = "sha256"  # the field with the digest of all others
 
 def seal(fields: Mapping[str, Any]) -> bytes:
     """Return fields and their digest as JSON."""
-    return json.dumps({_DIGEST: _digest(fields), **fields}).encode()
+    return json.dumps({_DIGEST: json_digest(fields), **fields}).encode()
 
 
 def unseal(content: bytes) -> dict[str, Any]:
@@ -22,10 +22,11 @@ def unseal(content: bytes) -> dict[str, Any]:
         ValueError: the content is not what `seal` returned.
     """
     fields = json.loads(content)
-    if not isinstance(fields, dict) or fields.pop(_DIGEST, None) != _digest(fields):
+    if not isinstance(fields, dict) or fields.pop(_DIGEST, None) != json_digest(fields):
         raise ValueError("its content does not have the digest that it had when it was written")
     return fields
 
 
-def _digest(fields: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+def json_digest(value: Any) -> str:
+    """Return the SHA-256 hex digest of a value as JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from metabench.errors import DataError
+from metabench.data.paths import unreadable
 from metabench.files import sha256
 
 _SECOND = 10**9
@@ -57,7 +57,7 @@ def files_state(files: Sequence[Path], folder: Path) -> FilesState:
         try:
             found = file.stat()
         except OSError as error:
-            raise _unreadable(file, error) from None
+            raise unreadable(file, error) from None
         state = (
             os.fsencode(file.relative_to(folder)),
             found.st_size,
@@ -83,10 +83,6 @@ def files_content(files: Sequence[Path], folder: Path) -> str:
         try:
             content = sha256(file)
         except OSError as error:
-            raise _unreadable(file, error) from None
+            raise unreadable(file, error) from None
         digest.update(repr((os.fsencode(file.relative_to(folder)), content)).encode())
     return digest.hexdigest()
-
-
-def _unreadable(file: Path, error: OSError) -> DataError:
-    return DataError(f"cannot read {file}: {error.strerror}")

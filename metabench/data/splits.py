@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from metabench.data.dataset import SPLITS, Indices
+from metabench.data.sealed import json_digest
 from metabench.errors import DataError
 
 FOLDER = Path(__file__).parent / "splits"
@@ -60,5 +60,4 @@ def load_split(name: str) -> Split:
     """Load a list that comes with metabench, by its name."""
     content = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     members = {split: tuple(content[split]) for split in SPLITS}
-    digest = hashlib.sha256(json.dumps(members, sort_keys=True).encode()).hexdigest()
-    return Split(content["name"], content["source"], members, digest)
+    return Split(content["name"], content["source"], members, json_digest(members))

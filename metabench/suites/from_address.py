@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from metabench import address
 from metabench.address import Value
-from metabench.errors import DataError, UsageError
+from metabench.errors import DataError, UsageError, reason
 from metabench.files import expanded
 from metabench.suites.suite import Suite
 
@@ -86,19 +85,14 @@ def _check_exists(text: str, path: str, rest: str) -> None:
     except (OSError, ValueError) as error:  # ValueError: a NUL character
         if "[" not in rest and isinstance(error, FileNotFoundError | NotADirectoryError):
             return  # reading it says what the folder or file must hold
-        reason = getattr(error, "strerror", None) or error
         advice = ""
         if "[" in rest:
             advice = '; if brackets are part of it, write them in quotes, "a [b]"[way=5]'
-        raise DataError(f"'{text}': cannot read '{path}': {reason}{advice}") from None
+        raise DataError(f"'{text}': cannot read '{path}': {reason(error)}{advice}") from None
 
 
 def _written(kind: str, path: str, params: Mapping[str, Value]) -> str:
     """Return an address in its normal form, with a relative path if it is in the working folder."""
-    place = expanded(path).absolute()
-    place = Path(os.path.normpath(place))
+    place = Path(os.path.normpath(expanded(path).absolute()))
     short = place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place
-    written = address.write(str(short), params)
-    if params and Path(written).exists():  # it would be taken for that path
-        written = written.replace(str(short), json.dumps(str(short)), 1)
-    return f"{kind}:{written}"
+    return f"{kind}:{address.write_path(str(short), params)}"

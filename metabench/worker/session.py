@@ -258,7 +258,7 @@ def _words(error: BaseException) -> str:
         said = ""
     line = next((line.strip() for line in said.splitlines() if line.strip()), "")
     line = line.encode(errors="backslashreplace").decode()
-    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
+    return shortened(line, _LONGEST)
 
 
 def _device_name(device: str) -> str:

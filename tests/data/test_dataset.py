@@ -60,7 +60,8 @@ def test_points_and_targets_that_are_not_finite_are_counted_and_located(what, va
 
 @pytest.mark.parametrize("splits", [{}, {"novel": [0, 1]}, {"base": [0], "novel": [1]}])
 @pytest.mark.parametrize(
-    "second", ["cafe\u0301", "caf\u00e9\u200b", "\ufeffcaf\u00e9", "c\u00adaf\u00e9", "cafe\u200d\u0301"]
+    "second",
+    ["cafe\u0301", "caf\u00e9\u200b", "\ufeffcaf\u00e9", "c\u00adaf\u00e9", "cafe\u200d\u0301"],
 )
 def test_one_name_in_two_spellings_that_look_the_same_is_refused(
     splits: dict[str, list[int]], second: str
