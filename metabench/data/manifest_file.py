@@ -186,7 +186,8 @@ def write(
             json.dumps({"support": rows(s, s_y), "query": rows(q, q_y)})
             for s, s_y, q, q_y in zip(support, support_y, query, query_y, strict=True)
         ]
-        head = json.dumps({"name": name, "root": ".", "size": None})[:-1]
+        # Images may be dark: whoever opened the suite has confirmed that, by `bits` or otherwise.
+        head = json.dumps({"name": name, "root": ".", "size": None, "bits": 8})[:-1]
         text = head + ', "episodes": [\n' + ",\n".join(episodes) + "\n]}\n"
         write_atomically(file, text.encode())
     except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import copy
+import dataclasses
 import json
 import os
 
@@ -252,6 +253,13 @@ def test_written_episodes_read_back_pixel_for_pixel(data, tmp_path, channels):
     assert np.array_equal(listing.support_y, EPISODES["support_y"])
     assert np.array_equal(listing.query_y, EPISODES["query_y"])
     assert np.array_equal(read.images[listing.support], source.images[EPISODES["support"]])
+    assert np.array_equal(read.images[listing.query], source.images[EPISODES["query"]])
+
+
+def test_dark_images_are_written_so_that_they_can_be_read(data, tmp_path):
+    source = dataclasses.replace(dataset(1), images=dataset(1).images // 64, pixels="")
+    manifest_file.write(tmp_path / "made.json", "made", source, **EPISODES)
+    read, listing = manifest_file.load(tmp_path / "made.json", data)
     assert np.array_equal(read.images[listing.query], source.images[EPISODES["query"]])
 
 
