@@ -17,6 +17,7 @@ from io import BufferedReader
 from pathlib import Path
 
 MOST = 256 << 20  # bytes that are read of a file whose content is kept in memory
+_MOST_FILES, _MOST_BYTES = 10_000, 1 << 30  # of a folder, that count in its digest
 _ROOM = 1 << 20  # bytes that must be free in a folder before work for it begins
 _LONGEST = 80  # characters of the name that a temporary file is for
 _LONGEST_NAME = 200  # characters; systems allow 255 bytes, and endings such as ".json" follow
@@ -108,6 +109,40 @@ def sha256(file: Path) -> str:
     """
     with open_regular(file) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sha256_folder(folder: Path) -> str:
+    """Return a SHA-256, in hex, of the names and contents of the files in a folder.
+
+    Links are not followed and count by their text. Caches of Python and special files do not count.
+    Of a large folder, the files beyond `_MOST_FILES` do not count, and those beyond `_MOST_BYTES`
+    count by their size.
+
+    Raises:
+        OSError: a file or a folder in it cannot be read.
+    """
+    digest, files, room = hashlib.sha256(), 0, _MOST_BYTES
+    for place, folders, names in os.walk(folder, onerror=_raise):
+        for name in sorted([*folders, *names]):
+            path = Path(place, name)
+            found = path.lstat()
+            if stat.S_ISLNK(found.st_mode):
+                content = os.fsencode(path.readlink()).hex()
+            elif stat.S_ISREG(found.st_mode):
+                room -= found.st_size
+                content = sha256(path) if room >= 0 else str(found.st_size)
+            else:
+                continue
+            files += 1
+            if files > _MOST_FILES:
+                return digest.hexdigest()
+            digest.update(repr((os.fsencode(path.relative_to(folder)), content)).encode())
+        folders[:] = sorted({*folders} - {"__pycache__"})
+    return digest.hexdigest()
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def write_atomically(file: Path, data: bytes) -> None:

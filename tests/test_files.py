@@ -2,18 +2,21 @@ from __future__ import annotations
 
 import os
 import resource
+import secrets
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from metabench import files
 from metabench.files import (
     check_room,
     expanded,
     others,
     read_file,
     remove_leftovers,
+    sha256_folder,
     temporary_name,
     write_atomically,
     write_output,
@@ -149,6 +152,51 @@ def test_only_regular_files_of_bounded_size_are_read(tmp_path: Path) -> None:
     ):
         with pytest.raises(OSError, match=said):
             read_file(tmp_path / name, most)
+
+
+def test_the_digest_of_a_folder_covers_names_and_contents(tmp_path: Path) -> None:
+    def digest(change=lambda folder: None) -> str:
+        folder = tmp_path / secrets.token_hex(4)
+        (folder / "b" / "c").mkdir(parents=True)
+        (folder / "b" / "c" / "x").write_text("1")
+        (folder / "b" / "y").write_text("2")
+        (folder / "a").mkdir()
+        change(folder)
+        return sha256_folder(folder)
+
+    def renamed(folder: Path) -> None:
+        (folder / "b" / "y").rename(folder / "b" / "z")
+
+    def without_files(folder: Path) -> None:
+        os.mkfifo(folder / "pipe")
+        (folder / "__pycache__").mkdir()
+        (folder / "__pycache__" / "x.pyc").write_text("cache")
+
+    def linked(folder: Path) -> None:
+        (folder / "link").symlink_to("/")
+
+    assert digest() == digest(without_files)
+    changed = [lambda folder: (folder / "b" / "c" / "x").write_text("3"), renamed, linked]
+    assert len({digest(), *map(digest, changed)}) == 4
+
+
+def test_the_digest_of_a_large_folder_is_bounded(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(files, "_MOST_FILES", 2)
+    monkeypatch.setattr(files, "_MOST_BYTES", 4)
+    found = []
+    for contents in (("aaa", "bb", "c"), ("aaa", "xx", "y"), ("aaa", "x", "y"), ("zzz", "bb", "")):
+        for name, content in zip("123", contents, strict=True):
+            (tmp_path / name).write_text(content)
+        found.append(sha256_folder(tmp_path))
+    assert found[0] == found[1]
+    assert len({*found}) == 3
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read everything")
+def test_a_folder_of_which_a_part_cannot_be_read_has_no_digest(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0)
+    with pytest.raises(OSError, match="Permission"):
+        sha256_folder(tmp_path)
 
 
 def test_a_home_folder_that_is_unknown_is_not_replaced(tmp_path: Path, monkeypatch) -> None:

@@ -14,7 +14,7 @@ import json
 import operator
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from metabench import address
 from metabench.address import Value
 from metabench.errors import UsageError
-from metabench.files import expanded, sha256
+from metabench.files import expanded, sha256, sha256_folder
 from metabench.garbage import no_gc
 from metabench.learner import Algorithm, Backbone, Kind
 from metabench.plugins.code_reader import CodeReader, digests
@@ -58,7 +58,8 @@ class Code:
     # the start of the SHA-256 of each definition's own text, by "module:name"; likewise
     # "catalogue:name" and "file:name" for what the catalogue declares
     definitions: Mapping[str, str]
-    # the SHA-256, in hex, of each file that the catalogue, a parameter or a constant names
+    # the SHA-256, in hex, of each file that the catalogue, a parameter or a constant names, and of
+    # each folder that one of the first two names
     files: Mapping[str, str]
     packages: frozenset[str]  # names of other packages that the code uses
 
@@ -88,7 +89,7 @@ def cell_code(
     asked = params.get("backbone")
     if isinstance(asked, str) and asked:
         plugins.backbone(_named_by(asked))
-    parts = _Parts(plugins.code_readers)
+    parts = _Parts(plugins.code_readers, plugins.backbones.keys())
     algorithm = provided.spec.on(kind)
     parts.add_built(algorithm.build, provided)
     parts.add_files(algorithm, provided.origin, params)
@@ -122,8 +123,11 @@ def cell_code(
 class _Parts:
     """The parts of a cell's code."""
 
-    def __init__(self, readers: dict[frozenset[str], CodeReader]) -> None:
+    def __init__(
+        self, readers: dict[frozenset[str], CodeReader], backbones: Collection[str]
+    ) -> None:
         self._readers = readers
+        self._backbones = backbones
         self.given: set[str] = set()  # texts among the arguments of functions
         self._targets: list[tuple[str, Path | None]] = []
         self._imported: list[tuple[str, Path | None]] = []
@@ -144,7 +148,7 @@ class _Parts:
     def add_files(
         self, entry: Algorithm | Backbone, origin: Path | None, params: Mapping[str, Value]
     ) -> None:
-        """Count the files that a catalogue entry declares, or that a parameter names."""
+        """Count the files and folders that a catalogue entry declares or a parameter names."""
         for k, name in enumerate(entry.files):
             given = str(params.get(name, name))
             if given:
@@ -152,7 +156,9 @@ class _Parts:
         for name, value in params.items():
             if name in entry.files or not isinstance(value, str):
                 continue
-            path = _named_file(value, origin)
+            if _named_by(value) in self._backbones:  # even where such a file lies
+                continue
+            path = _named_path(value, origin)
             if path is not None:
                 self._add_file(entry, name, name, path)
 
@@ -161,24 +167,24 @@ class _Parts:
     ) -> None:
         """Count the files that string constants name, such as "weights.pt"."""
         for text in sorted({*texts} - {*entry.files}):
-            path = _named_file(text, origin) if Path(text).suffix else None
-            if path is not None and path.suffix != ".py":  # code counts as code
+            path = _named_path(text, origin) if Path(text).suffix else None
+            if path is not None and path.suffix != ".py" and path.is_file():  # code counts as code
                 self._add_file(entry, text, "", path)
 
     def _add_file(self, entry: Algorithm | Backbone, name: str, key: str, path: Path) -> None:
-        """Count a file.
+        """Count a file, or all files of a folder.
 
         Args:
             entry: the catalogue entry that reads it.
             name: its name in a result.
             key: what identifies it in the digest, in place of its name.
-            path: the file.
+            path: the file or folder.
 
         Raises:
-            UsageError: it cannot be read, or is no regular file.
+            UsageError: it cannot be read, or is neither a regular file nor a folder.
         """
         try:
-            digest = sha256(path)
+            digest = sha256_folder(path) if path.is_dir() else sha256(path)
         except OSError as error:
             raise UsageError(
                 f"cannot read {path}, which {entry.name} reads: {error.strerror or error}"
@@ -319,12 +325,20 @@ def _declared_path(entry: Algorithm | Backbone, name: str, given: str, origin: P
     return path
 
 
-def _named_file(text: str, origin: Path | None) -> Path | None:
-    """Return the regular file that a text names, here or next to the plugin's file, if any."""
+def _named_path(text: str, origin: Path | None) -> Path | None:
+    """Return the file or folder that a text names, here or next to the plugin's file, if any.
+
+    A folder that contains the working folder or the plugin, such as ".", names no data.
+    """
     for folder in (Path(), *([] if origin is None else [origin.parent])):
         try:
             path: Path = folder / expanded(text)
             if path.is_file():
+                return path
+            inside = (Path.cwd(), origin or Path.cwd())
+            if path.is_dir() and not any(
+                p.resolve().is_relative_to(path.resolve()) for p in inside
+            ):
                 return path
         except (OSError, ValueError):  # too long, or NUL: names no file
             return None

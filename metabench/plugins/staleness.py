@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from metabench.plugins.registry import Plugins
     from metabench.results.schema import Result, SuiteFacts
 
-# "unknown": the plugin or the suite is not loaded, or a file that a parameter names is not here.
+# "unknown": the plugin or the suite is not loaded, or a file or folder that a parameter names is
+# not here.
 CodeState = Literal["current", "stale", "unknown"]
 
 
@@ -30,7 +31,7 @@ def code_state(result: Result, code: Code | None) -> CodeState:
 
 
 def _lacks_file(result: Result, code: Code) -> bool:
-    """Return whether a parameter names a file that was there then, and is not there now."""
+    """Return whether a parameter names a file or folder that was there then and is not now."""
     params = result.job.params
     for name in result.job.files.keys() - code.files.keys():
         backbone, _, parameter = name.rpartition(":")

@@ -153,8 +153,48 @@ def test_a_file_that_nobody_declares_counts_if_a_parameter_names_it(
     assert [set(code.files) for code in found] == [{"weights"}, {"weights"}]
     assert len({before.digest, *(code.digest for code in found)}) == 3
     file.unlink()
-    file.mkdir()  # a folder is no file
     assert code_of(spec, params=params) == before
+
+
+@pytest.mark.parametrize("declared", [False, True])
+def test_a_folder_that_a_parameter_names_counts_by_its_files(
+    site: Path, tmp_path: Path, declared: bool
+) -> None:
+    spec = Algorithm("mine", build=BUILD, params={"data": ""}, files=["data"] * declared)
+    folders = [tmp_path / name for name in ("a", "b")]
+    for folder in folders:
+        write(folder, {"inner/x.txt": "1", "y.txt": "2"})
+    found = [code_of(spec, params={"data": str(folder)}) for folder in folders]
+    assert found[0] == found[1]
+    assert len(found[0].files["data"]) == 64
+    (folders[1] / "inner" / "x.txt").write_text("3")
+    after = code_of(spec, params={"data": str(folders[1])})
+    assert changes(found[1].definitions, after.definitions) == ["file:data"]
+
+
+def test_a_folder_counts_neither_as_a_backbone_nor_around_the_working_folder(
+    site: Path, tmp_path: Path, monkeypatch
+) -> None:
+    (tmp_path / "conv4").mkdir()
+    monkeypatch.chdir(tmp_path)
+    spec = Algorithm("mine", build=BUILD, params={"backbone": "conv4", "encoder": ""})
+    for encoder in "conv4", ".", "..", str(tmp_path), "":
+        code = code_of(spec, tmp_path / "plugin.py", params={"encoder": encoder})
+        assert code.files == {}
+
+
+def test_a_folder_that_is_named_in_code_does_not_count(tmp_path: Path) -> None:
+    plugin = tmp_path / "plugin.py"
+    plugin.write_text("""
+import metabench
+def build(task):
+    return open("data.d")
+@metabench.hookimpl
+def metabench_algorithms():
+    yield metabench.Algorithm("reader", build=build)
+""")
+    (tmp_path / "data.d").mkdir()
+    assert single_code(plugin, "reader").files == {}
 
 
 def test_a_pipe_that_a_parameter_names_is_not_read(site: Path, tmp_path: Path) -> None:
