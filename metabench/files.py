@@ -51,8 +51,10 @@ def open_regular(file: Path) -> BufferedReader:
     return stream
 
 
-def name_problem(name: str) -> str:
-    """Describe why some systems cannot store a file or folder of this name; "" if all can."""
+def name_problem(name: str, form: str, advice: str) -> str:
+    """Return `advice` if a name has another form, and why some systems cannot store it; or ""."""
+    if not re.fullmatch(form, name):
+        return advice
     if len(name) > _LONGEST_NAME:
         return f"it has {len(name):,} characters, write at most {_LONGEST_NAME}"
     if name.endswith(".") or _DEVICE.fullmatch(name):

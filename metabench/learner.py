@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -292,12 +291,9 @@ class Algorithm:
     files: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.name):
-            raise UsageError(
-                f"algorithm name '{self.name}': write lower-case words joined by hyphens"
-            )
+        form, advice = r"[a-z0-9]+(-[a-z0-9]+)*", "write lower-case words joined by hyphens"
         what = f"algorithm {self.name}"
-        if problem := name_problem(self.name):
+        if problem := name_problem(self.name, form, advice):
             raise UsageError(f"algorithm name '{self.name}': {problem}")
         for name in ("tasks", "tags"):
             words = getattr(self, name)

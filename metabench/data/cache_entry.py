@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
 from metabench.data.dataset import Dataset, pixels_digest
 from metabench.data.sealed import seal, unseal
 from metabench.errors import reason
-from metabench.files import read_file, temporary_name
+from metabench.files import read_file, temporary_name, write_atomically
 
 _IMAGES, _FACTS = "images.npy", "dataset.json"
 _TRIES = 5
@@ -90,15 +89,9 @@ def _fill(folder: Path, key: str, dataset: Dataset) -> None:
     }
     with (folder / _IMAGES).open("wb") as file:
         np.save(file, np.ascontiguousarray(dataset.images))
-        _flush(file)
-    with (folder / _FACTS).open("wb") as file:
-        file.write(seal(facts))
-        _flush(file)
-
-
-def _flush(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
+        file.flush()
+        os.fsync(file.fileno())
+    write_atomically(folder / _FACTS, seal(facts))
 
 
 def _publish(temporary: Path, folder: Path, key: str) -> None:

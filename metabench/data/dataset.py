@@ -76,17 +76,16 @@ class Dataset:
         for what, values in (("points", self.images), ("targets", targets)):
             if values is not None and values.dtype == np.float32:
                 self._check_finite(what, values)
-        if targets is None:  # the names of functions are rounded parameters
-            self._check_names()
-        seen: dict[int, str] = {}
+        split_of: dict[int, str] = {}
         for split in SPLITS:
-            for c in self.split(split):
-                if int(c) in seen:
+            for c in self.split(split).tolist():
+                if split_of.setdefault(c, split) != split:
                     raise DataError(
-                        f"dataset {self.name}: class '{self.classes[c]}' is in both "
-                        f"{seen[int(c)]} and {split}"
+                        f"dataset {self.name}: class '{self.classes[c]}' is in both {split_of[c]} "
+                        f"and {split}"
                     )
-                seen[int(c)] = split
+        if targets is None:  # the names of functions are rounded parameters
+            self._check_names(split_of)
 
     def _check_finite(self, what: str, values: Examples) -> None:
         finite = np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
@@ -97,13 +96,12 @@ class Dataset:
                 "these examples"
             )
 
-    def _check_names(self) -> None:
+    def _check_names(self, split_of: Mapping[int, str]) -> None:
         """Raise a DataError if two names may mean one class, because copying changed a spelling.
 
         Names that differ only in case may be two classes, such as letters, but they must not be in
         two splits.
         """
-        split_of = {int(c): split for split in SPLITS for c in self.split(split)}
         exact: dict[str, int] = {}
         folded: dict[str, int] = {}
         for c, name in enumerate(self.classes):

@@ -219,7 +219,7 @@ def _shape(episode: ListedEpisode, where: str) -> tuple[int, int, int]:
     if len(set(queries.values())) > 1:
         raise DataError(f"{where}: labels have {_each(queries)} queries; make them equal")
     support, query = (
-        [_normal(path) for path, _ in rows] for rows in (episode.support, episode.query)
+        [posixpath.normpath(path) for path, _ in rows] for rows in (episode.support, episode.query)
     )
     both = {*support} & {*query}
     if both:
@@ -238,10 +238,6 @@ def _said(shape: tuple[int, int, int]) -> str:
     return "{} classes with {} support images and {} queries each".format(*shape)
 
 
-def _normal(path: str) -> str:
-    return posixpath.normpath(path)
-
-
 def _first_seen(content: ListedEpisodes, file: Path) -> dict[str, int]:
     """Return every image path with the first episode that lists it."""
     seen: dict[str, int] = {}
@@ -249,7 +245,7 @@ def _first_seen(content: ListedEpisodes, file: Path) -> dict[str, int]:
         for path, _ in episode.support + episode.query:
             if PurePosixPath(path).is_absolute() or PureWindowsPath(path).is_absolute():
                 raise DataError(f"{file}, episode {e}: {path} is not relative to root")
-            seen.setdefault(_normal(path), e)
+            seen.setdefault(posixpath.normpath(path), e)
     return seen
 
 
@@ -257,7 +253,9 @@ def _listing(
     content: ListedEpisodes, shape: tuple[int, int, int], index: dict[str, int]
 ) -> Listing:
     def indices(part: list[list[tuple[str, int]]]) -> Indices:
-        return np.array([[index[_normal(p)] for p, _ in rows] for rows in part], dtype=np.int64)
+        return np.array(
+            [[index[posixpath.normpath(p)] for p, _ in rows] for rows in part], dtype=np.int64
+        )
 
     def labels(part: list[list[tuple[str, int]]]) -> Indices:
         return np.array([[label for _, label in rows] for rows in part], dtype=np.int64)

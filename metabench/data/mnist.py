@@ -20,7 +20,7 @@ from metabench.data import download
 from metabench.data.cache import cached_files
 from metabench.data.dataset import Dataset
 from metabench.data.declared import DatasetSpec
-from metabench.data.paths import unreadable
+from metabench.data.paths import first_existing
 from metabench.errors import DataError, reason
 from metabench.files import MOST, read_file
 
@@ -61,16 +61,10 @@ def load(root: Path) -> Dataset:
 def _file(folder: Path, name: str, advice: str) -> Path:
     """Return the path of a file of MNIST, compressed or not; download it if there is neither."""
     packed = folder / f"{name}.gz"
-    for file in (folder / name, packed):
-        try:
-            file.stat()
-            return file
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise unreadable(file, error) from error
-    download.download_mnist(packed, advice)
-    return packed
+    found = first_existing(folder / name, packed)
+    if found is None:
+        download.download_mnist(packed, advice)
+    return found or packed
 
 
 def _read(files: Mapping[str, Path]) -> Dataset:

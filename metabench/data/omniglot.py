@@ -19,7 +19,7 @@ from metabench.data.cache import cached_files
 from metabench.data.dataset import Dataset
 from metabench.data.declared import DatasetSpec
 from metabench.data.images import RESAMPLE, read_grey
-from metabench.data.paths import unreadable
+from metabench.data.paths import first_existing, unreadable
 from metabench.data.splits import Split, load_split
 from metabench.errors import DataError, reason
 from metabench.files import open_regular, read_file
@@ -104,24 +104,14 @@ def _load(root: Path, split: Split) -> Dataset:
 
 def _sources(root: Path) -> dict[str, Path]:
     """Return the archive or the folder of each set, downloaded if there is neither."""
-    folder = root / _FOLDER
+    folder, sources = root / _FOLDER, {}
     for name in CHARACTERS:
-        if _source(folder, name) is None:
+        archive = folder / f"{name}.zip"
+        found = first_existing(archive, folder / name)
+        if found is None:
             download.download_omniglot(folder, name, _HELP.format(folder=folder))
-    found = {name: _source(folder, name) for name in CHARACTERS}
-    return {name: path for name, path in found.items() if path is not None}
-
-
-def _source(folder: Path, name: str) -> Path | None:
-    for path in (folder / f"{name}.zip", folder / name):
-        try:
-            path.stat()  # Path.exists says no to a loop of links
-            return path
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise unreadable(path, error) from error
-    return None
+        sources[name] = found or archive
+    return sources
 
 
 def _files(source: Path) -> list[Path]:

@@ -19,14 +19,26 @@ def absolute(path: str | Path) -> Path:
             read.
     """
     found = expanded(path).absolute()
-    try:
-        found.stat()
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError) as error:
-        raise unreadable(path, error) from error
+    first_existing(found)
     check_name(found)
     return found
+
+
+def first_existing(*paths: Path) -> Path | None:
+    """Return the first path that exists; None if there is none.
+
+    Raises:
+        DataError: one cannot be looked at, such as a loop of links.
+    """
+    for path in paths:
+        try:
+            path.stat()
+            return path
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            raise unreadable(path, error) from error
+    return None
 
 
 def list_folder(folder: Path) -> list[os.DirEntry[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
@@ -74,13 +74,13 @@ class Pool:
             return self
         kept = np.flatnonzero(large)
         position = np.cumsum(large) - 1
-        return Pool(
+        return replace(
+            self,
             classes=self.classes[kept],
             names=tuple(self.names[entry] for entry in kept),
             support=tuple(self.support[entry] for entry in kept),
             query=None if self.query is None else tuple(self.query[entry] for entry in kept),
             groups=tuple(position[group[large[group]]] for group in self.groups),
-            in_turn=self.in_turn,
         )
 
     def check(self, way: int, shot: int, query: int, where: str) -> None:
@@ -141,14 +141,8 @@ class Pool:
 
     def reindexed(self, positions: Indices) -> Pool:
         """Return the same pool for another image array, in which image i is at positions[i]."""
-        return Pool(
-            classes=self.classes,
-            names=self.names,
-            support=tuple(positions[members] for members in self.support),
-            query=None if self.query is None else tuple(positions[m] for m in self.query),
-            groups=self.groups,
-            in_turn=self.in_turn,
-        )
+        query = None if self.query is None else tuple(positions[m] for m in self.query)
+        return replace(self, support=tuple(positions[m] for m in self.support), query=query)
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return the pool as named arrays, for `numpy.savez`; `from_arrays` is the inverse."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,18 +14,12 @@ from metabench.errors import DataError, UsageError, reason
 from metabench.files import expanded
 from metabench.suites.suite import Suite
 
+# The parameters of `Suite.from_folder`; 0 is None for size and bits.
 _FOLDER: dict[str, Value] = {
-    "way": 5,
-    "shot": 1,
-    "query": 15,
-    "episodes": 1000,
-    "size": 28,  # 0 keeps the size of images
-    "split": "auto",
-    "invert": False,
-    "bits": 0,  # 0: pixels use all bits of the file
-    "background": "white",
+    name: 0 if parameter.default is None else parameter.default
+    for name, parameter in inspect.signature(Suite.from_folder).parameters.items()
+    if name not in ("path", "data_root")
 }
-
 
 _DRAWN, _LISTED = "metabench.suites.protocol:BySplit", "metabench.suites.listing:Listed"
 _PROTOCOLS = {"folder": _DRAWN, "manifest": _LISTED, "lake": _LISTED}

@@ -6,7 +6,6 @@ Catalogues contain dozens of suites, so this file imports neither NumPy nor a da
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -57,14 +56,13 @@ class Suite:
     address: str = ""
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):  # it names a folder
-            raise UsageError(
-                f"suite name '{self.name}': write letters, digits, '.', '_' and '-' only"
-            )
-        if problem := name_problem(self.name):
-            raise UsageError(f"suite name '{self.name}': {problem}")
+        # It names a folder.
+        advice = "write letters, digits, '.', '_' and '-' only"
+        problem = name_problem(self.name, r"[A-Za-z0-9][A-Za-z0-9._-]*", advice)
         if self.name.lower() in _TAKEN:
-            raise UsageError(f"suite name '{self.name}': metabench's own files go there, rename it")
+            problem = "metabench's own files go there, rename it"
+        if problem:
+            raise UsageError(f"suite name '{self.name}': {problem}")
         for what in ("way", "shot", "query", "episodes"):
             value = plain(getattr(self, what))
             if type(value) is not int:

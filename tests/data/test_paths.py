@@ -14,8 +14,8 @@ from metabench.errors import DataError
 @pytest.mark.parametrize(
     ("path", "error"),
     [
-        ("a\0b", "cannot read a.b: embedded null"),
-        ("x" * 5000, "cannot read x{1000}: File name too long"),
+        ("a\0b", "cannot read .*/a.b: embedded null"),
+        ("x" * 5000, "cannot read .{1000}: File name too long"),
         ("l\udce4nder", "is not UTF-8: rename it"),
     ],
 )
