@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from metabench.data.dataset import Indices
+from metabench.data.dataset import SPLITS, Indices
 from metabench.errors import unknown
 
 WAYS = ("auto", "novel")
@@ -30,6 +30,4 @@ def split_classes(classes: Sequence[str], split: str) -> dict[str, Indices]:
     base = len(order) * 3 // 5 if split == "auto" else 0
     novel = base + len(order) // 5 if split == "auto" else 0
     parts = np.split(np.array(order, dtype=np.int64), [base, novel])
-    return {
-        name: np.sort(ids) for name, ids in zip(("base", "validation", "novel"), parts, strict=True)
-    }
+    return {name: np.sort(ids) for name, ids in zip(SPLITS, parts, strict=True)}

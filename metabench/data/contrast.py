@@ -49,8 +49,6 @@ def spread(found: npt.NDArray[np.bool_], groups: npt.NDArray[Any]) -> Literal[""
     """
     if found.mean() > 0.5:
         return "most"
-    _, classes = np.unique(groups, return_inverse=True)
-    whole = (np.bincount(classes[found], minlength=len(classes)) >= _CLASS) & (
-        np.bincount(classes[~found], minlength=len(classes)) == 0
-    )
+    _, classes, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    whole = (np.bincount(classes, found) == sizes) & (sizes >= _CLASS)
     return "some" if found.mean() > _FEW or whole.any() else ""

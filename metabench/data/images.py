@@ -95,22 +95,14 @@ class Reading:
         return {**asdict(self), "rules": _RULES}
 
 
-class _Values(NamedTuple):
-    """The range of one file's values.
+class _Range(NamedTuple):
+    """The range of one file's values."""
 
-    Attributes:
-        low: the darkest pixel, as a learner gets it.
-        high: the brightest one.
-        highest: the highest value in the file.
-        stored: the bits of a value in the file, 8 or 16.
-        unscaled: the values are colours of 16 bits, of which Pillow reads the upper 8.
-    """
-
-    low: int
-    high: int
-    highest: int
-    stored: int
-    unscaled: bool
+    low: int  # the darkest pixel, as a learner gets it
+    high: int  # the brightest one
+    highest: int  # the highest value in the file
+    stored: int  # the bits of a value in the file, 8 or 16
+    unscaled: bool  # they are colours of 16 bits, of which Pillow reads the upper 8
 
 
 def read_images(paths: Sequence[Path], reading: Reading) -> Pixels:
@@ -157,7 +149,7 @@ def read_images(paths: Sequence[Path], reading: Reading) -> Pixels:
 
 
 def _check_range(
-    paths: Sequence[Path], images: Pixels, values: Sequence[_Values], bits: int | None
+    paths: Sequence[Path], images: Pixels, values: Sequence[_Range], bits: int | None
 ) -> None:
     """Raise a DataError if most images are much darker than their files allow; warn if some are.
 
@@ -183,12 +175,10 @@ def _check_range(
         fits = highest < 1 << np.minimum(used, stored)
         if not fits.all() or unscaled.any():
             advice = "rescale them, or give "
+        elif used < keep:
+            advice = f"give bits={used} to make {(1 << used) - 1:,} white, or "
         else:
-            advice = (
-                f"give bits={used} to make {(1 << used) - 1:,} white, or "
-                if used < keep
-                else "give "
-            )
+            advice = "give "
         problem = (
             f"{found.sum():,} of {among.sum():,} images {fault} (values up to {most:,}), the first "
             f"is {paths[found.argmax()]}: {advice}bits={keep} to keep them as they are"
@@ -260,7 +250,7 @@ def _is_grey(image: Image.Image) -> bool:
     return image.mode in ("1", "L", "LA", "I") or image.mode.startswith("I;16")
 
 
-def _pixels(image: Image.Image, mode: Mode, reading: Reading) -> tuple[Pixels, _Values]:
+def _pixels(image: Image.Image, mode: Mode, reading: Reading) -> tuple[Pixels, _Range]:
     """Return the [C, H, W] pixels of an open image, and the range of its values."""
     if image.mode == "F" or (image.mode == "I" and image.format not in _OF_16_BITS):
         raise ValueError("its pixels have 32 bits, and their range is unknown")
@@ -290,7 +280,7 @@ def _pixels(image: Image.Image, mode: Mode, reading: Reading) -> tuple[Pixels, _
     low, high = int(pixels.min()), int(pixels.max())
     if stored == 8:  # a dark image may have had a brighter pixel before it was resized
         highest = high if high >= 128 else int(np.asarray(whole).max())
-    values = _Values(low, high, highest, stored, cut)
+    values = _Range(low, high, highest, stored, cut)
     return (pixels[None] if mode == "L" else pixels.transpose(2, 0, 1)), values
 
 
