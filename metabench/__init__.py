@@ -10,28 +10,32 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from metabench.api import run
-    from metabench.data.dataset import Dataset
-    from metabench.errors import DataError, MetabenchError, NotApplicable, UsageError
-    from metabench.evaluation import evaluate
-    from metabench.learner import (
-        Algorithm,
-        Backbone,
-        BaseData,
-        BatchedLearner,
-        Defaults,
-        Episodes,
-        Learner,
-        Support,
-        TaskSpec,
-        TrainingEpisodes,
-    )
-    from metabench.nets.inner_loop import answering_state, sgd_steps, task_losses
-    from metabench.nets.per_task import per_task
-    from metabench.nets.prototypes import class_means, squared_distances
-    from metabench.plugins.hookspecs import hookimpl
-    from metabench.suites.suite import Suite
-    from metabench.tables.leaderboard_frame import leaderboard
+    from metabench.api import run as run
+    from metabench.data.dataset import Dataset as Dataset
+    from metabench.errors import DataError as DataError
+    from metabench.errors import MetabenchError as MetabenchError
+    from metabench.errors import NotApplicable as NotApplicable
+    from metabench.errors import UsageError as UsageError
+    from metabench.evaluation import evaluate as evaluate
+    from metabench.learner import Algorithm as Algorithm
+    from metabench.learner import Backbone as Backbone
+    from metabench.learner import BaseData as BaseData
+    from metabench.learner import BatchedLearner as BatchedLearner
+    from metabench.learner import Defaults as Defaults
+    from metabench.learner import Episodes as Episodes
+    from metabench.learner import Learner as Learner
+    from metabench.learner import Support as Support
+    from metabench.learner import TaskSpec as TaskSpec
+    from metabench.learner import TrainingEpisodes as TrainingEpisodes
+    from metabench.nets.inner_loop import answering_state as answering_state
+    from metabench.nets.inner_loop import sgd_steps as sgd_steps
+    from metabench.nets.inner_loop import task_losses as task_losses
+    from metabench.nets.per_task import per_task as per_task
+    from metabench.nets.prototypes import class_means as class_means
+    from metabench.nets.prototypes import squared_distances as squared_distances
+    from metabench.plugins.hookspecs import hookimpl as hookimpl
+    from metabench.suites.suite import Suite as Suite
+    from metabench.tables.leaderboard_frame import leaderboard as leaderboard
 
 __version__ = "0.1.0"
 
@@ -61,34 +65,7 @@ _HOMES = {
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = [
-    "Algorithm",
-    "Backbone",
-    "BaseData",
-    "BatchedLearner",
-    "DataError",
-    "Dataset",
-    "Defaults",
-    "Episodes",
-    "Learner",
-    "MetabenchError",
-    "NotApplicable",
-    "Suite",
-    "Support",
-    "TaskSpec",
-    "TrainingEpisodes",
-    "UsageError",
-    "answering_state",
-    "class_means",
-    "evaluate",
-    "hookimpl",
-    "leaderboard",
-    "per_task",
-    "run",
-    "sgd_steps",
-    "squared_distances",
-    "task_losses",
-]
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:

@@ -86,7 +86,7 @@ def write(store: Store, before: Path, after: Path) -> list[str]:
         else:
             code = cell_of(result, plugins, None).code
             if code is None or code.digest != new[name]["code"]:
-                left.append(f"{name}: the present code is not that of {after.name}")
+                left.append(f"{name}: the current code is not that of {after.name}")
                 continue
             store.write_code(code.digest, code.definitions)
             store.write(Path(name), replace(result, job=replace(result.job, code=code.digest)))

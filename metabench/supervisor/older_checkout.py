@@ -16,8 +16,8 @@ from metabench.plugins.sources import PluginSources
 if TYPE_CHECKING:
     from metabench.cell.cell import Cell
 
-# Runs first in every process of the older code. An environment in which the present metabench is
-# installed would find the present built-in algorithms, even in a checkout with its own.
+# Runs first in every process of the older code. An environment in which the current metabench is
+# installed would find the current built-in algorithms, even in a checkout with its own.
 OWN_PLUGINS = """
 import importlib.util, pathlib, sys
 if all(pathlib.Path(name, "__init__.py").is_file() for name in ("metabench", "plugins")):
@@ -57,7 +57,7 @@ class OlderCode(NamedTuple):
 
 @dataclass(frozen=True)
 class OlderCheckout:
-    """A folder that replaces the present one, which is or contains the working folder.
+    """A folder that replaces the current one, which is or contains the working folder.
 
     Learner processes run in it, so modules and plugin files are taken from there. They use the
     interpreter of its `.venv`, if it has one, so installed plugins are taken from there too. In a
@@ -83,7 +83,7 @@ class OlderCheckout:
         return str(own) if own.exists() else sys.executable
 
     def sources(self, sources: PluginSources) -> PluginSources:
-        """Return the same plugin sources, with files below the present folder replaced."""
+        """Return the same plugin sources, with files below the current folder replaced."""
         return replace(
             sources,
             plugins=tuple(self._own(path) for path in sources.plugins),
@@ -95,7 +95,7 @@ class OlderCheckout:
 
         Args:
             sources: as `sources` returns them.
-            cell: of the present code.
+            cell: of the current code.
 
         Raises:
             UsageError: there is no such algorithm, or it cannot be loaded.
@@ -123,7 +123,7 @@ class OlderCheckout:
         return OlderCode(digest, origin)
 
     def _own(self, path: str) -> str:
-        """Return a path below the present folder as one below this folder, others unchanged."""
+        """Return a path below the current folder as one below this folder, others unchanged."""
         found = Path(path)
         if not found.is_absolute():
             return path
