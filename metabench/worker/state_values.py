@@ -23,7 +23,8 @@ from metabench.learner import Learner
 from metabench.plugins.modules import FILE_PREFIX
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
-IMMUTABLE = (*PLAIN, np.generic, tuple, frozenset, Enum)  # equal ones may be the same object by accident
+# Equal ones may be the same object by accident.
+IMMUTABLE = (*PLAIN, np.generic, tuple, frozenset, Enum)
 _GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
 _FILES = (io.TextIOWrapper, io.BufferedWriter)  # such as sys.stderr, or a log
 _NAMED = (type, FunctionType, BuiltinFunctionType)
