@@ -400,7 +400,7 @@ def _plain_params(what: str, params: Mapping[str, Value]) -> dict[str, Value]:
     found = {name: address.plain(value) for name, value in params.items()}
     for name, value in found.items():
         if not isinstance(name, str) or not name.isidentifier():
-            raise UsageError(f"{what}: parameter {name!r} has no name that Python can pass")
+            raise UsageError(f"{what}: parameter name {name!r} is not a Python identifier")
         if type(value) not in (bool, int, float, str):
             raise UsageError(
                 f"{what}: parameter '{name}' has the default {value!r} "

@@ -1,10 +1,13 @@
-"""The start of a thread, which fails when the machine has no more of them."""
+"""The start of a thread or process, which fails when the machine has no more of them."""
 
 from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+# In Python's exceptions, and in what native code prints or raises.
+NONE_LEFT = ("can't start new thread", "Resource temporarily unavailable")
 
 
 @contextmanager

@@ -199,7 +199,7 @@ def test_wrong_names_in_what_differs_are_usage_errors():
         ({"params": {"k": None}}, r"parameter 'k' has the default None \(NoneType\), write a bool"),
         ({"params": {"k": (64, 64)}}, r"'k' has the default \(64, 64\) \(tuple\), write a bool"),
         ({"params": {"k": np.zeros(2)}}, r"default .*\(ndarray\), write a bool, int, float"),
-        ({"params": {"a,b": 1}}, "parameter 'a,b' has no name that Python can pass"),
+        ({"params": {"a,b": 1}}, "parameter name 'a,b' is not a Python identifier"),
         ({"params": ["k"]}, r"params=\['k'\], write a dict"),
         ({"params": {"train_way": 5}}, "parameter 'train_way' is set by metabench: rename it"),
         ({"regression": Defaults(params={"lr": None}), "params": {"lr": 0.1}}, "for regression"),

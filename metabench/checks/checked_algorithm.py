@@ -153,10 +153,6 @@ class Subject:
         """Draw test tasks."""
         return synthetic_tasks.draw(self.kind, count, way, shot, query)
 
-    def ordered_tasks(self, count: int) -> Tasks:
-        """Draw tasks with labels, and queries, in the order of their classes."""
-        return synthetic_tasks.draw_in_order(count)
-
     def _cell(self, suite: Any, device: str, seed: int) -> Cell:
         return Cell(suite, self.configured, seed, Budget.parse("smoke"), device)
 

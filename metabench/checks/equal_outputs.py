@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from metabench.cell.output_difference import deviations, flipped
@@ -19,7 +15,7 @@ _FLIPS = 0.01  # share of queries that change class because their outputs move
 
 def difference(one: Tensor, other: Tensor) -> str:
     """Describe the difference of outputs [..., Q, way]; "" if it is only rounding."""
-    a, b = _numbers(one), _numbers(other)
+    a, b = one.double().numpy(), other.double().numpy()  # of any precision
     moved = deviations(a, b, a)
     if one.shape[-1] == 1:  # values have no class: all but a few must agree
         largest = float(np.quantile(moved, _MOST))
@@ -31,10 +27,3 @@ def difference(one: Tensor, other: Tensor) -> str:
         f"outputs move by {median:.2g} of their spread (median), {share:.0%} of the queries "
         "change class"
     )
-
-
-def _numbers(outputs: Tensor) -> npt.NDArray[Any]:
-    """Convert outputs of any precision to an array; NumPy has no bfloat16."""
-    kept = outputs if outputs.dtype == torch.float64 else outputs.float()
-    array: npt.NDArray[Any] = kept.numpy()
-    return array

@@ -59,11 +59,12 @@ def find_leaks(opened: OpenSuite, only: Collection[str] = ()) -> Iterator[Leak]:
 def _classes(opened: OpenSuite) -> Iterator[str]:
     """Find class names that are in two splits."""
     split_of: dict[str, str] = {}
-    for split, c in _with_split(opened.dataset):
-        name = opened.dataset.classes[c]
-        first = split_of.setdefault(name, split)
-        if first != split:
-            yield f"class '{name}' is in {first} and {split}"
+    for split in SPLITS:
+        for c in opened.dataset.split(split):
+            name = opened.dataset.classes[c]
+            first = split_of.setdefault(name, split)
+            if first != split:
+                yield f"class '{name}' is in {first} and {split}"
 
 
 def _images(opened: OpenSuite) -> Iterator[str]:
@@ -160,12 +161,6 @@ _CHECKS: tuple[tuple[str, _Find, str], ...] = (
     ("test examples in the training data", _trained, "train on other data"),
 )
 _ALSO_FUNCTIONS = frozenset({"classes in two splits", "test examples in the training data"})
-
-
-def _with_split(dataset: Dataset) -> Iterator[tuple[str, int]]:
-    for split in SPLITS:
-        for c in dataset.split(split):
-            yield split, int(c)
 
 
 def _members(dataset: Dataset, split: str) -> Indices:

@@ -13,6 +13,7 @@ from metabench.data.dataset import Dataset
 from metabench.learner import Kind, Support
 from metabench.suites.open_suite import OpenSuite
 from metabench.suites.suite import Suite
+from metabench.worker.answering import to_float
 
 SIZE = 12
 _COARSE = 4  # prototypes are drawn at this size, then enlarged, so that neighbours agree
@@ -97,8 +98,7 @@ def draw(kind: Kind, count: int, way: int = 5, shot: int = 1, query: int = 5) ->
     manifest, pixels = opened.episodes, opened.dataset.images
 
     def side(members: np.ndarray, truth: np.ndarray) -> Support:
-        x = torch.from_numpy(np.ascontiguousarray(pixels[members[part]]))
-        x = x.float() / 255 if x.dtype == torch.uint8 else x
+        x = to_float(pixels[members[part]], "cpu")
         return Support(x, torch.from_numpy(np.ascontiguousarray(truth)))
 
     return Tasks(

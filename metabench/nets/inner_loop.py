@@ -15,9 +15,12 @@ from torch.nn import functional as F
 
 from metabench.errors import UsageError, unknown
 from metabench.learner import Support
+from metabench.nets.labels import are_labels, check_labels
 from metabench.nets.network_state import NetworkState
 from metabench.nets.per_task import outputs_on, support_statistics
 from metabench.nets.step_sizes import StepSize, step_sizes
+
+_NO_LABEL = -(2**62)  # in place of -100, which cross-entropy would leave out without a word
 
 
 @torch.enable_grad()
@@ -39,7 +42,7 @@ def sgd_steps(
         params: theta by name: the network's parameters, which every task starts from
             (`dict(network.named_parameters())`), or tensors [T, ...], separate for each task.
             They must require gradients.
-        support: x [T, S, *shape], y [T, S] int64 or [T, S, 1] float.
+        support: x [T, S, *shape], y [T, S] labels of any integer type, or [T, S, 1] float.
         lr: the step size alpha, a number or a tensor of one; or one for each parameter, which may
             also be a tensor of its shape (Meta-SGD).
         steps: number of steps; with 0 every task gets the parameters as they are.
@@ -51,9 +54,10 @@ def sgd_steps(
         detach those that are only used to predict.
 
     Raises:
-        UsageError: the support set is that of one task, or its y is neither labels nor values; a
-            name belongs to no parameter; a parameter has another shape, does not require
-            gradients or has no step size; `lr` or `steps` is no such number.
+        UsageError: the support set is that of one task, its y is neither labels nor values, or a
+            label is no class of the network; a name belongs to no parameter; a parameter has
+            another shape, does not require gradients or has no step size; `lr` or `steps` is no
+            such number.
 
     References:
         Finn, Abbeel and Levine 2017, section 2.2, algorithm 2, and section 5.2 for first order
@@ -96,24 +100,34 @@ def task_losses(outputs: Tensor, y: Tensor) -> Tensor:
 
     Args:
         outputs: [T, N, way] logits, or [T, N, 1] values.
-        y: [T, N] int64, or [T, N, 1] float.
+        y: [T, N] labels of any integer type, or [T, N, 1] float.
 
     Returns:
         [T].
 
     Raises:
-        UsageError: `y` is neither of these, or there is not one value for each target.
+        UsageError: `y` is neither of these, a label is outside 0..way-1, or there is not one
+            output for each label or target.
     """
     _check_targets(y)
     if y.is_floating_point():
         if outputs.shape != y.shape:  # subtraction would broadcast
             raise UsageError(f"outputs {list(outputs.shape)} for values {list(y.shape)}")
         return (outputs - y).square().mean((1, 2))
-    return F.cross_entropy(outputs.transpose(1, 2), y, reduction="none").mean(1)
+    if outputs.shape[:-1] != y.shape:
+        raise UsageError(f"outputs {list(outputs.shape)} for labels {list(y.shape)}")
+    try:
+        losses = F.cross_entropy(
+            outputs.transpose(1, 2), y.long(), reduction="none", ignore_index=_NO_LABEL
+        )
+    except IndexError:  # of a label; checking first would take time in every step
+        check_labels(y, outputs.shape[2])
+        raise
+    return losses.mean(1)
 
 
 def _check_targets(y: Tensor) -> None:
-    labels = y.dtype in (torch.int64, torch.uint8) and y.ndim == 2  # as torch's cross-entropy
+    labels = are_labels(y) and y.ndim == 2
     values = y.is_floating_point() and y.ndim == 3
     if values and y.shape[2] > 1:
         raise UsageError(
@@ -123,7 +137,7 @@ def _check_targets(y: Tensor) -> None:
         )
     if not labels and not values:
         raise UsageError(
-            f"y of shape {list(y.shape)} and {y.dtype}: T tasks have labels [T, N] of torch.int64, "
+            f"y of shape {list(y.shape)} and {y.dtype}: T tasks have integer labels [T, N], "
             "or values [T, N, 1] of a float type"
         )
 

@@ -110,7 +110,7 @@ def normalises_by_task(network: nn.Module) -> bool:
     )
 
 
-def has_buffers(network: nn.Module) -> bool:
+def may_keep_statistics(network: nn.Module) -> bool:
     """Return whether batches in training mode may move statistics that eval mode normalises by.
 
     Any layer with buffers may keep some: torch's instance normalisation, or a plugin's own layer.

@@ -19,7 +19,7 @@ from torch.autograd import forward_ad
 from metabench.learner import Episodes
 from metabench.nets.grouped.network import Grouped, grouped
 from metabench.nets.network_state import NetworkState, check_state
-from metabench.nets.norms import SupportNorm, has_buffers, normalises_by_task
+from metabench.nets.norms import SupportNorm, may_keep_statistics, normalises_by_task
 from metabench.nets.vmap import call, over_tasks
 
 
@@ -133,7 +133,7 @@ def embed(
 @torch.no_grad()
 def move_running_statistics(network: nn.Module, episodes: Episodes) -> None:
     """Move running statistics, if there are any, by one batch of all examples of the episodes."""
-    if has_buffers(network):
+    if may_keep_statistics(network):
         examples = torch.cat([episodes.support.x, episodes.query.x], dim=1)
         _one_batch(network.train(), examples.flatten(0, 1))
         network.eval()
@@ -141,7 +141,7 @@ def move_running_statistics(network: nn.Module, episodes: Episodes) -> None:
 
 def _one_batch(module: nn.Module, x: Tensor) -> Tensor:
     """Return `module(x)`; a network in training on a CPU takes the faster path for one task."""
-    if module.training and has_buffers(module) and x.device.type == "cpu":
+    if module.training and may_keep_statistics(module) and x.device.type == "cpu":
         state = {name: value.unsqueeze(0) for name, value in module.named_parameters()}
         form = _grouped(module, state, x.unsqueeze(0))
         if form is not None:

@@ -5,12 +5,12 @@ Both work on one task or on T tasks at once, depending on the leading dimensions
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from metabench.errors import UsageError
 from metabench.learner import Support
+from metabench.nets.labels import are_labels, check_labels
 
 
 def class_means(support: Support, way: int | None = None) -> Tensor:
@@ -25,21 +25,25 @@ def class_means(support: Support, way: int | None = None) -> Tensor:
         [way, D], or [T, way, D]. A class without examples has no mean and is NaN.
 
     Raises:
-        UsageError: y is not one label of int64 for each example.
+        UsageError: y is not one integer label in 0..way-1 for each example.
 
     References:
         Snell et al. 2017, equation 1 (arXiv:1703.05175).
     """
     given = support.y
-    if given.dtype != torch.int64 or given.shape != support.x.shape[: given.ndim]:
+    if not are_labels(given) or given.shape != support.x.shape[: given.ndim]:
         raise UsageError(
             f"y of shape {list(given.shape)} and {given.dtype} for x {list(support.x.shape)}: "
-            "class means take labels of torch.int64, one for each example; one-hot labels become "
-            "these by y.argmax(-1)"
+            "class means take one integer label for each example; one-hot labels become these by "
+            "y.argmax(-1)"
         )
-    x = support.x.flatten(support.y.ndim)
-    way = int(support.y.max()) + 1 if way is None else way
-    member = F.one_hot(support.y, way).to(x.dtype)  # [..., S, way]
+    x, y = support.x.flatten(given.ndim), given.long()
+    way = int(y.max()) + 1 if way is None else way
+    try:
+        member = F.one_hot(y, way).to(x.dtype)  # [..., S, way]
+    except RuntimeError:  # of a label, or for lack of memory
+        check_labels(y, way)
+        raise
     return (member.mT @ x) / member.sum(-2).unsqueeze(-1)
 
 

@@ -63,10 +63,11 @@ def over_tasks(
     """
     known = _known.setdefault(network, {})
     modes = tuple(part.training for part in network.modules())
-    if modes not in known and not torch._C._are_functorch_transforms_active():
+    several = len(x) > 1  # a single task needs no mapping, so the network is not tried either
+    if several and modes not in known and not torch._C._are_functorch_transforms_active():
         known[modes] = is_right(network, x)
     with _basic_attention():
-        if known.get(modes, True):
+        if several and known.get(modes, True):
             try:
                 found: Found = vmap(of_task)(dict(state), x)
                 return found

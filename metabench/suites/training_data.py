@@ -93,11 +93,13 @@ class Material:
         return pool.draw(key, first, count, way, shot, query)
 
     def validating(self, count: int, way: int, shot: int, query: int) -> Drawn | None:
-        """Return the first `count` validation episodes, the same for every learner and seed."""
+        """Return the first `count` validation episodes, the same for every learner and seed.
+
+        Classes with too few images for such episodes are left out.
+        """
         if self.validation is None:
             return None
         pool = self.validation.large_enough(shot, query)
-        pool.check(way, shot, query, "validation episodes")
         key = self._key(_VALIDATION, way, shot, query)
         return pool.draw(key, 0, count, way, shot, query)
 

@@ -19,12 +19,11 @@ from metabench.supervisor.cell_result import CellOutcome, cell_result, train_on_
 from metabench.supervisor.learner_process import LearnerFailed, LearnerProcess
 from metabench.supervisor.run_settings import RunSettings
 from metabench.supervisor.suite_cache import SuiteCache
-from metabench.threads import thread_starts
+from metabench.threads import NONE_LEFT, thread_starts
 
 Watch = Callable[[Progress], None]
 
 _OUT_OF_MEMORY = ("bad_alloc", "allocate memory", "memory allocation", "MemoryError")
-_NO_PROCESS = ("can't start new thread", "Resource temporarily unavailable")  # nor thread
 _ENDED = ("killed by SIGTERM", "killed by SIGHUP", "killed by SIGINT")
 _LOG_TAIL = 4096  # bytes of the log that are searched for these
 
@@ -181,14 +180,14 @@ class CellRun:
         return Failed("oom", reason, "")
 
     def _not_started(self, failed: Failed) -> Failed | None:
-        """Recognise that the machine had no process or thread left when the learner's began."""
-        if failed.status != "crashed" or self._outcome.trained or self._process is None:
+        """Recognise native code that got no thread: it ends the process after printing why."""
+        if failed.status != "crashed" or self._process is None:
             return None
         printed = self._process.log.tail(_LOG_TAIL)
-        found = next((words for words in _NO_PROCESS if words in printed), None)
-        if found is None:
+        if not any(words in printed for words in NONE_LEFT):
             return None
-        return Failed("interrupted", f"it could not be run: {found}", "")
+        reason = f"the machine had no process or thread left: {failed.reason}"
+        return Failed("interrupted", reason, "")
 
     def _data_removed(self) -> Failed | None:
         """Recognise that somebody has removed the training data while the cell ran."""

@@ -79,6 +79,7 @@ class Runner:
         self.settings, self.executor, self.watcher = settings, executor, watcher
         self._results: dict[Cell, Result] = {}
         self._active = 0  # cells that the executor has
+        self._unended: set[Cell] = set()  # those of them whose end is not announced in `_ended`
         # Ctrl-C within `concurrent.futures.wait` may leave a lock taken that a cell needs to
         # end, or come out as another error; a queue written in C has no such moment.
         self._ended: SimpleQueue[BaseException | None] = SimpleQueue()
@@ -123,9 +124,8 @@ class Runner:
                 self._wait_for_one()
         except BaseException:
             self.executor.stop()
-            while self._active:  # cells that were stopped are stored too
+            while self._unended:  # cells that were stopped are stored too
                 self._ended.get()
-                self._active -= 1
             raise
         return left
 
@@ -153,6 +153,7 @@ class Runner:
         _log.info("%s begins; its process prints to %s", cell, self.settings.log(cell.path))
         future = self.executor.submit(cell, partial(self.watcher.progress, cell))
         self._active += 1
+        self._unended.add(cell)
         future.add_done_callback(partial(self._end, planned, locks))
 
     def _end(self, planned: Planned, locks: CellLocks, future: Future[Result]) -> None:
@@ -165,6 +166,7 @@ class Runner:
             error = caught
         finally:
             locks.release(planned.cell.path)
+            self._unended.discard(planned.cell)
             self._ended.put(error)
 
     def _store(self, planned: Planned, result: Result) -> None:

@@ -210,10 +210,7 @@ def _set_gradient(value: Any, node: dict[str, Any]) -> None:
     if value.requires_grad != node["requires_grad"]:
         value.requires_grad_(node["requires_grad"])
     gradient = node.get("grad")
-    if gradient is not None:
-        value.grad = gradient.to(value.device, copy=True)
-    elif value.grad is not None:
-        value.grad = None
+    value.grad = None if gradient is None else gradient.to(value.device, copy=True)
 
 
 def _joined(name: str, key: Any) -> str:

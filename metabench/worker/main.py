@@ -11,25 +11,43 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection
 
-from metabench.cell.messages import Channel
+from metabench.cell.messages import Channel, Failed
+from metabench.threads import thread_starts
 
 
 def main() -> None:
     """Serve one supervisor until it sends `Stop` or is gone."""
     channel = Channel(Connection(int(sys.argv[1])))
     os.register_at_fork(after_in_child=channel.close)  # a plugin's child must not keep it open
-    _die_with_supervisor(int(sys.argv[2]))
     try:
-        _serving()(channel)
+        _begun(int(sys.argv[2]))(channel)
     except (EOFError, BrokenPipeError):
         _end_group()  # the supervisor is gone, and nobody needs a message
     # Threads or exit handlers of a plugin must not keep a finished cell waiting.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
+
+
+def _begun(lifeline: int) -> Callable[[Channel], None]:
+    """Return the function that serves a channel; if this process cannot begin, one that refuses."""
+    try:
+        with thread_starts():
+            _die_with_supervisor(lifeline)
+        return _serving()
+    except BaseException as error:  # of the machine, because nothing of a plugin has run yet
+        traceback.print_exc()
+        return partial(_refuse, str(error) or type(error).__name__)
+
+
+def _refuse(why: str, channel: Channel) -> None:
+    channel.next_command()
+    channel.send(Failed("interrupted", f"the learner process could not begin: {why}", ""))
 
 
 def _serving() -> Callable[[Channel], None]:

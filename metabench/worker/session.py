@@ -33,6 +33,7 @@ from metabench.plugins.registry import Plugins
 from metabench.results.schema import MetaTraining, Status
 from metabench.suites.training_data import Material
 from metabench.text import shortened
+from metabench.threads import NONE_LEFT
 from metabench.worker import learner_state, memory
 from metabench.worker.answering import answer, to_float
 from metabench.worker.base_data import Report
@@ -246,7 +247,11 @@ def failure(error: BaseException) -> Failed:
     if isinstance(error, NotApplicable):
         return Failed(status="not_applicable", reason=words, traceback="")
     reason = f"{type(error).__name__}: {words}" if words else type(error).__name__
-    status: Status = "oom" if memory.is_out_of_memory(error) else "error"
+    status: Status = "error"
+    if memory.is_out_of_memory(error):
+        status = "oom"
+    elif isinstance(error, RuntimeError | OSError) and any(one in words for one in NONE_LEFT):
+        status = "interrupted"
     return Failed(status=status, reason=reason, traceback=text)
 
 

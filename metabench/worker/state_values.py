@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import copy
+import io
 import random
 import sys
 from collections import deque
@@ -22,8 +23,10 @@ from metabench.learner import Learner
 from metabench.plugins.modules import FILE_PREFIX
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
-IMMUTABLE = (*PLAIN, np.generic, tuple, Enum)  # equal ones may be the same object by accident
+# Equal ones may be the same object by accident.
+IMMUTABLE = (*PLAIN, np.generic, tuple, frozenset, Enum)
 _GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
+_FILES = (io.TextIOWrapper, io.BufferedWriter)  # such as sys.stderr, or a log
 _NAMED = (type, FunctionType, BuiltinFunctionType)
 # Objects of these packages that have no `state_dict` are taken for configuration.
 _OPAQUE = frozenset({"torch", "numpy", "metabench", "builtins", *sys.stdlib_module_names})
@@ -35,6 +38,7 @@ _CUSTOM = (
     *("state_dict", "load_state_dict", "get_extra_state", "set_extra_state"),
     "_save_to_state_dict",
 )
+_CONTAINERS = (dict, list, tuple, deque, set, frozenset)
 _IGNORED = {"_metadata"}  # the attribute of a module's `state_dict`: versions of its modules
 _INSTEAD = (
     (Iterator, "a list and an index"),
@@ -68,8 +72,9 @@ def has_state(value: Any) -> bool:
     if isinstance(value, torch.nn.Module):
         custom = (getattr(type(value), m) is not getattr(torch.nn.Module, m) for m in _CUSTOM)
         return not isinstance(value, Learner | LazyModuleMixin) and any(custom)
-    methods = (getattr(value, name, None) for name in ("state_dict", "load_state_dict"))
-    return all(map(callable, methods)) and not isinstance(value, type)
+    # Of the class, because objects may give every attribute a value, or an error of their own.
+    methods = (getattr(type(value), name, None) for name in ("state_dict", "load_state_dict"))
+    return all(map(callable, methods))
 
 
 def is_leaf(value: Any) -> bool:
@@ -78,7 +83,7 @@ def is_leaf(value: Any) -> bool:
         return is_plain(value.value)
     if isinstance(value, np.ndarray | np.generic):
         return value.dtype.kind in "biufc" and value.dtype.isnative and value.dtype.char not in "gG"
-    if isinstance(value, dict | list):
+    if isinstance(value, dict | list | deque | set | frozenset):
         return not refusal(value) and is_plain(_built_in(value))
     return isinstance(value, (torch.Tensor, *_GENERATORS)) or has_state(value) or is_plain(value)
 
@@ -87,14 +92,15 @@ def refusal(value: Any) -> str:
     """Return what to use instead of a value that is not a leaf, if its state cannot be saved.
 
     Returns:
-        "" for containers, plain objects, and configuration: functions, classes, and objects of
-        torch, NumPy, metabench or the standard library.
+        "" for containers, plain objects, and configuration: functions, classes, open files, and
+        objects of torch, NumPy, metabench or the standard library.
     """
-    if isinstance(value, (*_NAMED, Enum, SimpleNamespace)):
+    if isinstance(value, (*_NAMED, Enum, SimpleNamespace, *_FILES)):
         return ""
-    if isinstance(value, dict | list | tuple) and getattr(value, "__dict__", {}).keys() <= _IGNORED:
-        keys = value if isinstance(value, dict) else ()
-        return "" if all(map(is_plain, keys)) else "numbers or texts as its keys"
+    if isinstance(value, _CONTAINERS) and getattr(value, "__dict__", {}).keys() <= _IGNORED:
+        if isinstance(value, dict):
+            return "" if all(map(is_plain, value)) else "numbers or texts as its keys"
+        return "a list" if isinstance(value, set | frozenset) and not is_plain([*value]) else ""
     for types, instead in _INSTEAD:
         if isinstance(value, types):
             return instead
@@ -116,7 +122,7 @@ def contents(value: Any) -> dict[Any, Any] | None:
         return None
     if isinstance(value, dict):
         return dict(value)
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | deque):
         return dict(enumerate(value))
     if not _has_own_attributes(value):
         return None
@@ -135,8 +141,9 @@ def filled(value: Any, items: dict[Any, Any]) -> Any:
     if isinstance(value, dict):
         value.clear()
         value.update(items)
-    elif isinstance(value, list):
-        value[:] = items.values()
+    elif isinstance(value, list | deque):
+        value.clear()
+        value.extend(items.values())
     else:  # bypassing `__setattr__`, which frozen dataclasses and modules define
         for name in (contents(value) or {}).keys() - items.keys():
             del vars(value)[name]
@@ -190,7 +197,7 @@ def restored(value: Any, state: Any) -> Any:
         return _restored_tensor(value, state)
     if isinstance(value, np.ndarray):
         return _restored_array(value, to_arrays(state))
-    if isinstance(value, Enum):
+    if isinstance(value, Enum | frozenset):
         return type(value)(state)
     if isinstance(value, torch.Generator):
         value.set_state(state)
@@ -202,10 +209,11 @@ def restored(value: Any, state: Any) -> Any:
         value.setstate(state)
     elif has_state(value):
         value.load_state_dict(copy.deepcopy(state))
-    elif isinstance(value, dict):
-        filled(value, copy.deepcopy(state))
-    elif isinstance(value, list):
-        value[:] = copy.deepcopy(state)
+    elif isinstance(value, list | deque):
+        filled(value, dict(enumerate(copy.deepcopy(state))))
+    elif isinstance(value, dict | set):
+        value.clear()
+        value.update(copy.deepcopy(state))
     else:
         return recreated({"kind": kind(value)}, state)
     return value
@@ -230,7 +238,7 @@ def recreated(node: Mapping[str, Any], state: Any) -> Any:
         return to_arrays(state).copy()
     if name == "plain":
         return to_arrays(state)[()] if isinstance(state, torch.Tensor) else state
-    for known in (list, tuple, dict):
+    for known in (list, tuple, dict, set, frozenset):
         if name == known.__name__:
             return known(copy.deepcopy(state))
     raise TypeError("it no longer exists, and metabench cannot make it again")
@@ -272,10 +280,10 @@ def is_installed(found: type) -> bool:
 
 
 def _built_in(value: Any) -> Any:
-    """Return an instance of a list or dict subclass as a plain list or dict, others unchanged."""
+    """Return a dict, also of a subclass, as a plain dict, other containers as a list."""
     if isinstance(value, dict):
         return dict(value)
-    return list(value) if isinstance(value, list) else value
+    return list(value) if isinstance(value, list | deque | set | frozenset) else value
 
 
 def _restored_tensor(value: torch.Tensor, state: torch.Tensor | None) -> torch.Tensor:

@@ -227,7 +227,7 @@ def test_what_cannot_be_adapted_is_said_in_words() -> None:
     network, episodes = plain.small_network("none"), plain.small_episodes("none")
     params = parameters(network)
     one_task = next(iter(episodes)).support
-    with pytest.raises(UsageError, match=r"y of shape \[6\] and torch.int64: T tasks have labels"):
+    with pytest.raises(UsageError, match=r"\[6\] and torch.int64: T tasks have integer labels"):
         sgd_steps(network, params, one_task, LR, 1)
     with pytest.raises(UsageError, match=r"unknown parameter of the network '1.weigth'"):
         sgd_steps(network, {"1.weigth": params["1.weight"]}, episodes.support, LR, 1)
@@ -238,6 +238,14 @@ def test_what_cannot_be_adapted_is_said_in_words() -> None:
         sgd_steps(network, detached, episodes.support, LR, 1)
     with pytest.raises(UsageError, match=r"outputs \[3, 4, 2\] for values \[3, 4, 1\]"):
         task_losses(torch.zeros(3, 4, 2), torch.zeros(3, 4, 1))
+    with pytest.raises(UsageError, match=r"outputs \[3, 4, 2\] for labels \[3, 5\]"):
+        task_losses(torch.zeros(3, 4, 2), torch.zeros(3, 5, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int8, torch.uint8, torch.int32, torch.uint16])
+def test_labels_of_any_integer_type_give_the_same_losses(dtype: torch.dtype) -> None:
+    labels, logits = torch.tensor([[0, 1, 1], [1, 0, 1]]), torch.arange(12.0).reshape(2, 3, 2)
+    assert torch.equal(task_losses(logits, labels.to(dtype)), task_losses(logits, labels))
 
 
 @pytest.mark.parametrize(
@@ -245,10 +253,12 @@ def test_what_cannot_be_adapted_is_said_in_words() -> None:
     [
         (torch.zeros(3, 6, 2), r"y of shape \[3, 6, 2\] and torch.float32 may be class probab"),
         (torch.zeros(3, 6, 2), r"or 2 values: pass labels \[T, N\], such as y.argmax\(-1\)"),
-        (torch.zeros(3, 6), r"torch.float32: T tasks have labels \[T, N\] of torch.int64"),
+        (torch.zeros(3, 6), r"torch.float32: T tasks have integer labels \[T, N\], or values"),
         (torch.zeros(3, 6, 2, dtype=torch.int64), r"\[3, 6, 2\] and torch.int64: T tasks have"),
-        (torch.zeros(3, 6, dtype=torch.int32), r"torch.int32: T tasks have labels"),
-        (torch.zeros(3, 6, dtype=torch.bool), r"torch.bool: T tasks have labels"),
+        (torch.zeros(3, 6, dtype=torch.complex64), r"torch.complex64: T tasks have"),
+        (torch.full((3, 6), -100), r"y holds the label -100: [23] classes have labels 0"),
+        (torch.full((3, 6), -1), r"y holds the label -1: [23] classes"),
+        (torch.full((3, 6), 3), r"y holds the label 3: [23] classes"),
     ],
 )
 def test_targets_that_are_neither_labels_nor_values_are_refused(y: Tensor, complaint: str) -> None:

@@ -16,7 +16,7 @@ from metabench.nets.norms import (
     NORMS,
     EpisodeNorm,
     SupportNorm,
-    has_buffers,
+    may_keep_statistics,
     normalises_by_task,
 )
 from metabench.nets.per_task import (
@@ -225,12 +225,12 @@ def test_torchs_batch_norm_without_running_statistics_keeps_tasks_apart_too() ->
 
 
 def test_which_networks_have_running_statistics() -> None:
-    assert has_buffers(plain.small_network("running"))
-    assert has_buffers(nn.Sequential(nn.BatchNorm1d(3)))
-    assert has_buffers(nn.Sequential(nn.InstanceNorm1d(3, track_running_stats=True)))
-    assert not has_buffers(nn.Sequential(nn.BatchNorm1d(3, track_running_stats=False)))
-    assert not has_buffers(nn.Sequential(nn.InstanceNorm1d(3)))
-    assert not has_buffers(plain.small_network("support"))
+    assert may_keep_statistics(plain.small_network("running"))
+    assert may_keep_statistics(nn.Sequential(nn.BatchNorm1d(3)))
+    assert may_keep_statistics(nn.Sequential(nn.InstanceNorm1d(3, track_running_stats=True)))
+    assert not may_keep_statistics(nn.Sequential(nn.BatchNorm1d(3, track_running_stats=False)))
+    assert not may_keep_statistics(nn.Sequential(nn.InstanceNorm1d(3)))
+    assert not may_keep_statistics(plain.small_network("support"))
 
 
 class OwnNorm(nn.Module):

@@ -81,5 +81,17 @@ def test_numbers_of_numpy_are_numbers_of_classes() -> None:
     "y", [torch.eye(3), torch.zeros(3), torch.zeros(3, 3, dtype=torch.int64), torch.zeros(4).long()]
 )
 def test_what_is_not_one_label_for_each_example_is_refused(y: Tensor) -> None:
-    with pytest.raises(UsageError, match="class means take labels"):
+    with pytest.raises(UsageError, match="class means take one integer label"):
         class_means(Support(draw(3, 1, 2, 2), y))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.uint16])
+def test_labels_of_any_integer_type_give_the_same_means(dtype: torch.dtype) -> None:
+    x, y = draw(3, 2), torch.tensor([0, 1, 1])
+    assert torch.equal(class_means(Support(x, y.to(dtype))), class_means(Support(x, y)))
+
+
+@pytest.mark.parametrize(("label", "way"), [(-100, 2), (-1, None), (2, 2)])
+def test_a_label_that_is_no_class_is_refused(label: int, way: int | None) -> None:
+    with pytest.raises(UsageError, match=f"y holds the label {label}: 2 classes have labels 0..1"):
+        class_means(Support(draw(3, 2), torch.tensor([0, 1, label])), way)

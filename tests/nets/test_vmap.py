@@ -153,6 +153,12 @@ def test_a_network_is_tried_once_and_left_as_it_was(monkeypatch: pytest.MonkeyPa
         assert now.grad is None
 
 
+def test_a_network_is_not_tried_for_a_single_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vmap, "is_right", lambda *given: pytest.fail("it was tried"))
+    network, x = nn.Sequential(nn.Linear(6, 3), nn.Tanh()), examples()[:1]
+    assert torch.equal(per_task(network, {}, x)[0], network(x[0]))
+
+
 def test_a_network_without_parameters_is_tried_too() -> None:
     assert vmap.is_right(nn.Flatten(), torch.rand(2, 3, 4, 4))
 

@@ -81,11 +81,12 @@ def too_many_open_files(*_: object) -> LearnerProcess:
 
 
 class NoThreadInIt(LearnerProcess):
-    """The limit is reached when the learner's process has begun."""
+    """The limit is reached when the learner's process imports native code."""
 
     def __init__(self, *arguments: Any) -> None:
         with pytest.MonkeyPatch.context() as patch:
-            worker = 'raise RuntimeError("can\'t start new thread")'
+            worker = "raise SystemExit('libgomp: Thread creation failed: Resource temporarily un"
+            worker += "available')"
             patch.setattr(learner_process, "_WORKER", worker)
             super().__init__(*arguments)
 
@@ -104,7 +105,7 @@ class NoThreadForItsLog(LearnerProcess):
 @pytest.mark.parametrize(
     ("process", "said"),
     [
-        (NoThreadInIt, "can't start new thread"),
+        (NoThreadInIt, "no process or thread left"),
         (NoThreadForItsLog, "can't start new thread"),
         (TrainingDataRemoved, "was removed; set TMPDIR"),
         (EndedByABatchSystem, "killed by SIGTERM"),

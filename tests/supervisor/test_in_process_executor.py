@@ -67,3 +67,28 @@ def test_a_learner_that_raises_not_applicable_is_not_applicable(
     result = InProcessExecutor(prepared.suites, prepared.plugins).submit(prepared.cells[1]).result()
     assert result.status == "not_applicable"
     assert "no base data" in result.reason
+
+
+class Interrupted:
+    """A queue that Ctrl-C interrupts when the caller has taken an item, which is then lost."""
+
+    def __init__(self) -> None:
+        self.items: list[BaseException | None] = []
+        self.put = self.items.append
+
+    def get(self) -> None:
+        self.items.pop()  # an IndexError where a queue would wait forever
+        raise KeyboardInterrupt
+
+
+def test_a_runner_does_not_wait_for_an_end_that_an_interrupt_has_swallowed(
+    prepared: PreparedRun,
+) -> None:
+    settings = RunSettings.of(prepared.request, prepared.sources, Path("here"))
+    executor = InProcessExecutor(prepared.suites, prepared.plugins)
+    runner = Runner(
+        Store(Path("here")), prepared.suites, prepared.plugins, settings, executor, Watcher()
+    )
+    runner._ended = Interrupted()  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(prepared.planned[:1])

@@ -195,6 +195,10 @@ class Phase(enum.Enum):
     SECOND = 2
 
 
+class Dotted(dict[str, Any]):
+    __getattr__ = dict.__getitem__
+
+
 @dataclasses.dataclass(frozen=True)
 class Frozen:
     weight: torch.Tensor
@@ -209,7 +213,7 @@ def same(one: Any, other: Any) -> bool:
         return one.dtype == other.dtype and one.tolist() == other.tolist()
     if isinstance(one, dict):
         return list(one) == list(other) and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, list | tuple):
+    if isinstance(one, list | tuple | collections.deque):
         return len(one) == len(other) and all(map(same, one, other))
     if isinstance(one, Frozen | types.SimpleNamespace):
         return same(vars(one), vars(other))
@@ -229,6 +233,11 @@ CHANGES = {
     "namespace": (types.SimpleNamespace(n=0), types.SimpleNamespace(n=1)),
     "member of an enum": (Phase.FIRST, Phase.SECOND),
     "plain dict that grew": (collections.Counter(), collections.Counter("aab")),
+    "set": ({1, "a"}, {1, (2, "b"), None}),
+    "set that was empty": (set(), {1}),
+    "frozen set": (frozenset(), frozenset({1})),
+    "deque of numbers": (collections.deque([0.5], 2), collections.deque([1, 2.5], 2)),
+    "deque of tensors": (collections.deque([tensor(0)]), collections.deque([tensor(1)])),
     "tensor in place of None": (None, tensor(1)),
     "keys that read the same": ({1: tensor(0), "1": tensor(0)}, {1: tensor(1), "1": tensor(2)}),
     "keys with dots": (
@@ -246,6 +255,14 @@ def test_every_kind_of_value_is_read_into_a_new_learner(fresh: Any, trained: Any
     assert same(second.kept, trained)
 
 
+def test_a_dict_whose_keys_are_its_attributes_is_saved_as_a_dict() -> None:
+    first, second = Bare(kept=Dotted(lr=0.1, seen={1})), Bare(kept=Dotted(lr=0.2, seen=set()))
+    saved = saved_and_read(first)
+    assert learner_state.fits(second, saved)
+    learner_state.load_state_dict(second, saved)
+    assert second.kept == first.kept
+
+
 # What grew, shrank or became something else after the best state was kept.
 LATER = {
     "longer list of tensors": ([tensor(0)] * 2, [tensor(i) for i in range(7)]),
@@ -258,6 +275,12 @@ LATER = {
     "None in place of a parameter": (torch.nn.Parameter(tensor(1.0)), None),
     "expanded tensor": (tensor(1).expand(5), tensor(2).expand(5)),
     "plain list": ([1, (2, [3])], "text"),
+    "set": ({1, 2}, {1, 3}),
+    "set in place of None": ({1, 2}, None),
+    "longer deque of tensors": (
+        collections.deque([tensor(0)], 2),
+        collections.deque([tensor(1), tensor(2)], 2),
+    ),
 }
 
 
@@ -391,11 +414,11 @@ def test_an_attribute_that_a_network_makes_when_it_is_called_may_be_missing_at_f
 
 def test_what_a_network_of_a_plugin_holds_and_cannot_be_saved_is_refused() -> None:
     net = Net()
-    net.known = {1, 2}
+    net.known = {torch.float32}
     with pytest.raises(UsageError, match=r"Bare.kept.known, of type set, cannot be saved: use a l"):
         learner_state.check_savable(Bare(kept=net))
     installed = torch.nn.Linear(1, 1)
-    installed.known = {1, 2}
+    installed.known = {torch.float32}
     learner_state.check_savable(Bare(kept=installed))
 
 
@@ -494,10 +517,6 @@ class Text(str):
     pass
 
 
-class Recent(collections.deque[float]):
-    pass
-
-
 def named(*values: float) -> Named:
     found = Named(values)
     found.name = "a"
@@ -508,9 +527,8 @@ def named(*values: float) -> Named:
 REFUSED = [
     (itertools.count(), "", "count", "a list and an index"),
     ([iter([1])], ".0", "list_iterator", "a list and an index"),
-    ({"seen": {1, 2}}, ".seen", "set", "a list"),
-    (collections.deque([1]), "", "deque", "a list"),
-    (Recent([1]), "", "Recent", "a list"),
+    ({"seen": {torch.float32}}, ".seen", "set", "a list"),
+    (frozenset({Phase.FIRST}), "", "frozenset", "a list"),
     (array.array("d", [1]), "", "array", "a list"),
     (bytearray(3), "", "bytearray", "bytes"),
     (np.array(["cat", "dog"]), "", "ndarray", "a list, or an array of numbers"),
@@ -549,6 +567,7 @@ def test_configuration_is_left_as_it_is() -> None:
 
     loss = torch.nn.functional.cross_entropy
     found = {"kind": torch.nn.Linear, "phase": Phase.FIRST, "dtype": torch.float16, "numpy": np}
+    found |= {"out": io.TextIOWrapper(io.BytesIO())}
     learner = Bare(loss=loss, log=logging.getLogger(), helper=Helper(), none=None, **found)
     before = dict(vars(learner))
     learner_state.load_state_dict(learner, saved_and_read(learner))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import pytest
@@ -34,6 +35,18 @@ def test_a_failure_before_the_learner_is_built_is_not_final() -> None:
     assert (found.status, found.traceback) == ("interrupted", "")
     assert found.reason == "UsageError: memory limit of 1 MiB: ask for more"
     assert failure(UsageError("of the learner")).status == "error"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("can't start new thread"),
+        BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"),
+    ],
+)
+def test_a_machine_without_processes_is_no_failure_of_the_learner(error: Exception) -> None:
+    assert failure(error).status == "interrupted"
+    assert failure(RuntimeError("of the learner")).status == "error"
 
 
 class Lazy(Learner):

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from multiprocessing import Pipe
 
 import pytest
+
+from metabench.cell.messages import Channel, Failed, Stop
+from metabench.worker import main
 
 
 def printed(code: str) -> set[str]:
@@ -41,3 +46,20 @@ def test_it_imports_torch_and_little_else(begun: set[str]) -> None:
 
 def test_what_it_imported_is_never_looked_through_for_garbage(begun: set[str]) -> None:
     assert {"collected: True", "set aside: True"} <= begun
+
+
+def test_a_process_that_gets_no_thread_answers_that_it_could_not_begin(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    own, other = map(Channel, Pipe())
+    own.send(Stop())
+    main._begun(-1)(other)
+    report = own.next_report()
+    assert isinstance(report, Failed)
+    assert report.status == "interrupted"
+    assert report.reason.startswith("the learner process could not begin: [Errno")
+    assert "can't start new thread" in report.reason

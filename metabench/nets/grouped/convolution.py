@@ -18,8 +18,8 @@ _ops = torch.ops.aten
 class Geometry(NamedTuple):
     """The movement of a kernel over an image, in the terms of `nn.Conv2d`."""
 
-    stride: tuple[int, int]
-    padding: tuple[int, int]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
     groups: int
 
 

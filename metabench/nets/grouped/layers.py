@@ -44,17 +44,10 @@ class Convolution:
         return None
 
     @property
-    def stride(self) -> tuple[int, int]:
-        """Vertical and horizontal stride."""
-        down, right = self.conv.stride
-        return down, right
-
-    @property
-    def padding(self) -> tuple[int, int]:
+    def padding(self) -> tuple[int, ...]:
         """Vertical and horizontal padding."""
-        assert not isinstance(self.conv.padding, str)
-        above, left = self.conv.padding
-        return above, left
+        assert not isinstance(self.conv.padding, str)  # ensured by `read`
+        return self.conv.padding
 
 
 @dataclass(frozen=True)

@@ -180,7 +180,7 @@ class Grouped:
         return rescale(y, None, shift, relu=relu, halve=halve)
 
     def _geometry(self, layer: Convolution) -> Geometry:
-        return Geometry(layer.stride, layer.padding, self.tasks)
+        return Geometry(layer.conv.stride, layer.padding, self.tasks)
 
     def _dense(self, layer: Dense, state: NetworkState, h: Tensor) -> Tensor:
         weight = self._own(layer.name, layer.linear, "weight", state)  # [T, O, D]

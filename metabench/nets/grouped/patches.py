@@ -24,7 +24,7 @@ def columns(x: Tensor, layer: Convolution) -> Tensor | None:
 
     None if a patch has more values than the convolution has outputs.
     """
-    (height, width), (down, right) = layer.conv.kernel_size, layer.stride
+    (height, width), (down, right) = layer.conv.kernel_size, layer.conv.stride
     size = x.shape[2] * height * width
     if size > layer.conv.out_channels:
         return None
