@@ -139,7 +139,12 @@ def common_options(*choices: Choice) -> Callable[[Callable[..., Any]], Callable[
             common = _common(values, choices)
             _set_up_logging(common)
             with own_stdout():
-                return function(common=common, **values)
+                try:
+                    return function(common=common, **values)
+                except Exception as error:
+                    if options := " ".join(common.sources.options):
+                        error.add_note(f"a plugin may be the cause: try without {options}")
+                    raise
 
         decorated: Callable[..., Any] = command
         for option in reversed([*options, *_ALWAYS]):
