@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from difflib import unified_diff
 from pathlib import Path
@@ -131,10 +130,7 @@ def show(tables: Sequence[Table]) -> None:
     for table in tables:
         columns, rows = document.columns(table), document.cells(table)
         names, values = _narrow(columns, rows)
-        fit = _fitting(names, values)
-        terminal.show(document.heading(table), names[:fit], [row[:fit] for row in values])
-        if fit < len(names):
-            echo(f"too narrow for: {', '.join(names[fit:])}; `--format md` shows them")
+        terminal.show(document.heading(table), names, values, fewest=_FEWEST, whole=True)
         for row in rows:
             if row[-1]:
                 echo(f"{row[document.ALGORITHM]}: {row[-1]}")
@@ -155,15 +151,6 @@ def _narrow(
 
     keep = [i for i, name in enumerate(columns) if name != "flags" and informative(i)]
     return [columns[i] for i in keep], [[row[i] for i in keep] for row in rows]
-
-
-def _fitting(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
-    """Return how many of the first columns fit side by side without breaking a number."""
-    widths = [max(map(len, values)) + 3 for values in zip(columns, *rows, strict=True)]
-    room, fit = shutil.get_terminal_size().columns - 1, len(columns)
-    while fit > _FEWEST and sum(widths[:fit]) > room:
-        fit -= 1
-    return fit
 
 
 def _cells(common: Common, suites: Sequence[str], budget: str | None) -> list[StoredResult]:
