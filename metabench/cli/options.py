@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
-from shlex import join, quote
 from typing import Any, Literal
 
 import click
@@ -22,6 +21,7 @@ from metabench.cli.output import echo, own_stdout
 from metabench.errors import NothingToRun
 from metabench.plugins.sources import PluginSources
 from metabench.results import DEFAULT_FOLDER, TRIAL_FOLDER
+from metabench.text import shell_line
 
 Choice = Literal["results", "data_root", "plugins"]
 
@@ -57,9 +57,9 @@ class Common:
 
     def command(self, *words: str) -> str:
         """Return a command with the same plugins and configuration, to be pasted into a shell."""
-        config = "" if self.config_file is None else f" --config {quote(str(self.config_file))}"
-        plugins = "".join(f" {option}" for option in self.sources.options)
-        return f"metabench {join(words)}{config}{plugins}"
+        config = [] if self.config_file is None else ["--config", str(self.config_file)]
+        command = shell_line(["metabench", *words, *config])
+        return " ".join([command, *self.sources.options])
 
     def warn(self, lines: Sequence[str]) -> None:
         """Print warnings to stderr, one line each, unless `-q`."""
@@ -101,6 +101,11 @@ _CHOICES: dict[Choice, tuple[Callable[..., Any], ...]] = {
     "data_root": (_DATA_ROOT,),
     "plugins": (_PLUGIN, _PLUGINS_DIR),
 }
+
+
+def as_argument(path: Path) -> str:
+    """Return a path in a form that is not taken for an option."""
+    return f"./{path}" if str(path).startswith("-") else str(path)
 
 
 def no_results(common: Common) -> NothingToRun:

@@ -12,7 +12,6 @@ import importlib.metadata
 import importlib.util
 import os
 import re
-import shlex
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from metabench.files import expanded, read_file
 from metabench.plugins.hookspecs import PROJECT
 from metabench.plugins.importing import import_file, import_package
 from metabench.plugins.modules import OURS
+from metabench.text import shell_line
 
 RESTRICT = "METABENCH_PLUGINS"
 _BLOCK = "no:"
@@ -75,9 +75,9 @@ class PluginSources:
     @property
     def options(self) -> tuple[str, ...]:
         """The options that name these sources, such as "-p my.py", with relative paths."""
-        folders = (f"--plugins-dir {shlex.quote(os.path.relpath(d))}" for d in self.plugins_dirs)
-        named = (_shown(p) if _is_file(p) else p for p in self.plugins)
-        return (*folders, *(f"-p {shlex.quote(name)}" for name in named))
+        folders = (("--plugins-dir", os.path.relpath(d)) for d in self.plugins_dirs)
+        named = (("-p", _shown(p) if _is_file(p) else p) for p in self.plugins)
+        return tuple(map(shell_line, (*folders, *named)))
 
     @property
     def blocked(self) -> tuple[str, ...]:
@@ -124,7 +124,7 @@ def candidates(sources: PluginSources) -> Iterator[Candidate]:
         if stat.S_ISDIR(mode):
             file /= _INIT
             if not file.is_file():
-                advice = f"use --plugins-dir {shlex.quote(name)}"
+                advice = f"use {shell_line(['--plugins-dir', name])}"
                 raise UsageError(f"-p {name}: this folder has no {_INIT}; {advice}")
         elif not stat.S_ISREG(mode):
             raise UsageError(f"-p {name}: this is not a regular file")
@@ -212,9 +212,9 @@ def _module(name: str) -> Candidate:
         advice = ""
         # pathlib raises for long names
         if os.path.isdir(name):  # noqa: PTH112
-            advice = f"; for the folder, use -p {shlex.quote(name + '/')}"
+            advice = f"; for the folder, use {shell_line(['-p', name + '/'])}"
         elif os.path.isfile(f"{name}.py"):  # noqa: PTH113
-            advice = f"; for the file, use -p {shlex.quote(name + '.py')}"
+            advice = f"; for the file, use {shell_line(['-p', name + '.py'])}"
         raise UsageError(f"-p {name}: no such module{advice}")
     return Candidate(name, load, module=name, origin=origin_of(name))
 
