@@ -111,7 +111,8 @@ def leaderboard(
             click.echo(text, file=stdout(), nl=False)
             return 0
         _write(common, output, text)
-        _report(common, cells, output)
+        if output.is_file():  # not /dev/null or a pipe, whose folder is no place for reports
+            _report(common, cells, output)
     elif wanted is None:
         show(tables)
     else:

@@ -16,6 +16,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -157,27 +158,26 @@ def origin_of(module: str) -> str:
 
 
 def _entry_points() -> Iterator[Candidate]:
-    try:
-        found = list(importlib.metadata.entry_points(group=PROJECT))
-    except Exception:  # a file of any installed package cannot be read, and this does not say which
-        readable: dict[str | None, list[importlib.metadata.EntryPoint]] = {}
-        for package in importlib.metadata.distributions():
-            try:
-                points = list(package.entry_points.select(group=PROJECT))
-                readable.setdefault(package.name, points)  # the first of a name counts
-            except Exception as error:
-                yield _unreadable(package, error)
-        found = [point for points in readable.values() for point in points]
-    for point in sorted(found, key=lambda p: (p.name, p.value)):
+    found: dict[str | int, importlib.metadata.EntryPoints] = {}
+    for package in importlib.metadata.distributions():
         try:
-            version = (point.dist.version if point.dist else "") or ""
-        except Exception:  # the file that has it cannot be read
-            version = ""
-        try:
-            module = point.module
-        except AttributeError:  # its value is no "module" or "module:attr"
-            module = ""
+            points = package.entry_points.select(group=PROJECT)
+        except Exception as error:
+            yield _unreadable(package, error)
+            continue
+        if points:  # the first package of a name counts
+            found.setdefault(_known(package, "name") or id(package), points)
+    for point in sorted(chain.from_iterable(found.values()), key=lambda p: (p.name, p.value)):
+        module, version = _known(point, "module"), _known(point.dist, "version")
         yield Candidate(point.name, partial(_load, point), module, "", version, entry_point=True)
+
+
+def _known(thing: object, name: str) -> str:
+    """Return an attribute that is read from a file or parsed; "" if that fails."""
+    try:
+        return getattr(thing, name) or ""
+    except Exception:
+        return ""
 
 
 def _unreadable(package: importlib.metadata.Distribution, error: Exception) -> Candidate:
