@@ -74,6 +74,8 @@ def leaderboard(
     common: Common,
 ) -> int:
     """Print the leaderboard, write it to a file, or check that file."""
+    from metabench.plugins.registry import load_plugins
+    from metabench.tables.leaderboard_frame import with_code
     from metabench.tables.ranked_tables import build_tables
 
     if as_json and format_ not in (None, "json"):
@@ -90,10 +92,11 @@ def leaderboard(
         raise UsageError(f"{asked[0]} has a fixed format: remove --format")
     wanted = "json" if as_json else format_
     cells = _cells(common, suites, budget)
-    tables = build_tables(cells if diff is not None else _with_code(common, cells))
     if diff is not None:
-        _diff(common, diff, suites, budget, tables)
+        _diff(common, diff, suites, budget, build_tables(cells))
         return 0
+    plugins = load_plugins(common.sources)
+    tables = build_tables(with_code(cells, plugins))
     if published:
         _published(tables, as_json)
         return 0
@@ -112,7 +115,8 @@ def leaderboard(
             return 0
         _write(common, output, text)
         if output.is_file():  # not /dev/null or a pipe, whose folder is no place for reports
-            _report(common, cells, output)
+            plugins.report([cell.result for cell in cells], output.parent)
+            common.warn(plugins.warnings)
     elif wanted is None:
         show(tables)
     else:
@@ -178,13 +182,6 @@ def _document(common: Common, file: Path, wanted: str | None, tables: Sequence[T
     return render(wanted or _format_of(file), tables, results.as_posix())
 
 
-def _with_code(common: Common, cells: Sequence[StoredResult]) -> list[StoredResult]:
-    from metabench.plugins.registry import load_plugins
-    from metabench.tables.leaderboard_frame import with_code
-
-    return with_code(cells, load_plugins(common.sources))
-
-
 def _format_of(file: Path) -> str:
     suffix = file.suffix.lstrip(".").lower()
     if suffix not in FORMATS:
@@ -246,12 +243,3 @@ def _published(tables: Sequence[Table], as_json: bool) -> None:
         emit_json(published=pairs)
     else:
         echo(published.published_document(pairs), nl=False)
-
-
-def _report(common: Common, cells: Sequence[StoredResult], output: Path) -> None:
-    """Let plugins write their own reports to the folder of the file."""
-    from metabench.plugins.registry import load_plugins
-
-    plugins = load_plugins(common.sources)
-    plugins.report([cell.result for cell in cells], output.parent)
-    common.warn(plugins.warnings)
