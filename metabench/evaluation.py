@@ -50,13 +50,9 @@ class Evaluation:
 
     def __str__(self) -> str:
         odd = f", {self.nonfinite:,} outputs not finite" if self.nonfinite else ""
-        return f"{self.suite}: {self._shown()} ({self.episodes} episodes{odd})"
-
-    def _shown(self) -> str:
         ci95 = self.ci95 if np.isfinite(self.ci95).all() else None  # a single episode has none
-        if self.metric == "mse":
-            return f"MSE {formatting.error(self.score, ci95)}"
-        return f"{formatting.accuracy(self.score, ci95).replace(' ±', '% ±')}%"
+        shown = formatting.score(self.score, self.metric, ci95)
+        return f"{self.suite}: {shown} ({self.episodes} episodes{odd})"
 
 
 def evaluate(

@@ -174,7 +174,11 @@ def write_output(file: Path, data: bytes) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    if file.exists() and not file.is_file():
+    try:
+        regular = stat.S_ISREG(file.stat().st_mode)
+    except FileNotFoundError:
+        regular = True
+    if not regular:
         with file.open("wb") as stream:
             stream.write(data)
     else:

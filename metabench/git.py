@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _SECONDS = 20  # on a slow disk, `git status` of a large folder takes long
+_QUICK = 5  # seconds that reading the configuration may take
 # Programs that the configuration of a folder may name. Filters, which have any name, are below.
 _SAFE = ("--no-optional-locks", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
 # A partial clone would fetch objects that it lacks, by a program that its configuration may name.
@@ -14,8 +16,15 @@ _SAFE = ("--no-optional-locks", "-c", "core.fsmonitor=false", "-c", f"core.hooks
 _NO_FETCH = {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"}
 
 
+_unanswered: set[str] = set()  # commands that took too long, so that none does so twice
+
+
 class GitError(Exception):
     """An error reported by git, or the lack of it."""
+
+
+class GitTimeout(GitError):
+    """A command of git that took too long for the first time in this process."""
 
 
 def git(*arguments: str, folder: Path | None = None, index: Path | None = None) -> str:
@@ -36,7 +45,7 @@ def git(*arguments: str, folder: Path | None = None, index: Path | None = None) 
     if index is not None:
         environment["GIT_INDEX_FILE"] = str(index)
     listed = _run(
-        ["config", "--null", "--name-only", "--get-regexp", r"^filter\."], folder, environment
+        (), ("config", "--null", "--name-only", "--get-regexp", r"^filter\."), folder, environment
     )
     if listed.returncode > 1:  # 1: there are none
         raise GitError(_said(listed))
@@ -45,28 +54,35 @@ def git(*arguments: str, folder: Path | None = None, index: Path | None = None) 
         if "=" in key:  # "-c" takes what follows for the value
             raise GitError(f"the name of {key} contains '=', so it cannot be switched off")
         options += ["-c", f"{key}="]
-    done = _run([*options, *arguments], folder, environment)
+    done = _run(options, arguments, folder, environment)
     if done.returncode:
         raise GitError(_said(done))
     return os.fsdecode(done.stdout).strip()
 
 
 def _run(
-    arguments: list[str], folder: Path | None, environment: dict[str, str]
+    options: Sequence[str],
+    arguments: Sequence[str],
+    folder: Path | None,
+    environment: Mapping[str, str],
 ) -> subprocess.CompletedProcess[bytes]:
+    command, seconds = arguments[0], _QUICK if arguments[0] == "config" else _SECONDS
+    if command in _unanswered:
+        raise GitError("git took too long before")
     try:
         return subprocess.run(
-            ["git", *_SAFE, *arguments],
+            ["git", *_SAFE, *options, *arguments],
             capture_output=True,
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
-            timeout=_SECONDS,
+            timeout=seconds,
         )
     except OSError as error:
         raise GitError(f"git cannot be run: {error.strerror}") from error
     except subprocess.TimeoutExpired as error:
-        raise GitError(f"git took more than {_SECONDS} s") from error
+        _unanswered.add(command)
+        raise GitTimeout(f"git took more than {seconds} s") from error
 
 
 def _said(failed: subprocess.CompletedProcess[bytes]) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import unicodedata
+from collections.abc import Iterable
 
 # Control characters could move a terminal's cursor, change its title, or end a file early. Half a
 # surrogate pair, as in names of files that are not UTF-8, cannot be written at all. Characters
@@ -39,6 +42,34 @@ def shortened(text: str, most: int) -> str:
 def one_line(text: str) -> str:
     """Return printable text on one line; other spaces stay, as in paths."""
     return re.sub(r"\s*[\t\n]\s*", " ", printable(text)).strip()
+
+
+def shell_line(words: Iterable[str]) -> str:
+    """Return a command that can be pasted into bash; text that is not printable is escaped."""
+    return " ".join(
+        shlex.quote(word) if one_line(word) == word else f"$'{_escaped(word)}'" for word in words
+    )
+
+
+def _escaped(word: str) -> str:
+    """Return the bytes of a word as between $' and ' in bash."""
+    raw = os.fsencode(word)
+    return re.sub(rb"[^ -~]|['\\]", lambda found: b"\\x%02x" % ord(found[0]), raw).decode()
+
+
+def shell_split(line: str) -> list[str]:
+    """Split what `shell_line` returned for two words, of which only the second may be escaped.
+
+    Raises:
+        ValueError: its quotes do not match.
+    """
+    found = re.fullmatch(r"(\S+) \$'([^']*)'", line)
+    if found is None:
+        return shlex.split(line)
+    raw = re.sub(
+        rb"\\x([0-9a-f]{2})", lambda part: bytes.fromhex(part[1].decode()), os.fsencode(found[2])
+    )
+    return [found[1], os.fsdecode(raw)]
 
 
 def printable_json(text: str) -> str:

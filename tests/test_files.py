@@ -122,6 +122,10 @@ def test_output_goes_into_pipes_and_through_links(tmp_path: Path) -> None:
     write_output(tmp_path / "plain", b"whole")
     assert (tmp_path / "plain").read_bytes() == b"whole"
     write_output(Path(os.devnull), b"nothing")
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(OSError, match="symbolic links"):
+        write_output(loop, b"nothing")
     assert Path(os.devnull).is_char_device()
 
 

@@ -1,10 +1,19 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 
 import pytest
 
-from metabench.text import one_line, printable, printable_json, shortened
+from metabench.text import (
+    one_line,
+    printable,
+    printable_json,
+    shell_line,
+    shell_split,
+    shortened,
+)
 
 
 @pytest.mark.parametrize(
@@ -45,3 +54,33 @@ def test_json_keeps_its_values_and_shows_no_hidden_character() -> None:
 def test_long_text_keeps_its_beginning_and_its_end() -> None:
     assert shortened("a" * 10, 10) == "a" * 10
     assert shortened("a" * 50 + "b" * 50, 10) == "aaaaa[... 90 characters left out ...]bbbbb"
+
+
+AWKWARD = [
+    "plain.py",
+    "my dir",
+    "it's",
+    "$HOME `x` !y",
+    'q"uote',
+    "a[b]*?{c,d}",
+    "-x",
+    "~",
+    "back\\slash",
+    " ends ",
+    "tab\tand\nline",
+    "escape\x1b[2J' \\x41",
+    os.fsdecode(b"caf\xe9 'x'"),
+    "\u202eright",
+    "",
+]
+
+
+@pytest.mark.parametrize("word", AWKWARD)
+def test_a_printed_command_gives_bash_the_same_words(word: str) -> None:
+    line = shell_line(["-p", word])
+    assert one_line(line) == line
+    done = subprocess.run(
+        ["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, check=True, cwd="/"
+    )
+    assert [os.fsdecode(found) for found in done.stdout.split(b"\0")[:-1]] == ["-p", word]
+    assert shell_split(line) == ["-p", word]

@@ -13,7 +13,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any
 
@@ -177,12 +177,14 @@ def main(args: Sequence[str] | None = None) -> int:
             echo(f"metabench: error: cannot use {error.filename}: {error.strerror}", err=True)
             return USAGE
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        advice = "" if debug else "; run again with --debug"
+        advice = "".join(f"; {note}" for note in getattr(error, "__notes__", ()))
+        advice += "" if debug else "; run again with --debug"
         echo(f"metabench: internal error: {reason}{advice}", err=True)
         return FAILED
     finally:
         if ends:  # what plugins print at exit is no output of the verb
-            os.dup2(2, 1)
+            with suppress(OSError):  # stderr is closed
+                os.dup2(2, 1)
 
 
 def _open_streams() -> None:

@@ -99,15 +99,16 @@ def _print(title: str, names: tuple[str, str], phases: Sequence[PhaseRatio]) -> 
     rows = [
         (
             phase.phase,
-            formatting.time(phase.a_s),
-            formatting.time(phase.b_s),
             formatting.significant(phase.ratio),
             formatting.interval(phase.ci95),
             _verdict(phase),
+            formatting.time(phase.a_s),
+            formatting.time(phase.b_s),
         )
         for phase in phases
     ]
-    show(title, ("phase", f"A: {names[0]}", f"B: {names[1]}", "A / B", "95 % CI", ""), rows)
+    columns = ("phase", "A / B", "95 % CI", "", f"A: {names[0]}", f"B: {names[1]}")
+    show(title, columns, rows, fewest=4)
 
 
 def _verdict(phase: PhaseRatio) -> str:

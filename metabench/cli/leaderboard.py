@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from difflib import unified_diff
 from pathlib import Path
@@ -75,6 +74,8 @@ def leaderboard(
     common: Common,
 ) -> int:
     """Print the leaderboard, write it to a file, or check that file."""
+    from metabench.plugins.registry import load_plugins
+    from metabench.tables.leaderboard_frame import with_code
     from metabench.tables.ranked_tables import build_tables
 
     if as_json and format_ not in (None, "json"):
@@ -91,10 +92,11 @@ def leaderboard(
         raise UsageError(f"{asked[0]} has a fixed format: remove --format")
     wanted = "json" if as_json else format_
     cells = _cells(common, suites, budget)
-    tables = build_tables(cells if diff is not None else _with_code(common, cells))
     if diff is not None:
-        _diff(common, diff, suites, budget, tables)
+        _diff(common, diff, suites, budget, build_tables(cells))
         return 0
+    plugins = load_plugins(common.sources)
+    tables = build_tables(with_code(cells, plugins))
     if published:
         _published(tables, as_json)
         return 0
@@ -112,7 +114,9 @@ def leaderboard(
             click.echo(text, file=stdout(), nl=False)
             return 0
         _write(common, output, text)
-        _report(common, cells, output)
+        if output.is_file():  # not /dev/null or a pipe, whose folder is no place for reports
+            plugins.report([cell.result for cell in cells], output.parent)
+            common.warn(plugins.warnings)
     elif wanted is None:
         show(tables)
     else:
@@ -131,10 +135,7 @@ def show(tables: Sequence[Table]) -> None:
     for table in tables:
         columns, rows = document.columns(table), document.cells(table)
         names, values = _narrow(columns, rows)
-        fit = _fitting(names, values)
-        terminal.show(document.heading(table), names[:fit], [row[:fit] for row in values])
-        if fit < len(names):
-            echo(f"too narrow for: {', '.join(names[fit:])}; `--format md` shows them")
+        terminal.show(document.heading(table), names, values, fewest=_FEWEST, whole=True)
         for row in rows:
             if row[-1]:
                 echo(f"{row[document.ALGORITHM]}: {row[-1]}")
@@ -155,15 +156,6 @@ def _narrow(
 
     keep = [i for i, name in enumerate(columns) if name != "flags" and informative(i)]
     return [columns[i] for i in keep], [[row[i] for i in keep] for row in rows]
-
-
-def _fitting(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
-    """Return how many of the first columns fit side by side without breaking a number."""
-    widths = [max(map(len, values)) + 3 for values in zip(columns, *rows, strict=True)]
-    room, fit = shutil.get_terminal_size().columns - 1, len(columns)
-    while fit > _FEWEST and sum(widths[:fit]) > room:
-        fit -= 1
-    return fit
 
 
 def _cells(common: Common, suites: Sequence[str], budget: str | None) -> list[StoredResult]:
@@ -188,13 +180,6 @@ def _document(common: Common, file: Path, wanted: str | None, tables: Sequence[T
     """Return the content of a file, with links to the results if the format has links."""
     results = Path(os.path.relpath(common.results, file.parent))
     return render(wanted or _format_of(file), tables, results.as_posix())
-
-
-def _with_code(common: Common, cells: Sequence[StoredResult]) -> list[StoredResult]:
-    from metabench.plugins.registry import load_plugins
-    from metabench.tables.leaderboard_frame import with_code
-
-    return with_code(cells, load_plugins(common.sources))
 
 
 def _format_of(file: Path) -> str:
@@ -258,12 +243,3 @@ def _published(tables: Sequence[Table], as_json: bool) -> None:
         emit_json(published=pairs)
     else:
         echo(published.published_document(pairs), nl=False)
-
-
-def _report(common: Common, cells: Sequence[StoredResult], output: Path) -> None:
-    """Let plugins write their own reports to the folder of the file."""
-    from metabench.plugins.registry import load_plugins
-
-    plugins = load_plugins(common.sources)
-    plugins.report([cell.result for cell in cells], output.parent)
-    common.warn(plugins.warnings)

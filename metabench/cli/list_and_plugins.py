@@ -66,13 +66,13 @@ def plugins(as_json: bool, common: Common) -> None:
             row.name,
             row.version,
             row.status,
+            row.error,
             ", ".join(hook.removeprefix("metabench_") for hook in row.hooks),
             row.origin,
-            row.error,
         ]
         for row in loaded.rows
     ]
-    table_printing.show("plugins", ["name", "version", "status", "hooks", "origin", "error"], rows)
+    table_printing.show("plugins", ["name", "version", "status", "error", "hooks", "origin"], rows)
 
 
 def _other_warnings(loaded: Plugins) -> list[str]:
@@ -86,8 +86,8 @@ def _algorithms(plugins: Plugins) -> list[Entry]:
         {
             "name": name,
             "params": dict(found.spec.params),
-            "for_regression": dict(found.spec.regression.params),
             "tasks": sorted(found.spec.tasks),
+            "for_regression": dict(found.spec.regression.params),
             "tags": sorted(found.spec.tags),
             "provider": found.provider,
             "reference": found.spec.reference,
@@ -117,6 +117,7 @@ def _backbones(plugins: Plugins) -> list[Entry]:
         {
             "name": name,
             "params": dict(found.spec.params),
+            "choices": {key: list(values) for key, values in found.spec.choices.items()},
             "provider": found.provider,
             "reference": found.spec.reference,
         }
@@ -134,7 +135,12 @@ _ENTRIES: dict[str, Callable[[Plugins], list[Entry]]] = {
 def _cell(value: Any) -> str:
     """Format a value for a table."""
     if isinstance(value, dict):
-        text = " ".join(f"{key}={show_value(given)}" for key, given in value.items())
+        text = " ".join(f"{key}={_values(given)}" for key, given in value.items())
     else:
         text = " ".join(value) if isinstance(value, list) else str(value)
     return shortened(text, _LONGEST)
+
+
+def _values(given: Any) -> str:
+    """Format a value of a parameter, or its choices, as in an address."""
+    return "|".join(map(show_value, given if isinstance(given, list) else [given]))

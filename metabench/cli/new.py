@@ -6,16 +6,16 @@ import importlib.util
 import keyword
 import re
 from pathlib import Path
-from shlex import quote
 from string import Template
 
 import click
 
-from metabench.cli.options import Common, common_options
+from metabench.cli.options import Common, as_argument, common_options
 from metabench.cli.output import echo
 from metabench.errors import UsageError
 from metabench.plugins.registry import load_plugins
 from metabench.plugins.sources import is_plugin
+from metabench.text import shell_line
 
 TEMPLATES = Path(__file__).with_name("templates")
 _NAME = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
@@ -31,9 +31,10 @@ def new(name: str, folder: str, common: Common) -> None:
     """Write an algorithm called NAME and its test, to start from."""
     plugin, test = write_plugin(name, Path(folder))
     if not common.quiet:
+        run = ["metabench", "run", "-p", str(plugin), "-a", name, "-s", "digits-5w1s"]
         echo(f"wrote {plugin} and {test}")
-        echo(f"run it:   metabench run -p {quote(str(plugin))} -a {name} -s digits-5w1s")
-        echo(f"test it:  python -m pytest {quote(str(test))}")
+        echo(f"run it:   {shell_line(run)}")
+        echo(f"test it:  {shell_line(['python', '-m', 'pytest', as_argument(test)])}")
 
 
 def write_plugin(name: str, folder: Path) -> tuple[Path, Path]:

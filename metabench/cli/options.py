@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
-from shlex import join, quote
 from typing import Any, Literal
 
 import click
@@ -22,6 +21,7 @@ from metabench.cli.output import echo, own_stdout
 from metabench.errors import NothingToRun
 from metabench.plugins.sources import PluginSources
 from metabench.results import DEFAULT_FOLDER, TRIAL_FOLDER
+from metabench.text import shell_line
 
 Choice = Literal["results", "data_root", "plugins"]
 
@@ -57,9 +57,9 @@ class Common:
 
     def command(self, *words: str) -> str:
         """Return a command with the same plugins and configuration, to be pasted into a shell."""
-        config = "" if self.config_file is None else f" --config {quote(str(self.config_file))}"
-        plugins = "".join(f" {option}" for option in self.sources.options)
-        return f"metabench {join(words)}{config}{plugins}"
+        config = [] if self.config_file is None else ["--config", str(self.config_file)]
+        command = shell_line(["metabench", *words, *config])
+        return " ".join([command, *self.sources.options])
 
     def warn(self, lines: Sequence[str]) -> None:
         """Print warnings to stderr, one line each, unless `-q`."""
@@ -103,6 +103,11 @@ _CHOICES: dict[Choice, tuple[Callable[..., Any], ...]] = {
 }
 
 
+def as_argument(path: Path) -> str:
+    """Return a path in a form that is not taken for an option."""
+    return f"./{path}" if str(path).startswith("-") else str(path)
+
+
 def no_results(common: Common) -> NothingToRun:
     """Return the error of a verb that finds no results, with advice."""
     from metabench.results.store import Store
@@ -139,7 +144,12 @@ def common_options(*choices: Choice) -> Callable[[Callable[..., Any]], Callable[
             common = _common(values, choices)
             _set_up_logging(common)
             with own_stdout():
-                return function(common=common, **values)
+                try:
+                    return function(common=common, **values)
+                except Exception as error:
+                    if options := " ".join(common.sources.options):
+                        error.add_note(f"a plugin may be the cause: try without {options}")
+                    raise
 
         decorated: Callable[..., Any] = command
         for option in reversed([*options, *_ALWAYS]):

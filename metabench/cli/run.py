@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from metabench.cli.options import Common, common_options
+from metabench.cli.options import Common, as_argument, common_options
 from metabench.cli.output import echo
 from metabench.errors import NothingToRun
 
@@ -148,7 +148,8 @@ def _show(prepared: PreparedRun, common: Common, todo: int, ran: Sequence[Result
     )
     for path, result in failed:
         echo(
-            f"metabench: failed: {result.reason}; see " + common.command("why", str(folder / path)),
+            f"metabench: failed: {result.reason}; see "
+            + common.command("why", as_argument(folder / path)),
             err=True,
         )
     for result in unfinished:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from metabench.cli.json_output import emit_json
-from metabench.cli.options import Common, common_options, json_option, no_results
+from metabench.cli.options import Common, as_argument, common_options, json_option, no_results
 from metabench.cli.table_printing import show
+from metabench.text import shell_line
 
 if TYPE_CHECKING:
     from metabench.plugins.registry import Plugins
@@ -75,7 +75,7 @@ def status(failed: bool, as_json: bool, common: Common) -> None:
         # With the folder, so that a path can be pasted after `metabench why`.
         [
             (
-                str(common.results / r["file"]),
+                as_argument(common.results / r["file"]),
                 r["status"] + (f" ({r['code']})" if r["code"] != "current" else ""),
                 "; ".join(
                     filter(None, [r["reason"], r["plugins"]] + r["changed"] * common.verbose)
@@ -94,4 +94,4 @@ def _not_loaded(result: Result, plugins: Plugins) -> str:
         return "its suite is not known here"
     recorded = None if result.environment is None else result.environment.plugins
     words = [word for option in recorded or [] for word in plugin_words(option)]
-    return f"its plugin is not loaded; add {shlex.join(words)}" if words else "no such plugin"
+    return f"its plugin is not loaded; add {shell_line(words)}" if words else "no such plugin"

@@ -2,32 +2,70 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 
 from metabench.cli.output import echo, stdout
 from metabench.text import one_line
 
-# The first column is broken only if it is longer: on a narrow terminal, names stay whole, but the
-# paths of files leave room for the other columns.
+# Longer words, such as paths, may be broken so that other columns have room.
 _SHORT = 32
+_RULES = 3  # characters between two columns
 
 
-def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table with a title to stdout."""
-    if stdout().isatty():
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
+def show(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    fewest: int = 3,
+    whole: bool = False,
+) -> None:
+    """Print a table with a title to stdout.
 
-        table = Table(title=Text(one_line(title)), title_justify="left", title_style="bold")
-        for i, column in enumerate(columns):
-            short = max((len(row[i]) for row in rows), default=0) <= _SHORT
-            table.add_column(column, overflow="fold", no_wrap=i == 0 and short)
-        for row in rows:
-            table.add_row(*(Text(one_line(cell)) for cell in row))  # brackets are no markup
-        Console(file=stdout()).print(table)
-    else:
+    Args:
+        title: a line above it.
+        columns: the most important ones first, because the last are left out on a terminal that is
+            too narrow for all words.
+        rows: one text for each column.
+        fewest: how many columns are never left out.
+        whole: no text is broken, not even between words.
+    """
+    if not stdout().isatty():
         echo("\n".join([one_line(title), *plain(columns, rows)]))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    keep = [i for i in range(len(columns)) if i < fewest or any(row[i] for row in rows)]
+    lines = [[one_line(line[i]) for i in keep] for line in (columns, *rows)]
+    widths = _widths(lines, shutil.get_terminal_size().columns, fewest, whole)
+    table = Table(title=Text(one_line(title)), title_justify="left", title_style="bold")
+    for name, width in zip(lines[0], widths, strict=False):
+        table.add_column(name, overflow="fold", min_width=width, max_width=width)
+    for row in lines[1:]:
+        table.add_row(*map(Text, row[: len(widths)]))  # brackets are no markup
+    Console(file=stdout()).print(table)
+    if left_out := lines[0][len(widths) :]:
+        echo(f"too narrow for: {', '.join(left_out)}; a pipe (`| cat`) shows them")
+
+
+def _widths(lines: Sequence[Sequence[str]], room: int, fewest: int, whole: bool) -> list[int]:
+    """Return the widths of those first columns that fit side by side."""
+    from rich.cells import cell_len
+
+    cells = list(zip(*lines, strict=True))
+    most = [max(map(cell_len, column)) for column in cells]
+    words = [max(cell_len(word) for cell in column for word in cell.split(" ")) for column in cells]
+    widths = most.copy() if whole else [min(word, _SHORT) for word in words]
+    room -= 1
+    while len(widths) > fewest and sum(widths) + _RULES * len(widths) > room:
+        widths.pop()
+    for _ in range(room - sum(widths) - _RULES * len(widths)):
+        wanting = max(range(len(widths)), key=lambda i: most[i] - widths[i])
+        widths[wanting] += most[wanting] > widths[wanting]
+    return widths
 
 
 def plain(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

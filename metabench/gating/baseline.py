@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from shlex import quote
 
 from metabench import address
 from metabench.cell.cell import Cell
@@ -17,6 +16,7 @@ from metabench.results.store import ALTERED, Store
 from metabench.statistics.non_inferiority import LOOKS
 from metabench.suites.from_address import name_of
 from metabench.supervisor.request import as_stored
+from metabench.text import shell_line
 
 Stored = tuple[Path, Result]
 
@@ -87,7 +87,7 @@ def select(
     scored = [(path, result) for path, result in found if result.status == "ok"]
     if not scored:
         asked = " ".join([*(f"-s {name}" for name in suites), *(f"-a {n}" for n in algorithms)])
-        make = f"metabench run --blocks 3 --seeds 3 --results {quote(str(baseline))}"
+        make = "metabench run --blocks 3 --seeds 3 " + shell_line(["--results", str(baseline)])
         advice = f" for {asked}" if asked else f"; make some with: {make}"
         raise NothingToRun(f"no scores in baseline '{baseline}'{advice}")
     without = [path for path, r in found if r.status not in ("ok", "not_applicable")]

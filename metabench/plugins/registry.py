@@ -20,6 +20,7 @@ import pluggy
 from metabench.errors import UsageError, unknown
 from metabench.learner import Algorithm, Backbone
 from metabench.plugins import builtin_catalogue, hookspecs
+from metabench.plugins.interpreter import kept_whole
 from metabench.plugins.process_state import import_settings, no_exit, put_back
 from metabench.plugins.sources import RESTRICT, Candidate, PluginSources, candidates, origin_of
 from metabench.text import shortened
@@ -178,7 +179,8 @@ class Plugins:
         plugin = None
         try:
             with put_back(import_settings) as changed, _plugin_code(row.name):
-                plugin = candidate.load()
+                with kept_whole(changed):
+                    plugin = candidate.load()
                 self._manager.register(plugin, name=row.name)
             for what in changed:
                 self.warnings.append(

@@ -12,11 +12,11 @@ import importlib.metadata
 import importlib.util
 import os
 import re
-import shlex
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,6 +26,7 @@ from metabench.files import expanded, read_file
 from metabench.plugins.hookspecs import PROJECT
 from metabench.plugins.importing import import_file, import_package
 from metabench.plugins.modules import OURS
+from metabench.text import shell_line
 
 RESTRICT = "METABENCH_PLUGINS"
 _BLOCK = "no:"
@@ -75,9 +76,9 @@ class PluginSources:
     @property
     def options(self) -> tuple[str, ...]:
         """The options that name these sources, such as "-p my.py", with relative paths."""
-        folders = (f"--plugins-dir {shlex.quote(os.path.relpath(d))}" for d in self.plugins_dirs)
-        named = (_shown(p) if _is_file(p) else p for p in self.plugins)
-        return (*folders, *(f"-p {shlex.quote(name)}" for name in named))
+        folders = (("--plugins-dir", os.path.relpath(d)) for d in self.plugins_dirs)
+        named = (("-p", _shown(p) if _is_file(p) else p) for p in self.plugins)
+        return tuple(map(shell_line, (*folders, *named)))
 
     @property
     def blocked(self) -> tuple[str, ...]:
@@ -124,7 +125,7 @@ def candidates(sources: PluginSources) -> Iterator[Candidate]:
         if stat.S_ISDIR(mode):
             file /= _INIT
             if not file.is_file():
-                advice = f"use --plugins-dir {shlex.quote(name)}"
+                advice = f"use {shell_line(['--plugins-dir', name])}"
                 raise UsageError(f"-p {name}: this folder has no {_INIT}; {advice}")
         elif not stat.S_ISREG(mode):
             raise UsageError(f"-p {name}: this is not a regular file")
@@ -157,27 +158,26 @@ def origin_of(module: str) -> str:
 
 
 def _entry_points() -> Iterator[Candidate]:
-    try:
-        found = list(importlib.metadata.entry_points(group=PROJECT))
-    except Exception:  # a file of any installed package cannot be read, and this does not say which
-        readable: dict[str | None, list[importlib.metadata.EntryPoint]] = {}
-        for package in importlib.metadata.distributions():
-            try:
-                points = list(package.entry_points.select(group=PROJECT))
-                readable.setdefault(package.name, points)  # the first of a name counts
-            except Exception as error:
-                yield _unreadable(package, error)
-        found = [point for points in readable.values() for point in points]
-    for point in sorted(found, key=lambda p: (p.name, p.value)):
+    found: dict[str | int, importlib.metadata.EntryPoints] = {}
+    for package in importlib.metadata.distributions():
         try:
-            version = (point.dist.version if point.dist else "") or ""
-        except Exception:  # the file that has it cannot be read
-            version = ""
-        try:
-            module = point.module
-        except AttributeError:  # its value is no "module" or "module:attr"
-            module = ""
+            points = package.entry_points.select(group=PROJECT)
+        except Exception as error:
+            yield _unreadable(package, error)
+            continue
+        if points:  # the first package of a name counts
+            found.setdefault(_known(package, "name") or id(package), points)
+    for point in sorted(chain.from_iterable(found.values()), key=lambda p: (p.name, p.value)):
+        module, version = _known(point, "module"), _known(point.dist, "version")
         yield Candidate(point.name, partial(_load, point), module, "", version, entry_point=True)
+
+
+def _known(thing: object, name: str) -> str:
+    """Return an attribute that is read from a file or parsed; "" if that fails."""
+    try:
+        return getattr(thing, name) or ""
+    except Exception:
+        return ""
 
 
 def _unreadable(package: importlib.metadata.Distribution, error: Exception) -> Candidate:
@@ -212,9 +212,9 @@ def _module(name: str) -> Candidate:
         advice = ""
         # pathlib raises for long names
         if os.path.isdir(name):  # noqa: PTH112
-            advice = f"; for the folder, use -p {shlex.quote(name + '/')}"
+            advice = f"; for the folder, use {shell_line(['-p', name + '/'])}"
         elif os.path.isfile(f"{name}.py"):  # noqa: PTH113
-            advice = f"; for the file, use -p {shlex.quote(name + '.py')}"
+            advice = f"; for the file, use {shell_line(['-p', name + '.py'])}"
         raise UsageError(f"-p {name}: no such module{advice}")
     return Candidate(name, load, module=name, origin=origin_of(name))
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import codecs
 import hashlib
-import shlex
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -18,6 +17,7 @@ import numpy.typing as npt
 from msgspec import Meta
 
 from metabench.learner import PRESETS, Kind, Metric, kind_of
+from metabench.text import shell_split
 
 SCHEMA = 1
 
@@ -358,7 +358,7 @@ def _contradiction(result: Result) -> str:
 def plugin_words(option: str) -> list[str]:
     """Split a recorded option for a plugin into words for a printed command; [] if it is none."""
     try:
-        words = shlex.split(option)
+        words = shell_split(option)
     except ValueError:  # its quotes do not match
         return []
     return words if len(words) == 2 and words[0] in ("-p", "--plugins-dir") else []

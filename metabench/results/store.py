@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import logging
 import os
 import re
@@ -23,6 +22,7 @@ from metabench.files import (
     write_atomically,
 )
 from metabench.results.schema import NewerResult, Result, decode, encode
+from metabench.text import one_line
 
 _LONGEST = 80  # characters of parameters in a file name, before a hash takes over
 DAMAGED = ".damaged"
@@ -55,6 +55,11 @@ def path_of(result: Result) -> Path:
     train_on = {} if result.suite.train_on is None else {"train_on": result.suite.train_on}
     chosen = {**job.chosen, **train_on}
     return cell_path(result.suite.name, job.algorithm, chosen, job.seed, job.budget, job.device)
+
+
+def _code_file(digest: str) -> Path:
+    """Return the path of a list of definitions, in the form that `sha256sum` prints."""
+    return Path(CODE, f"{digest[:_DIGITS]}.txt")
 
 
 def _params(chosen: Mapping[str, Value]) -> str:
@@ -140,26 +145,27 @@ class Store:
         Raises:
             DataError: the folder cannot be written to, or the disk is full.
         """
-        file = self.place(self._code_file(digest))
+        file = self.place(_code_file(digest))
         if file.exists():
             return
+        lines = [f"{own}  {one_line(name)}\n" for name, own in sorted(definitions.items())]
         try:
-            text = json.dumps(dict(sorted(definitions.items())), indent=0)
-            write_atomically(file, f"{text}\n".encode())
+            write_atomically(file, "".join(lines).encode())
         except OSError as error:
             raise unwritable(file, error) from error
 
     def load_code(self, digest: str) -> dict[str, str] | None:
         """Return the digests of definitions that `write_code` kept; None if there are none."""
+        file = self.root / _code_file(digest)
         try:
-            return msgspec.json.decode(
-                read_file(self.root / self._code_file(digest)), type=dict[str, str]
-            )
-        except (OSError, ValueError):  # ValueErrors: it is not JSON, or not UTF-8
+            if not file.exists():  # older versions wrote JSON
+                return msgspec.json.decode(
+                    read_file(file.with_suffix(".json")), type=dict[str, str]
+                )
+            lines = (line.split("  ", 1) for line in read_file(file).decode().splitlines())
+            return {name: own for own, name in lines}
+        except (OSError, ValueError):  # ValueErrors: another form, or not UTF-8
             return None
-
-    def _code_file(self, digest: str) -> Path:
-        return Path(CODE, f"{digest[:_DIGITS]}.json")
 
     def load(self, path: Path) -> Result | None:
         """Return the result at a path from `cell_path`; None if there is none.

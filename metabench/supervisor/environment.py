@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import metabench
 from metabench.cell.messages import Trained
-from metabench.git import GitError, git
+from metabench.git import GitError, GitTimeout, git
 from metabench.results import BASELINES, DEFAULT_FOLDER, TRIAL_FOLDER
 from metabench.results.schema import Environment
 
@@ -25,6 +26,8 @@ ALLOCATOR: Mapping[str, str] = {
     "MALLOC_TRIM_THRESHOLD_": "2147483647",
     "MALLOC_TOP_PAD_": "67108864",
 }
+_log = logging.getLogger(__name__)
+
 _SUBMODULE = "160000 "  # the mode of one in the index
 
 
@@ -102,7 +105,8 @@ def git_state(results: Path) -> tuple[str | None, bool | None]:
     """
     try:
         commit, top = git("rev-parse", "HEAD"), Path(git("rev-parse", "--show-toplevel"))
-    except GitError:
+    except GitError as error:
+        _warn(error, "the commit of results is unknown")
         return None, None
     ours = [f":(exclude,top){path}" for path in (DEFAULT_FOLDER, TRIAL_FOLDER, "leaderboard.md")]
     ours.append(f":(exclude,top,glob)**/{BASELINES}/**")
@@ -113,9 +117,15 @@ def git_state(results: Path) -> tuple[str | None, bool | None]:
         if git("status", "--porcelain", "--ignore-submodules=dirty", "--", ":(top)", *ours):
             return commit, True
         tracked = git("ls-files", "--stage", "-z", "--", ":(top)", *ours, folder=top)
-    except GitError:
+    except GitError as error:
+        _warn(error, "results do not say whether code had changes that were not committed")
         return commit, None
     submodules = (
         entry.partition("\t")[2] for entry in tracked.split("\0") if entry.startswith(_SUBMODULE)
     )
     return commit, None if any((top / path / ".git").exists() for path in submodules) else False
+
+
+def _warn(error: GitError, effect: str) -> None:
+    if isinstance(error, GitTimeout):  # others are usual: no repository, no git
+        _log.warning("%s: %s", error, effect)

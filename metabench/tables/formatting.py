@@ -24,9 +24,11 @@ def percent(fraction: float | None) -> str:
     return f"{100 * fraction:.{_decimals(100 * fraction)}f}"
 
 
-def score(value: float, metric: Metric) -> str:
-    """Return a score without an interval: 86.32% or MSE 0.04121."""
-    return f"{percent(value)}%" if metric == "accuracy" else f"MSE {error(value, None)}"
+def score(value: float, metric: Metric, ci95: tuple[float, float] | None = None) -> str:
+    """Return a score with its unit: 86.32%, 86.32% ± 0.41%, MSE 0.04121."""
+    if metric == "mse":
+        return f"MSE {error(value, ci95)}"
+    return f"{accuracy(value, ci95).replace(' ±', '% ±')}%"
 
 
 def accuracy(score: float | None, ci95: tuple[float, float] | None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,6 +10,7 @@ from metabench import address
 from metabench.results.schema import Result, plugin_words
 from metabench.tables import flags
 from metabench.tables.rows import StoredResult
+from metabench.text import shell_line
 
 
 def commands(rows: Sequence[Sequence[StoredResult]], suite: str) -> list[str]:
@@ -42,7 +42,7 @@ def commands(rows: Sequence[Sequence[StoredResult]], suite: str) -> list[str]:
         words += ["--device", where.device] if where.device != "cpu" else []
         words += ["--train-on", where.train_on] if where.train_on else []
         words += ["--threads", str(where.threads)] if where.threads else []
-        found.append(shlex.join(words))
+        found.append(shell_line(words))
     return found
 
 
@@ -67,4 +67,4 @@ def _plugins(result: Result) -> list[str]:
     if result.environment is not None and result.environment.plugins is not None:
         return result.environment.plugins
     provider = result.job.provider
-    return [f"-p {shlex.quote(provider)}"] if provider.endswith(".py") else []
+    return [shell_line(["-p", provider])] if provider.endswith(".py") else []

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 from pathlib import Path
 
 import pytest
+from click import unstyle
 
 PLUGIN = """
     import metabench
@@ -111,9 +113,16 @@ def test_a_backbone_as_json(cli, plugin):
     assert listed(outcome, "backbones", "tiny") == {
         "name": "tiny",
         "params": {},
+        "choices": {},
         "provider": "mine.py",
         "reference": "",
     }
+
+
+def test_the_choices_of_parameters_are_listed(cli):
+    assert "bn=episode|support|running|none" in cli("list", "backbones").out
+    conv4 = listed(cli("list", "backbones", "--json"), "backbones", "conv4")
+    assert conv4["choices"] == {"bn": ["episode", "support", "running", "none"]}
 
 
 def test_parameters_read_as_they_are_typed(cli, plugin):
@@ -132,6 +141,22 @@ def test_a_terminal_gets_a_ruled_table(cli, plugin, monkeypatch):
     assert code == 0
     assert "│" in out
     assert "a [paper]" in out  # brackets are text, not markup
+
+
+@pytest.mark.parametrize("kind", ["algorithms", "suites", "backbones"])
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_a_narrow_terminal_gets_fewer_columns_and_whole_words(kind, width, cli, monkeypatch):
+    piped = cli("list", kind).out.split()
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", f"{width}")
+    _, *table = unstyle(cli("list", kind).out).splitlines()
+    last = table.pop() if table[-1].startswith("too narrow for: ") else ""
+    assert max(map(len, table)) <= width
+    assert {word for line in table for word in re.split(r"[\s━─│┃┏┳┓┡╇┩└┴┘]+", line)} <= {
+        "",
+        *piped,
+    }
+    assert ("provider" in last) == (not any("provider" in line for line in table))
 
 
 def test_an_unknown_catalogue_is_a_usage_error(cli):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import resource
@@ -271,6 +272,16 @@ def leftover(folder: Path) -> Path:
     left.mkdir(parents=True)
     (left / "precious").touch()
     return left
+
+
+def test_definitions_are_kept_as_text_and_the_older_form_is_read(tmp_path: Path) -> None:
+    store, definitions = Store(tmp_path), {"b:\nB": "22", "a:A": "11"}
+    store.write_code("new", definitions)
+    assert (tmp_path / "code" / "new.txt").read_text() == "11  a:A\n22  b: B\n"
+    (tmp_path / "code" / "old.json").write_text(json.dumps(definitions))
+    (tmp_path / "code" / "damaged.txt").write_text("11  a:A\n22")
+    loaded = [store.load_code(name) for name in ("new", "old", "damaged", "none")]
+    assert loaded == [{"a:A": "11", "b: B": "22"}, definitions, None, None]
 
 
 @pytest.mark.parametrize(

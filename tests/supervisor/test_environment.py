@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
+import metabench.git as git_module
 from metabench.supervisor.environment import cpu_model, describe_cpu, git_state
 
 EPYC = """\
@@ -95,3 +98,26 @@ def test_what_a_submodule_holds_is_unknown_and_none_of_its_programs_run(tmp_path
     assert git_state(top / "results")[1] is True  # another commit of it
     git("submodule", "deinit", "--force", "inner", folder=top)
     assert git_state(top / "results")[1] is False  # it is not there
+
+
+@pytest.mark.parametrize("silent", ["config", "status"])
+def test_a_git_that_never_answers_is_asked_once_and_warned_about_once(
+    silent: str, tmp_path: Path, monkeypatch, caplog
+) -> None:
+    fake = tmp_path / "git"
+    fake.write_text(
+        f"#!/bin/sh\necho run >> {tmp_path}/calls\n"
+        f'case "$*" in *{silent}*) exec sleep 60;; esac\necho 0123\n'
+    )
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(git_module, "_QUICK" if silent == "config" else "_SECONDS", 2)
+    monkeypatch.setattr(git_module, "_unanswered", set())
+    commit = None if silent == "config" else "0123"
+    assert git_state(tmp_path) == (commit, None)
+    assert git_state(tmp_path) == (commit, None)
+    assert [record.message.partition(":")[0] for record in caplog.records] == [
+        "git took more than 2 s"
+    ]
+    calls = (tmp_path / "calls").read_text().count("run")
+    assert calls == (1 if silent == "config" else 11)
