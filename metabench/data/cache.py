@@ -195,7 +195,7 @@ def _writing(folder: Path, name: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise DataError(
-            f"cannot keep dataset {name} in {folder.parent} ({error.strerror}): "
+            f"cannot keep dataset {name} in {folder.parent} ({error.strerror or error}): "
             f"set --data-root or {ENVIRONMENT} to a folder that can be written to"
         ) from error
 
