@@ -90,6 +90,19 @@ def check_room(folder: Path) -> None:
         os.fsync(stream.fileno())
 
 
+def check_folder(folder: Path) -> None:
+    """Check that files may be made in a folder, or that it can be created; nothing is changed.
+
+    Raises:
+        OSError: they may not, or something that is no folder is in the way.
+    """
+    there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+    if not there.is_dir():
+        raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there))
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(there))
+
+
 def link_on_the_way(path: Path, root: Path) -> Path | None:
     """Return the link among a path and the folders between it and `root`; None if there is none.
 

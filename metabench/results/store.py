@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import logging
 import os
@@ -15,6 +16,7 @@ import msgspec
 from metabench.address import Value, write_value
 from metabench.errors import DataError
 from metabench.files import (
+    check_folder,
     check_room,
     link_on_the_way,
     read_file,
@@ -108,18 +110,23 @@ class Store:
             paths: of the results that are to be written, from `cell_path`.
 
         Raises:
-            DataError: it cannot be written to, its disk is full, or a folder in it is a link.
+            DataError: it cannot be written to, its disk is full, or a link or file is in the place
+                of a folder.
         """
+        tops = ("", LOGS, CHECKPOINTS)
+        files = [
+            Path(CODE, "any"),
+            *(Path(top, path) for path in (Path("any"), *paths) for top in tops),
+        ]
+        folders = dict.fromkeys(self.place(file).parent for file in files)
         folder = self.root
-        self.place(Path(CODE, "any"))
-        for path in (Path("any"), *paths):
-            for top in ("", LOGS, CHECKPOINTS):
-                self.place(top / path)
         try:
             check_room(folder)
             if (self.root / LOGS).is_dir():  # it may be on another disk
                 folder = self.root / LOGS
                 check_room(folder)
+            for folder in folders:  # it may be another user's, or a file
+                check_folder(folder)
         except OSError as error:
             raise unwritable(folder, error) from error
         for pattern in (".*.tmp", "*/*/.*.tmp", f"{CHECKPOINTS}/*/*/.*.tmp"):
@@ -269,7 +276,8 @@ def _folders(parent: Path | os.DirEntry[str]) -> Iterator[os.DirEntry[str]]:
 
 def unwritable(file: Path, error: OSError) -> DataError:
     """Return the error for a file that cannot be written to the results folder."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    advice = "free some space or choose" if full else "choose"
     return DataError(
-        f"cannot write {file}: {error.strerror}; free some space or choose another folder "
-        "with --results"
+        f"cannot write {file}: {error.strerror}; {advice} another folder with --results"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from metabench.cell.budget import Budget
@@ -13,7 +14,7 @@ from metabench.errors import UsageError
 from metabench.learner import Kind
 from metabench.plugins.staleness import is_stale
 from metabench.results.schema import FAILED, Result
-from metabench.results.store import Damaged, Store
+from metabench.results.store import Damaged, Store, path_of
 from metabench.suites.open_suite import OpenSuite
 from metabench.suites.suite import Suite
 
@@ -87,7 +88,17 @@ def shard(cells: Iterable[Cell], index: int, count: int) -> list[Cell]:
 def plan(
     cells: Iterable[Cell], store: Store, open_suite: Callable[[Suite], OpenSuite], policy: Policy
 ) -> list[Planned]:
-    """Look every cell up in the store."""
+    """Look every cell up in the store.
+
+    Raises:
+        UsageError: two cells, or a cell and a stored result, have paths that differ in case only.
+            Systems that treat "A" and "a" alike keep both in one file.
+        DataError: a result cannot be read now.
+    """
+    cells = list(cells)
+    first: dict[str, Cell] = {}
+    for cell in cells:
+        _check_case(cell.path, first.setdefault(cell.path.as_posix().casefold(), cell).path)
     return [_look_up(cell, store, open_suite, policy) for cell in cells]
 
 
@@ -100,6 +111,8 @@ def _look_up(
         return Planned(cell, "damaged", todo=True)
     if stored is not None and stored.altered:
         return Planned(cell, "damaged", todo=True)
+    if stored is not None:
+        _check_case(cell.path, path_of(stored))
     state = _state(cell, stored, open_suite, policy)
     failed = stored is not None and stored.status in FAILED
     todo = (state in RUNS and not (state == "stale" and policy.keep_stale)) or (
@@ -120,10 +133,6 @@ def _state(
         return "forced"
     if stored.status == "interrupted":
         return "interrupted"
-    # Similar names may share a file, as on systems that treat "A" and "a" alike.
-    train_on = None if cell.train_on is None else cell.train_on.name
-    if (stored.job.chosen, stored.suite.train_on) != (dict(cell.configured.chosen), train_on):
-        return "changed"
     opened = open_suite(cell.suite)
     digests = (opened.episodes.digest, opened.dataset.pixels)
     if (stored.suite.episodes_digest, stored.suite.pixels_digest) != digests:
@@ -141,6 +150,15 @@ def _state(
     if stored.status == "ok" and len(stored.blocks) + 1 < policy.blocks:
         return "partial"
     return "failed" if stored.status in FAILED else "done"
+
+
+def _check_case(path: Path, other: Path) -> None:
+    """Refuse a path that equals the other one except for case."""
+    if path != other:
+        raise UsageError(
+            f"{path} and {other} are one file on systems that ignore case: give one of them "
+            "another name, or run them one at a time, each with its own --results"
+        )
 
 
 def _check_name(cell: Cell, suite: Suite, dataset: str) -> None:

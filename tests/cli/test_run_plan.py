@@ -170,8 +170,8 @@ def test_results_that_cannot_be_written_are_known_before_a_cell_runs(cli, tmp_pa
     outcome = cli(*ONE, "--results", "file/results")
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err == (
-        "metabench: error: cannot write file/results: Not a directory; free some space or choose "
-        "another folder with --results\n"
+        "metabench: error: cannot write file/results: Not a directory; choose another folder "
+        "with --results\n"
     )
 
 

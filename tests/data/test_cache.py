@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import resource
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -314,6 +315,19 @@ def test_a_full_disk_is_seen_before_the_work(tmp_path):
     try:
         with pytest.raises(DataError, match="cannot keep dataset small"):
             cached(tmp_path, "small", "key", never)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_disk_that_becomes_full_during_the_work_is_named(tmp_path):
+    def large() -> Dataset:
+        return replace(small(), images=np.zeros((6, 1, 700, 700), np.uint8))
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 20, before[1]))
+    try:  # NumPy's error for this has no description of the system's
+        with pytest.raises(DataError, match=r"cannot keep dataset large in .* \(.*written.*\)"):
+            cached(tmp_path, "large", "key", large)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 

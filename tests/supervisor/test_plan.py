@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -177,6 +178,20 @@ def test_a_file_that_cannot_be_read_ends_the_plan(look_up, cell: Cell, tmp_path:
     file.write_text(file.read_text().replace('"schema": 1', '"schema": 2'))
     with pytest.raises(DataError, match="made by a newer version"):
         look_up(None)
+
+
+def test_cells_whose_paths_differ_in_case_only_are_refused(tmp_path: Path) -> None:
+    one = Algorithm("maml", build="module:attr", params={"norm": "none"})
+    configured = [configure(one, {"norm": value}, "some.py") for value in ("b", "B")]
+    lower, upper = cells(SUITES[:1], {"classification": configured}, [0], SMOKE, "cpu")
+    said = f"{upper.path} and {lower.path} are one file on systems that ignore case"
+    with pytest.raises(UsageError, match=re.escape(said)):
+        plan([lower, upper], Store(tmp_path), lambda suite: open_digits(), Policy())
+    # On such a system, the result of one is found at the path of the other.
+    Store(tmp_path).write(upper.path, make_result("maml", chosen={"norm": "b"}))
+    for policy in (Policy(), Policy(force=True)):
+        with pytest.raises(UsageError, match=re.escape(said)):
+            plan([upper], Store(tmp_path), lambda suite: open_digits(), policy)
 
 
 def test_suites_are_opened_only_where_there_is_something_to_compare(
