@@ -19,7 +19,6 @@ class CellJob(msgspec.Struct, frozen=True, kw_only=True):
 
     cell: NamedCell
     settings: RunSettings
-    shares_folder: bool  # the worker reaches the results folder: logs and checkpoints go there
     code: str  # digest of the cell's code, as the submitter has it
     episodes: str  # digest of the suite's episodes, likewise
 
@@ -38,7 +37,7 @@ class CellJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def job_of(
-    cell: Cell, opened: OpenSuite, settings: RunSettings, plugins: Plugins, shares_folder: bool
+    cell: Cell, opened: OpenSuite, settings: RunSettings, plugins: Plugins
 ) -> CellJob | None:
     """Make a job of a cell; None if another process cannot look its suite up.
 
@@ -47,7 +46,6 @@ def job_of(
         opened: its suite.
         settings: how to run it.
         plugins: where its suite and algorithm come from.
-        shares_folder: the worker reaches the results folder by the same path.
     """
     by_name = named(cell, plugins)
     if by_name is None:
@@ -55,7 +53,6 @@ def job_of(
     return CellJob(
         cell=by_name,
         settings=replace(settings, results=settings.results.absolute()),
-        shares_folder=shares_folder,
         code="" if cell.code is None else cell.code.digest,
         episodes=opened.episodes.digest,
     )

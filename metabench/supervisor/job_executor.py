@@ -26,7 +26,6 @@ class JobExecutor:
         width: how many cells it may have at a time.
         local: runs the other cells.
         plugins: where suites and algorithms come from.
-        shares_folder: the workers reach the results folder by the same path.
     """
 
     def __init__(
@@ -35,11 +34,9 @@ class JobExecutor:
         width: int,
         local: LocalExecutor,
         plugins: Plugins,
-        shares_folder: bool = False,
     ) -> None:
         self.width = width
         self._workers, self._local, self._plugins = workers, local, plugins
-        self._shares_folder = shares_folder
         self._submitted: set[Future[bytes]] = set()
 
     def __enter__(self) -> JobExecutor:
@@ -53,7 +50,7 @@ class JobExecutor:
         """Submit a cell."""
         local = self._local
         opened = local.suites.open(cell.suite)
-        job = job_of(cell, opened, local.settings, self._plugins, self._shares_folder)
+        job = job_of(cell, opened, local.settings, self._plugins)
         if job is None:
             return local.submit(cell, watch)
         result: Future[Result] = Future()

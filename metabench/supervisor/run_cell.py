@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,13 +35,13 @@ def run_cell(job: bytes) -> bytes:
     settings = asked.settings
     plugins = load_plugins(settings.process.sources)
     cell = asked.cell.find(plugins, settings.data_root)
-    with closing(SuiteCache(settings.data_root)) as suites, ExitStack() as stack:
+    with (
+        closing(SuiteCache(settings.data_root)) as suites,
+        TemporaryDirectory(prefix="metabench-cell-") as folder,
+    ):
         _check_same(asked, cell, suites)
-        if not asked.shares_folder:
-            folder = stack.enter_context(TemporaryDirectory(prefix="metabench-cell-"))
-            settings = replace(settings, results=Path(folder))
-        result = CellRun(cell, suites, settings).run()
-    return encode(result if asked.shares_folder else _without_log(result))
+        result = CellRun(cell, suites, replace(settings, results=Path(folder))).run()
+    return encode(_without_log(result))
 
 
 def _check_same(asked: CellJob, cell: Cell, suites: SuiteCache) -> None:

@@ -48,10 +48,10 @@ def settings_of(prepared: PreparedRun) -> RunSettings:
     return RunSettings.of(prepared.request, prepared.sources, prepared.store.root)
 
 
-def job(prepared: PreparedRun, shares_folder: bool = False) -> CellJob:
+def job(prepared: PreparedRun) -> CellJob:
     cell = prepared.cells[0]
     opened = prepared.suites.open(cell.suite)
-    made = job_of(cell, opened, settings_of(prepared), prepared.plugins, shares_folder)
+    made = job_of(cell, opened, settings_of(prepared), prepared.plugins)
     assert made is not None
     return made
 
@@ -82,13 +82,6 @@ def test_a_job_gives_the_result_of_a_local_run(request_: Request, pool) -> None:
     assert (bool(failed.failure.log), bool(failed_again.failure.log)) == (True, False)
     assert list(stored.values()) == [again, failed_again]
     assert [path.name for path in Path("remote", "logs").iterdir()] == ["claims.lock"]
-
-
-@pytest.mark.slow
-def test_a_worker_that_shares_the_folder_leaves_its_log_there(request_: Request) -> None:
-    with PreparedRun(request_) as prepared:
-        run_cell(job(prepared, shares_folder=True).encode())
-        assert settings_of(prepared).log(prepared.cells[0].path).exists()
 
 
 def test_a_job_reads_back_as_it_was_written(request_: Request) -> None:
