@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from time import perf_counter
 
@@ -16,16 +17,12 @@ from metabench.cell.messages import CheckpointSettings, Failed, Progress, Start
 from metabench.errors import MetabenchError
 from metabench.results.schema import Block, Properties, Result
 from metabench.supervisor.cell_result import CellOutcome, cell_result, train_on_digest
+from metabench.supervisor.crash_reason import with_cause
 from metabench.supervisor.learner_process import LearnerFailed, LearnerProcess
 from metabench.supervisor.run_settings import RunSettings
 from metabench.supervisor.suite_cache import SuiteCache
-from metabench.threads import NONE_LEFT, thread_starts
 
 Watch = Callable[[Progress], None]
-
-_OUT_OF_MEMORY = ("bad_alloc", "allocate memory", "memory allocation", "MemoryError")
-_ENDED = ("killed by SIGTERM", "killed by SIGHUP", "killed by SIGINT")
-_LOG_TAIL = 4096  # bytes of the log that are searched for these
 
 
 class CellRun:
@@ -95,14 +92,7 @@ class CellRun:
         try:
             self._train_and_test()
         except LearnerFailed as error:
-            return (
-                self._stop_reason()
-                or self._out_of_memory(error.failed)
-                or self._not_started(error.failed)
-                or self._data_removed()
-                or self._ended_by_system(error.failed)
-                or error.failed
-            )
+            return self._reason(error.failed)
         except MetabenchError as error:
             return Failed("error", str(error), "")
         except OSError as error:  # of the machine, such as too many open files
@@ -118,13 +108,8 @@ class CellRun:
             if self._stopped:
                 raise LearnerFailed(Failed("interrupted", "interrupted before it began", ""))
             process = self._process = LearnerProcess(self._log, settings, self.watch)
-        limit = settings.time_limit
-        seconds = min(limit or 0, threading.TIMEOUT_MAX)
-        timer = threading.Timer(seconds, self.stop, ("timeout",))
         try:
-            if limit is not None:
-                with thread_starts():
-                    timer.start()
+            process.call_after(settings.time_limit, partial(self.stop, "timeout"))
             # Importing scipy takes a tenth of a second, meanwhile the learner's process starts.
             from metabench.cell.scoring import score
 
@@ -142,7 +127,6 @@ class CellRun:
             )
             process.finish()
         finally:
-            timer.cancel()
             process.close()
 
     def _probe(self, process: LearnerProcess, episodes: int, scored: int) -> Properties | None:
@@ -161,46 +145,18 @@ class CellRun:
                 inductive=None, isolated=None, independent=None, episodes=episodes, problem=reason
             )
 
-    def _stop_reason(self) -> Failed | None:
+    def _reason(self, failed: Failed) -> Failed:
+        """Return the cause that is known here of what looks like a failure of the learner."""
         if self._stopped == "timeout":
-            return Failed("timeout", f"over the time limit of {self.settings.time_limit:g} s", "")
+            reason = f"over the time limit of {self.settings.time_limit:g} s"
+            return Failed("timeout", reason, "")
         if self._stopped:
             return Failed("interrupted", "interrupted", "")
-        return None
-
-    def _out_of_memory(self, failed: Failed) -> Failed | None:
-        """Recognise native code that got no memory: it ends the process and may print why."""
+        if self._process is None:
+            return failed
+        folder = None if self._material is None else self._material[1]
         limit = self.settings.process.memory_limit
-        if failed.status != "crashed" or limit is None or self._process is None:
-            return None
-        printed = self._process.log.tail(_LOG_TAIL)
-        if not any(words in printed for words in _OUT_OF_MEMORY):
-            return None
-        reason = f"over the memory limit of {limit / 2**20:.0f} MiB: {failed.reason}"
-        return Failed("oom", reason, "")
-
-    def _not_started(self, failed: Failed) -> Failed | None:
-        """Recognise native code that got no thread: it ends the process after printing why."""
-        if failed.status != "crashed" or self._process is None:
-            return None
-        printed = self._process.log.tail(_LOG_TAIL)
-        if not any(words in printed for words in NONE_LEFT):
-            return None
-        reason = f"the machine had no process or thread left: {failed.reason}"
-        return Failed("interrupted", reason, "")
-
-    def _data_removed(self) -> Failed | None:
-        """Recognise that somebody has removed the training data while the cell ran."""
-        if self._material is None or self._material[1].is_dir():
-            return None
-        reason = f"{self._material[1]} was removed; set TMPDIR to a folder that nobody tidies"
-        return Failed("interrupted", reason, "")
-
-    def _ended_by_system(self, failed: Failed) -> Failed | None:
-        """Recognise that a batch system ends all processes of a job, this one among the last."""
-        if self._process is None or self._process.ending() not in _ENDED:
-            return None
-        return Failed("interrupted", failed.reason, "")
+        return with_cause(failed, self._process, limit, folder)
 
     def _start(self) -> Start:
         settings = self.settings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -26,6 +27,7 @@ from metabench.supervisor.killable_process import KillableProcess
 from metabench.supervisor.logfile import BoundedLog
 from metabench.supervisor.older_checkout import OWN_PLUGINS
 from metabench.supervisor.run_settings import RunSettings
+from metabench.threads import thread_starts
 
 _WORKER = """
 try:
@@ -73,6 +75,18 @@ class LearnerProcess(KillableProcess):
         finally:
             os.close(output)
         self._channel, self._watch = Channel(self.connection), watch
+        self._timer: threading.Timer | None = None
+
+    def call_after(self, seconds: float | None, call: Callable[[], object]) -> None:
+        """Call a function, in another thread, if the process is not closed within some seconds.
+
+        Raises:
+            OSError: no thread can be started.
+        """
+        if seconds is not None:
+            self._timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), call)
+            with thread_starts():
+                self._timer.start()
 
     def train(self, start: Start) -> Trained:
         """Build and meta-train the learner."""
@@ -93,6 +107,8 @@ class LearnerProcess(KillableProcess):
 
     def close(self) -> None:
         """Wait for the process to end, kill children that it leaves behind, complete the log."""
+        if self._timer is not None:
+            self._timer.cancel()
         super().close()
         self.log.close(self._grace)
 

@@ -348,7 +348,7 @@ def test_a_log_that_cannot_be_kept_costs_no_result(tmp_path: Path) -> None:
 
 def test_a_results_folder_with_something_in_the_way_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "logs").touch()
-    with pytest.raises(DataError, match=r"cannot write .*claims\.lock: .*--results"):
+    with pytest.raises(DataError, match=r"cannot write .*logs: Not a directory; .*--results"):
         run(tmp_path, "honest")
 
 
