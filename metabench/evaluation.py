@@ -18,7 +18,7 @@ from metabench.plugins.process_state import put_back, settings_and_generators
 from metabench.plugins.registry import load_plugins
 from metabench.statistics.intervals import mean_ci
 from metabench.suites.suite import Suite
-from metabench.supervisor.request import find_budget, find_device, find_suite
+from metabench.supervisor.lookup import find_budget, find_device, find_suite
 from metabench.tables import formatting
 
 
@@ -102,7 +102,7 @@ def evaluate(
             "or a learner; algorithms by name are for metabench.run"
         )
     if episodes is not None and episodes < 1:
-        raise UsageError(f"episodes={episodes}: ask for at least 1")
+        raise UsageError(f"episodes={episodes}: must be at least 1")
     plugins = load_plugins()
     if isinstance(suite, str):
         suite = find_suite(suite, plugins, None if data_root is None else str(data_root))

@@ -103,10 +103,10 @@ def check_folder(folder: Path) -> None:
         raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(there))
 
 
-def link_on_the_way(path: Path, root: Path) -> Path | None:
+def link_in_path(path: Path, root: Path) -> Path | None:
     """Return the link among a path and the folders between it and `root`; None if there is none.
 
-    Through one, what is written or removed below `root` would be a file elsewhere.
+    Writing or removing through a link would affect a file outside `root`.
     """
     for place in (path, *path.parents):
         if place == root:

@@ -1,4 +1,4 @@
-"""Calls of git that run nothing of a folder's own, fetch nothing and change nothing in it."""
+"""Calls of git that run no program of a folder's configuration, and fetch or change nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text of others, such as names and exceptions of plugins, made safe to print."""
+"""Text from others, such as names and exceptions of plugins, made safe to print."""
 
 from __future__ import annotations
 

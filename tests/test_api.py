@@ -222,7 +222,7 @@ class TestEvaluate:
             ("protonet", {}, "learner 'protonet': pass a Learner class, .* metabench.run"),
             (NearestCentroid, {"suite": "digit-5w1s"}, "did you mean 'digits-5w1s'"),
             (NearestCentroid, {"suite": "digits-5w*"}, "name one suite"),
-            (NearestCentroid, {"episodes": 0}, "episodes=0: ask for at least 1"),
+            (NearestCentroid, {"episodes": 0}, "episodes=0: must be at least 1"),
             (NearestCentroid, {"budget": "smoky"}, "unknown budget 'smoky'"),
             (NearestCentroid, {"device": "abacus"}, "device 'abacus' is not available here"),
             (

@@ -21,7 +21,7 @@ from metabench.checks.synthetic_tasks import Tasks
 from metabench.errors import UsageError
 from metabench.learner import KINDS, Algorithm, Kind, Learner, Support, TaskSpec, load
 from metabench.plugins.registry import Plugins
-from metabench.supervisor.request import find_algorithms
+from metabench.supervisor.lookup import find_algorithms
 from metabench.worker.answering import as_batched
 from metabench.worker.meta_training import meta_train, meta_trained
 from metabench.worker.session import seed_everything, with_backbones

@@ -22,7 +22,7 @@ def check_data(suite: str, as_json: bool, common: Common) -> int:
     """
     from metabench.checks.leaks import find_leaks
     from metabench.plugins.registry import load_plugins
-    from metabench.supervisor.request import find_suite
+    from metabench.supervisor.lookup import find_suite
 
     plugins = load_plugins(common.sources)
     common.warn(plugins.warnings)

@@ -51,7 +51,7 @@ def compare(
     """
     from metabench.plugins.registry import load_plugins
     from metabench.suites.from_address import name_of
-    from metabench.supervisor.request import as_stored
+    from metabench.supervisor.lookup import as_stored
     from metabench.tables.comparison import compare as compare_results
     from metabench.tables.leaderboard_frame import read
     from metabench.tables.margins import Margin

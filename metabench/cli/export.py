@@ -25,7 +25,7 @@ def export_manifest(suite: str, output: Path | None, episodes: int | None, commo
     """
     from metabench.data import manifest_file
     from metabench.plugins.registry import load_plugins
-    from metabench.supervisor.request import find_suite
+    from metabench.supervisor.lookup import find_suite
 
     plugins = load_plugins(common.sources)
     common.warn(plugins.warnings)

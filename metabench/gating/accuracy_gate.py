@@ -20,7 +20,7 @@ from metabench.statistics.non_inferiority import LOOKS
 from metabench.supervisor.cell_from_result import cell_of, check_same_data, with_seed_of
 from metabench.supervisor.plan import Policy
 from metabench.supervisor.prepared_run import PreparedRun
-from metabench.supervisor.request import Request, check_numbers
+from metabench.supervisor.request import Request
 from metabench.supervisor.runner import Watcher
 from metabench.supervisor.suite_cache import SuiteCache
 from metabench.tables.margins import Margins
@@ -55,7 +55,6 @@ class Gate:
             DataError: results cannot be written.
             UsageError: a number is wrong, or results would go into the baseline.
         """
-        check_numbers(self.request)
         plugins = load_plugins(
             PluginSources.from_env(self.request.plugins_dirs, self.request.plugins)
         )

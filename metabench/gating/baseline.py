@@ -15,7 +15,7 @@ from metabench.results.schema import Result
 from metabench.results.store import ALTERED, Store
 from metabench.statistics.non_inferiority import LOOKS
 from metabench.suites.from_address import name_of
-from metabench.supervisor.request import as_stored
+from metabench.supervisor.lookup import as_stored
 from metabench.text import shell_line
 
 Stored = tuple[Path, Result]

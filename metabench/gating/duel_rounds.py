@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 
 from metabench.cell import commands
 from metabench.cell.cell import Cell
@@ -13,18 +14,16 @@ from metabench.cell.messages import Measured
 from metabench.errors import MetabenchError, UsageError
 from metabench.plugins.registry import Plugins
 from metabench.supervisor.learner_process import LearnerFailed, LearnerProcess
-from metabench.supervisor.request import (
-    Request,
-    check_numbers,
+from metabench.supervisor.lookup import (
     find_algorithms,
     find_budget,
     find_device,
     find_suite,
     with_code,
 )
+from metabench.supervisor.request import Request
 from metabench.supervisor.run_settings import RunSettings
 from metabench.supervisor.suite_cache import SuiteCache
-from metabench.threads import thread_starts
 
 _TURNS = 4  # of each side in one round
 FEWEST_ROUNDS = 2  # for an interval
@@ -80,7 +79,6 @@ def duel_cells(a: str, b: str, request: Request, plugins: Plugins) -> tuple[Cell
         UsageError: a name, parameter or number is wrong, or an address names several algorithms.
     """
     (name,) = request.suites
-    check_numbers(request)
     if isinstance(name, str):
         name = find_suite(name, plugins, request.data_root or None)
     cells = []
@@ -167,12 +165,7 @@ def _start(
     process = LearnerProcess(log, settings, lambda progress: None)
     stack.callback(process.close)
     stack.callback(process.finish)  # runs before close
-    if settings.time_limit is not None:
-        seconds = min(settings.time_limit, threading.TIMEOUT_MAX)
-        timer = threading.Timer(seconds, _time_out, (process, overdue))
-        with thread_starts():
-            timer.start()
-        stack.callback(timer.cancel)
+    process.call_after(settings.time_limit, partial(_time_out, process, overdue))
     return process
 
 

@@ -18,7 +18,7 @@ from metabench.errors import DataError
 from metabench.files import (
     check_folder,
     check_room,
-    link_on_the_way,
+    link_in_path,
     read_file,
     remove_leftovers,
     write_atomically,
@@ -93,7 +93,7 @@ class Store:
             DataError: a folder on the way is a link.
         """
         file = self.root / path
-        link = link_on_the_way(file.parent, self.root)
+        link = link_in_path(file.parent, self.root)
         if link is not None:
             raise DataError(
                 f"cannot write through the link {link}: replace it by a folder or choose another "
@@ -131,7 +131,7 @@ class Store:
             raise unwritable(folder, error) from error
         for pattern in (".*.tmp", "*/*/.*.tmp", f"{CHECKPOINTS}/*/*/.*.tmp"):
             found = self.root.glob(pattern)  # which follows links
-            remove_leftovers(f for f in found if link_on_the_way(f.parent, self.root) is None)
+            remove_leftovers(f for f in found if link_in_path(f.parent, self.root) is None)
 
     def write(self, path: Path, result: Result) -> Path:
         """Write a result at a path from `cell_path` and return the file.

@@ -9,7 +9,7 @@ from metabench.address import Value
 from metabench.cell.cell import Cell
 from metabench.plugins.registry import Plugins
 from metabench.suites.suite import Suite
-from metabench.supervisor.request import (
+from metabench.supervisor.lookup import (
     find_algorithm,
     find_budget,
     find_device,

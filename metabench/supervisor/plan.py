@@ -1,17 +1,14 @@
-"""The plan of a run: its cells, and which of them are done."""
+"""The plan of a run: which of its cells are done, and which are to be run."""
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from metabench.cell.budget import Budget
-from metabench.cell.cell import Cell, Configured, other_kind
+from metabench.cell.cell import Cell, other_kind
 from metabench.errors import UsageError
-from metabench.learner import Kind
 from metabench.plugins.staleness import is_stale
 from metabench.results.schema import FAILED, Result
 from metabench.results.store import Damaged, Store, path_of
@@ -49,40 +46,6 @@ class Policy:
     retry_failed: bool = False  # run failed cells
     keep_stale: bool = False  # keep results of other code
     blocks: int = 1  # run cells that have scored fewer blocks of episodes than this
-
-
-def cells(
-    suites: Iterable[Suite],
-    algorithms: Mapping[Kind, Sequence[Configured]],
-    seeds: Iterable[int],
-    budget: Budget,
-    device: str,
-    train_on: Suite | None = None,
-) -> list[Cell]:
-    """Return every combination; algorithms that ignore the seed get one seed.
-
-    Args:
-        suites: the suites.
-        algorithms: the algorithms, for each kind of suite.
-        seeds: the seeds.
-        budget: of every cell.
-        device: of every cell.
-        train_on: the suite whose base data every cell uses; None: the cell's own.
-    """
-    seeds = list(seeds)
-    return [
-        Cell(suite, configured, seed, budget, device, train_on)
-        for suite in suites
-        for configured in algorithms[suite.kind]
-        for seed in (seeds[:1] if configured.algorithm.deterministic else seeds)
-    ]
-
-
-def shard(cells: Iterable[Cell], index: int, count: int) -> list[Cell]:
-    """Return part `index` (from 1) of `count`: each cell is in the same part on every machine."""
-    return [
-        cell for cell in cells if zlib.crc32(cell.path.as_posix().encode()) % count == index - 1
-    ]
 
 
 def plan(
@@ -174,7 +137,7 @@ def _check_name(cell: Cell, suite: Suite, dataset: str) -> None:
     if callable(data) or (isinstance(data, str) and suite.dataset_name == dataset):
         return
     raise UsageError(
-        f"the stored result {cell.path} is on other data than this suite {suite.name}: give the "
+        f"the stored result {cell.path} was made on other data than suite {suite.name}: give the "
         "suite another name or choose another folder of results; --force replaces the result"
     )
 

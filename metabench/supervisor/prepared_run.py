@@ -18,7 +18,8 @@ from metabench.supervisor.estimate import TimeEstimate, estimate
 from metabench.supervisor.job_executor import JobExecutor
 from metabench.supervisor.local_executor import LocalExecutor
 from metabench.supervisor.plan import Planned, Policy, plan
-from metabench.supervisor.request import Request, request_cells
+from metabench.supervisor.request import Request
+from metabench.supervisor.requested_cells import request_cells
 from metabench.supervisor.run_settings import RunSettings, threads_each
 from metabench.supervisor.runner import CellExecutor, Runner, Watcher
 from metabench.supervisor.suite_cache import SuiteCache, check_unseen

@@ -29,7 +29,7 @@ def one_line_error(outcome) -> str:
         (("centroid", "c*"), "algorithms: name one"),
         (("centroid", "projected", "--rounds", "1"), "rounds=1: an interval needs at least 2"),
         (("centroid", "projected", "--budget", "huge"), "unknown budget 'huge'"),
-        (("centroid", "projected", "--threads", "-1"), "threads=-1: ask for at least 0"),
+        (("centroid", "projected", "--threads", "-1"), "threads=-1: must be at least 0"),
     ],
 )
 @pytest.mark.usefixtures("plugin")

@@ -279,7 +279,7 @@ def test_results_are_kept_if_asked_for_and_never_in_the_baseline(folder: Path) -
         (("-s", "glyphs-*"), 4, "no scores in baseline 'base' for -s glyphs-*"),
         (("--margin", "half"), 2, "margin 'half': write"),
         (("--margin", "5"), 2, "margin '5' is 500 points of accuracy: write 5pp"),
-        (("--threads", "-1"), 2, "threads=-1: ask for at least 0"),
+        (("--threads", "-1"), 2, "threads=-1: must be at least 0"),
     ],
 )
 def test_mistakes_are_one_line(made: Path, args: tuple[str, ...], code: int, said: str) -> None:

@@ -109,12 +109,16 @@ class TestConfig:
         [
             ('algoritms = ["a"]', "unknown key in bench.toml 'algoritms': did you mean"),
             ("suites = 5", "bench.toml: suites = 5, write a list of strings"),
+            ("threads = -1", "bench.toml: threads=-1: must be at least 0"),
             ("seeds =", "bench.toml is not valid TOML: "),
         ],
     )
-    def test_a_mistake_in_it_is_one_line(self, cli, config: Path, text: str, error: str) -> None:
+    @pytest.mark.parametrize("verb", [("run", "--dry-run"), ("status",), ("list",)])
+    def test_a_mistake_in_it_is_one_line_of_every_verb(
+        self, cli, config: Path, verb: tuple[str, ...], text: str, error: str
+    ) -> None:
         config.write_text(text)
-        outcome = cli("run", "--dry-run")
+        outcome = cli(*verb)
         assert (outcome.code, outcome.out) == (2, "")
         assert outcome.err.startswith(f"metabench: error: {error}")
         assert outcome.err.count("\n") == 1
@@ -128,15 +132,15 @@ class TestConfig:
         (["-a", "protonet[lrr=1]"], "unknown parameter of protonet 'lrr': did you mean 'lr'?"),
         (["-a", "protonet[lr=nan]"], "protonet[lr=nan]: must be a finite number"),
         (["--budget", "smok"], "unknown budget 'smok': did you mean 'smoke'?"),
-        (["--device", "abacus"], "device 'abacus' is not available here; there is cpu"),
+        (["--device", "abacus"], "device 'abacus' is not available here; available: cpu"),
         (["--shard", "3/2"], "shard '3/2': write i/n with 1 <= i <= n"),
-        (["--seeds", "0"], "seeds=0: ask for at least 1"),
+        (["--seeds", "0"], "seeds=0: must be at least 1"),
         (["--seeds", "x"], "Invalid value for '--seeds': 'x' is not a valid integer."),
-        (["-j", "0"], "jobs=0: ask for at least 1"),
-        (["--time-limit", "-1"], "time_limit=-1: ask for at least 0"),
+        (["-j", "0"], "jobs=0: must be at least 1"),
+        (["--time-limit", "-1"], "time_limit=-1: must be at least 0"),
         (["--config", "none.toml"], "cannot read none.toml: No such file or directory"),
         (["-p", "none.py"], "-p {cwd}/none.py: no such file"),
-        (["-s", "manifest:none.json"], "cannot read manifest file {cwd}/none.json: No such file"),
+        (["-s", "manifest:none.json"], "cannot read {cwd}/none.json: No such file"),
         (["-s", "folder:none"], "no folder {cwd}/none: name one"),
         (["--train-on", "digits-5w*"], "'digits-5w*' matches digits-5w1s, digits-5w5s: name one"),
         (

@@ -14,7 +14,8 @@ from metabench.plugins.registry import load_plugins
 from metabench.plugins.sources import PluginSources
 from metabench.results.schema import Result
 from metabench.results.store import Store
-from metabench.supervisor.request import Request, request_cells
+from metabench.supervisor.request import Request
+from metabench.supervisor.requested_cells import request_cells
 
 CHANCE = "digits-5w1s/chance/default-s0-smoke-cpu.json"
 STALE = "digits-5w1s/chance/default-s1-smoke-cpu.json"

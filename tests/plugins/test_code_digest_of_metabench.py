@@ -145,7 +145,8 @@ def test_every_definition_that_a_learner_process_runs_is_counted(name: str) -> N
         from metabench.cell import probe
         from metabench.plugins.registry import load_plugins
         from metabench.plugins.sources import PluginSources
-        from metabench.supervisor.request import Request, request_cells
+        from metabench.supervisor.request import Request
+        from metabench.supervisor.requested_cells import request_cells
         from metabench.suites.training_data import Material
         plugins = load_plugins(PluginSources(restrict=("builtin",)))
         (cell,) = request_cells(

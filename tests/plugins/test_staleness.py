@@ -15,7 +15,8 @@ from metabench.plugins.sources import PluginSources
 from metabench.plugins.staleness import changes, code_state, current_codes, is_stale
 from metabench.suites.suite import Suite
 from metabench.supervisor.cell_result import suite_facts
-from metabench.supervisor.request import Request, request_cells
+from metabench.supervisor.request import Request
+from metabench.supervisor.requested_cells import request_cells
 
 
 def digits_folder(folder: Path) -> str:

@@ -11,7 +11,8 @@ from metabench.errors import UsageError
 from metabench.plugins.registry import load_plugins
 from metabench.plugins.sources import PluginSources
 from metabench.supervisor.older_checkout import OlderCheckout
-from metabench.supervisor.request import Request, request_cells
+from metabench.supervisor.request import Request
+from metabench.supervisor.requested_cells import request_cells
 
 ROOT = Path(__file__).parents[2]
 

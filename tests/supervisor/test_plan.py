@@ -21,7 +21,8 @@ from metabench.results.schema import Block, Failure, Result, Status
 from metabench.results.store import Store
 from metabench.suites.builtin_suites import SUITES
 from metabench.suites.suite import Suite
-from metabench.supervisor.plan import Planned, Policy, cells, plan, shard
+from metabench.supervisor.plan import Planned, Policy, plan
+from metabench.supervisor.requested_cells import cells, shard
 
 SMOKE = Budget.parse("smoke")
 CODE = Code("as it is now", {}, {}, frozenset())
@@ -232,7 +233,7 @@ def test_a_result_on_other_data_of_the_same_name_is_not_replaced(tmp_path: Path)
     result = msgspec.structs.replace(result, suite=msgspec.structs.replace(result.suite, **facts))
     store = Store(tmp_path / "results")
     store.write(cell.path, result)
-    with pytest.raises(UsageError, match=r"is on other data than this suite mine-2w1s: give"):
+    with pytest.raises(UsageError, match=r"was made on other data than suite mine-2w1s: give"):
         plan([cell], store, Suite.open, Policy())
     (forced,) = plan([cell], store, Suite.open, Policy(force=True))
     assert forced.state == "forced"
