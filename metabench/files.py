@@ -1,34 +1,23 @@
-"""Files written whole or not at all, and the removal of those that killed processes left."""
+"""Files written whole or not at all, and read only if they are regular and of bounded size."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import os
-import platform
 import re
-import secrets
-import shutil
 import stat
 import tempfile
-from collections.abc import Iterable
 from io import BufferedReader
 from pathlib import Path
+
+from metabench.leftovers import temporary_name
 
 MOST = 256 << 20  # bytes that are read of a file whose content is kept in memory
 _MOST_FILES, _MOST_BYTES = 10_000, 1 << 30  # of a folder, that count in its digest
 _ROOM = 1 << 20  # bytes that must be free in a folder before work for it begins
-_LONGEST = 80  # characters of the name that a temporary file is for
 _LONGEST_NAME = 200  # characters; systems allow 255 bytes, and endings such as ".json" follow
 _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
-
-
-def temporary_name(name: str) -> str:
-    """Return a new hidden name that identifies the process that makes the file."""
-    pid = os.getpid()
-    owner = f"{_host()}-{pid}-{_started(pid)}"
-    return f".{name[:_LONGEST]}.{owner}-{secrets.token_hex(4)}.tmp"
 
 
 def expanded(path: str | Path) -> Path:
@@ -196,66 +185,3 @@ def write_output(file: Path, data: bytes) -> None:
             stream.write(data)
     else:
         write_atomically(file.resolve() if file.is_symlink() else file, data)
-
-
-def remove_leftovers(found: Iterable[Path]) -> None:
-    """Remove those files and folders named by `temporary_name` whose process is gone.
-
-    Processes of other machines are unknown here, so their files stay.
-    """
-    for path in found:
-        owner = _made_by(path)
-        if owner is None or _lives(*owner):
-            continue
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            with contextlib.suppress(OSError):  # a file of another user
-                path.unlink(missing_ok=True)
-
-
-def others(found: Iterable[Path]) -> list[Path]:
-    """List those files and folders named by `temporary_name` that other processes still use."""
-    owners = [(path, _made_by(path)) for path in found]
-    return [
-        path
-        for path, owner in owners
-        if owner is not None and owner[0] != os.getpid() and _lives(*owner)
-    ]
-
-
-def _made_by(path: Path) -> tuple[int, int] | None:
-    """Return the process of this machine that made a temporary file, and when it started."""
-    match = re.fullmatch(r"\..*\.(.*)-(\d+)-(\d+)-[0-9a-f]{8}\.tmp", path.name)
-    return (int(match[2]), int(match[3])) if match is not None and match[1] == _host() else None
-
-
-def _started(pid: int) -> int:
-    """Return when a process started, in ticks since the system did; 0 if that is unknown.
-
-    Process numbers are reused, and soon after a restart of the system.
-    """
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return int(fields[19])
-    except (OSError, IndexError, ValueError):
-        return 0
-
-
-def _host() -> str:
-    """Return a name of the machine, or of the container, because each numbers its processes."""
-    host = re.sub(r"[^A-Za-z0-9-]", "_", platform.node()) or "here"
-    try:
-        return f"{host}-{Path('/proc/self/ns/pid').stat().st_ino}"
-    except OSError:  # not Linux
-        return host
-
-
-def _lives(pid: int, started: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # a process of another user
-        pass
-    return _started(pid) in (0, started)

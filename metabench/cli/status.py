@@ -88,7 +88,7 @@ def status(failed: bool, as_json: bool, common: Common) -> None:
 
 def _not_loaded(result: Result, plugins: Plugins) -> str:
     """Describe what has to be loaded to find the code of a result."""
-    from metabench.results.schema import plugin_words
+    from metabench.results.result_file import plugin_words
 
     if result.job.algorithm in plugins.algorithms:
         return "its suite is not known here"

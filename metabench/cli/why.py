@@ -117,7 +117,7 @@ def read_result(file: Path) -> Result:
     import msgspec
 
     from metabench.files import read_file
-    from metabench.results.schema import NewerResult, decode
+    from metabench.results.result_file import NewerResult, decode
 
     try:
         return decode(read_file(file))

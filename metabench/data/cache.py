@@ -18,7 +18,8 @@ from metabench.data.dataset import Dataset
 from metabench.data.sealed import seal, unseal
 from metabench.data.source_files import files_content, files_state
 from metabench.errors import DataError, reason
-from metabench.files import check_room, expanded, read_file, remove_leftovers, write_atomically
+from metabench.files import check_room, expanded, read_file, write_atomically
+from metabench.leftovers import remove_leftovers
 
 ENVIRONMENT = "METABENCH_DATA"
 

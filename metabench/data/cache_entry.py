@@ -11,7 +11,8 @@ import numpy as np
 from metabench.data.dataset import Dataset, pixels_digest
 from metabench.data.sealed import seal, unseal
 from metabench.errors import reason
-from metabench.files import read_file, temporary_name, write_atomically
+from metabench.files import read_file, write_atomically
+from metabench.leftovers import temporary_name
 
 _IMAGES, _FACTS = "images.npy", "dataset.json"
 _TRIES = 5

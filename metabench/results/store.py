@@ -15,15 +15,10 @@ import msgspec
 
 from metabench.address import Value, write_value
 from metabench.errors import DataError
-from metabench.files import (
-    check_folder,
-    check_room,
-    link_in_path,
-    read_file,
-    remove_leftovers,
-    write_atomically,
-)
-from metabench.results.schema import NewerResult, Result, decode, encode
+from metabench.files import check_folder, check_room, link_in_path, read_file, write_atomically
+from metabench.leftovers import remove_leftovers
+from metabench.results.result_file import NewerResult, decode, encode
+from metabench.results.schema import Result
 from metabench.text import one_line
 
 _LONGEST = 80  # characters of parameters in a file name, before a hash takes over

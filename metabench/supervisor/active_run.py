@@ -11,7 +11,7 @@ import sys
 import threading
 from pathlib import Path
 
-from metabench.files import others, remove_leftovers, temporary_name
+from metabench.leftovers import others, remove_leftovers, temporary_name
 
 _NAME = "metabench-run"
 _SOCKETS = Path("/proc/net/unix")  # Linux lists all of them here, with their names

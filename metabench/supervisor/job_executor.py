@@ -7,7 +7,8 @@ from functools import partial
 
 from metabench.cell.cell import Cell
 from metabench.plugins.registry import Plugins
-from metabench.results.schema import Result, decode
+from metabench.results.result_file import decode
+from metabench.results.schema import Result
 from metabench.supervisor.cell_job import job_of
 from metabench.supervisor.cell_run import Watch
 from metabench.supervisor.local_executor import LocalExecutor

@@ -12,7 +12,8 @@ from msgspec.structs import replace as with_fields
 from metabench.cell.cell import Cell
 from metabench.errors import DataError, UsageError
 from metabench.plugins.registry import load_plugins
-from metabench.results.schema import Result, encode
+from metabench.results.result_file import encode
+from metabench.results.schema import Result
 from metabench.supervisor.cell_job import CellJob
 from metabench.supervisor.cell_run import CellRun
 from metabench.supervisor.suite_cache import SuiteCache

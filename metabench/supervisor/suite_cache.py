@@ -16,7 +16,7 @@ import numpy.typing as npt
 from metabench.cell.cell import Cell
 from metabench.data.dataset import Examples, Targets
 from metabench.errors import DataError
-from metabench.files import remove_leftovers, temporary_name
+from metabench.leftovers import remove_leftovers, temporary_name
 from metabench.suites.open_suite import OpenSuite
 from metabench.suites.suite import Suite
 from metabench.suites.training_data import Material

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from metabench import address
-from metabench.results.schema import Result, plugin_words
+from metabench.results.result_file import plugin_words
+from metabench.results.schema import Result
 from metabench.tables import flags
 from metabench.tables.rows import StoredResult
 from metabench.text import shell_line

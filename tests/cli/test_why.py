@@ -11,7 +11,8 @@ import pytest
 from msgspec.structs import replace
 from results_factory import make_environment, make_result, make_suite, store_results
 
-from metabench.results.schema import Evidence, Failure, Properties, decode
+from metabench.results.result_file import decode
+from metabench.results.schema import Evidence, Failure, Properties
 from metabench.results.store import Store
 
 

@@ -19,7 +19,7 @@ from results_factory import make_result, make_suite, store_results
 from metabench.errors import DataError
 from metabench.files import MOST, check_room
 from metabench.results.cell_locks import CellLocks
-from metabench.results.schema import encode
+from metabench.results.result_file import encode
 from metabench.results.store import Damaged, Store, cell_path
 
 PATH = Path("digits-5w1s/protonet/default-s0-smoke-cpu.json")
@@ -275,7 +275,7 @@ def test_readers_see_one_result_or_the_other_while_it_is_written(tmp_path: Path)
 
 def leftover(folder: Path) -> Path:
     """A folder named like one that a process has left that is gone."""
-    code = "from metabench.files import temporary_name as n; print(n('x'))"
+    code = "from metabench.leftovers import temporary_name as n; print(n('x'))"
     made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     left = folder / made.stdout.strip()
     left.mkdir(parents=True)

@@ -13,7 +13,8 @@ from cli.running import PLUGIN
 from msgspec.structs import replace
 
 from metabench.errors import DataError, UsageError
-from metabench.results.schema import Result, decode
+from metabench.results.result_file import decode
+from metabench.results.schema import Result
 from metabench.results.store import Store
 from metabench.suites.suite import Suite
 from metabench.supervisor.cell_job import CellJob, job_of

@@ -89,7 +89,7 @@ def test_a_full_disk_is_one_line(monkeypatch) -> None:
 
 def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    code = "from metabench.files import temporary_name as n; print(n('metabench'))"
+    code = "from metabench.leftovers import temporary_name as n; print(n('metabench'))"
     made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     left = tmp_path / made.stdout.strip()
     left.mkdir()
