@@ -149,7 +149,7 @@ def plain(value: Any) -> Any:
 
 
 def show(value: Any) -> str:
-    """Return a value as it is written in an address."""
+    """Return a value as text, without quotes."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -50,5 +50,5 @@ def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> Usage
 
 def reason(error: BaseException) -> str:
     """Return why something failed, in one line: the text of the system if it is from there."""
-    text = getattr(error, "strerror", None) or str(error)
+    text = str(getattr(error, "strerror", None) or error)
     return text.partition("\n")[0] or type(error).__name__

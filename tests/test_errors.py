@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from metabench.errors import DataError, MetabenchError, NothingToRun, UsageError, unknown
+from metabench.errors import DataError, MetabenchError, NothingToRun, UsageError, reason, unknown
 
 
 def test_a_near_name_is_suggested():
@@ -33,3 +33,17 @@ def test_a_hint_is_appended_as_it_is():
 @pytest.mark.parametrize("kind", [UsageError, DataError, NothingToRun])
 def test_every_error_is_a_metabench_error(kind):
     assert issubclass(kind, MetabenchError)
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (FileNotFoundError(2, "No such file", "a"), "No such file"),
+        (OSError("it is larger than 1 MiB"), "it is larger than 1 MiB"),
+        (OSError(1, 2), "2"),
+        (ValueError("one\ntwo"), "one"),
+        (MemoryError(), "MemoryError"),
+    ],
+)
+def test_a_reason_is_one_line(error: BaseException, line: str):
+    assert reason(error) == line

@@ -1,1 +1,1 @@
-"""Make the data that ships with metabench. Not part of the package."""
+"""Scripts for maintainers. Not part of the package."""

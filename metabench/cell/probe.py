@@ -18,6 +18,7 @@ from metabench.cell.commands import batch, tasks_per_batch
 from metabench.cell.messages import Array, Batch
 from metabench.cell.output_difference import deviations, flipped
 from metabench.cell.scoring import Answering
+from metabench.errors import reason
 from metabench.results.schema import Evidence, Properties
 from metabench.suites.open_suite import OpenSuite
 
@@ -60,7 +61,7 @@ def probe(learner: Answering, opened: OpenSuite, episodes: int, scored: int) -> 
     try:
         pairs["alone"] = [pair for task, own in both for pair in _alone(learner, task, own)]
     except Exception as error:  # it needs other queries, so it depends on them
-        problem = f"one query alone: {str(error) or type(error).__name__}"
+        problem = f"one query alone: {reason(error)}"
     evidence = {name: _evidence(name, found) for name, found in pairs.items()}
     same = {name: not _differs(one) for name, one in evidence.items()}
     inductive: bool | None = not problem and all(same[name] for name in _OF_OTHER_QUERIES)

@@ -14,7 +14,7 @@ from metabench.cli import table_printing as terminal
 from metabench.cli.json_output import emit_json
 from metabench.cli.options import Common, common_options, json_option, no_results
 from metabench.cli.output import STDOUT_FILES, echo, stdout
-from metabench.errors import DataError, NothingToRun, UsageError
+from metabench.errors import DataError, NothingToRun, UsageError, reason
 from metabench.tables.formats import FORMATS, render
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def _write(common: Common, file: Path, text: str) -> None:
     try:
         write_output(file, text.encode())
     except OSError as error:
-        raise DataError(f"cannot write {file}: {error.strerror}; choose another file") from error
+        raise DataError(f"cannot write {file}: {reason(error)}; choose another file") from error
     if not common.quiet:
         echo(f"wrote {file}", err=True)
 

@@ -11,7 +11,7 @@ import click
 
 from metabench.cli.options import Common, common_options, json_option
 from metabench.cli.output import echo, stdout
-from metabench.errors import UsageError
+from metabench.errors import UsageError, reason
 from metabench.text import one_line, printable_json, shortened
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def read_result(file: Path) -> Result:
         return decode(read_file(file))
     except OSError as error:
         raise UsageError(
-            f"cannot read {file}: {error.strerror}; `metabench status` lists the files"
+            f"cannot read {file}: {reason(error)}; `metabench status` lists the files"
         ) from None
     except NewerResult as error:
         raise UsageError(f"{file} was {error}") from None

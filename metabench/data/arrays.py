@@ -52,7 +52,7 @@ def load(
     images = np.ascontiguousarray(_bytes(_channels_first(_array("X", X))))
     problem = contrast_problem(images)
     if problem:
-        raise UsageError(f"X: {problem}: multiply all of X so that its largest value is white")
+        raise UsageError(f"X: {problem}: scale X so that its largest value is 1.0 (255 for uint8)")
     classes, labels = _labels(y)
     if len(images) != len(labels):
         raise UsageError(f"X has {len(images)} images but y has {len(labels)} labels")

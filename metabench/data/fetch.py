@@ -78,7 +78,7 @@ def _fill(stream: BufferedRandom, url: str, md5: str) -> None:
         _receive(stream, url)
     if _md5(stream) != md5:
         stream.truncate(0)
-        raise OSError("it does not have the right checksum")
+        raise OSError("its checksum is wrong")
     os.fsync(stream.fileno())
 
 
@@ -100,7 +100,7 @@ def _receive(stream: BufferedRandom, url: str) -> bool:
             while piece := response.read1(_PIECE):
                 stream.write(piece)
             if response.length:
-                raise OSError(f"it broke off {response.length:,} bytes before its end")
+                raise OSError(f"the connection closed with {response.length:,} bytes missing")
             stream.flush()
         except BaseException:
             stream.flush()

@@ -72,7 +72,9 @@ def load(
     """
     path = absolute(path)
     if not path.is_dir():
-        raise DataError(f"no folder {path}: name one that holds a folder of images per class")
+        raise DataError(
+            f"there is no folder {path}: name a folder with one subfolder of images per class"
+        )
     path = path.resolve()
     classes = _classes(path)
     names = tuple(part.name for part in classes)
@@ -109,7 +111,7 @@ def load(
 def _classes(path: Path) -> list[_Class]:
     """Return every class with its images, sorted by name."""
     classes: dict[str, _Class] = {}
-    spelt: dict[str, str] = {}
+    by_folded_name: dict[str, str] = {}
     depths: dict[int, Path] = {}
     for split, part in _parts(path):
         for folder, listing in _leaves(part):
@@ -117,7 +119,7 @@ def _classes(path: Path) -> list[_Class]:
             depths.setdefault(len(inside.parts), folder)
             name = inside.as_posix()
             # Copying may have changed the case, or the form of characters.
-            other = spelt.setdefault(without_hidden(name).casefold(), split)
+            other = by_folded_name.setdefault(without_hidden(name).casefold(), split)
             if other != split:
                 raise DataError(
                     f"class {name} of {path} is in both {other} and {split}: splits must hold "
@@ -133,7 +135,7 @@ def _classes(path: Path) -> list[_Class]:
     if depths.keys() not in ({1}, {2}):
         where = " and ".join(str(folder) for folder in depths.values())
         raise DataError(
-            f"images lie at depths that do not fit, in {where}: "
+            f"images are at different depths, in {where}: "
             f"use {path.name}/class/image or {path.name}/alphabet/character/image throughout"
         )
     return [classes[name] for name in sorted(classes)]
@@ -150,9 +152,8 @@ def _parts(path: Path) -> list[tuple[str, Path]]:
     kinds = {_LIKE_SPLITS[folder.name.casefold()] for folder in alike}
     if len(kinds) > 1 and "novel" in kinds and all(_list(folder).folders for folder in alike):
         raise DataError(
-            f"folders {', '.join(sorted(present))} of {path} look like splits, which are called "
-            "base, validation and novel (or train, val and test) and have no others beside them: "
-            "rename or move some"
+            f"folders {', '.join(sorted(present))} of {path} look like splits: name them "
+            "base, validation and novel (or train, val and test), and move other folders elsewhere"
         )
     return [("", path)]
 

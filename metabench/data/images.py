@@ -237,7 +237,7 @@ def _opened(path: Path, content: io.BytesIO | None = None) -> Iterator[Image.Ima
 def _reason(error: Exception) -> str:
     match error:
         case UnidentifiedImageError():
-            return "it is not an image, or of an unknown kind"
+            return "it is not an image in a supported format"
         case Image.DecompressionBombError():
             return f"it has more than {_MOST_PIXELS // 10**6} megapixels"
     return reason(error)

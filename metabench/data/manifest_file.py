@@ -17,7 +17,7 @@ from metabench.data.cache import cached_files, slug
 from metabench.data.dataset import Dataset, Indices
 from metabench.data.images import Background, ImageError, Reading, read_images
 from metabench.data.paths import absolute, unreadable
-from metabench.errors import DataError
+from metabench.errors import DataError, reason
 from metabench.files import read_file, write_atomically
 
 
@@ -107,7 +107,7 @@ def read_episodes(
         if shape != shapes[0]:
             raise DataError(
                 f"{file}, episode {e}: {_said(shape)}, but episode 0 has {_said(shapes[0])}; "
-                "one manifest file has one shape of episode"
+                "all episodes of a manifest file must have the same shape"
             )
     seen = _first_seen(content, file)
     paths = sorted(seen)
@@ -191,7 +191,7 @@ def write(
         text = head + ', "episodes": [\n' + ",\n".join(episodes) + "\n]}\n"
         write_atomically(file, text.encode())
     except OSError as error:
-        raise DataError(f"cannot write manifest file {file}: {error.strerror}") from error
+        raise DataError(f"cannot write manifest file {file}: {reason(error)}") from error
 
 
 def _decode(file: Path) -> ListedEpisodes:

@@ -100,11 +100,11 @@ def _array(file: Path, dimensions: int) -> npt.NDArray[np.uint8]:
         raise _damaged(file, reason(error)) from error
     head = np.frombuffer(content[: 4 + 4 * dimensions], dtype=">u4")
     if len(head) != 1 + dimensions or head[0] != _BYTES + dimensions:
-        raise _damaged(file, "it does not begin as such a file does")
+        raise _damaged(file, "it is not an IDX file")
     values = np.frombuffer(content, dtype=np.uint8, offset=head.nbytes)
     shape = [int(size) for size in head[1:]]
     if values.size != math.prod(shape):
-        raise _damaged(file, f"it has {values.size} values, must have {math.prod(shape)}")
+        raise _damaged(file, f"it has {values.size} values, expected {math.prod(shape)}")
     return values.reshape(shape)
 
 

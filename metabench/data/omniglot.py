@@ -135,7 +135,7 @@ def read(sources: Mapping[str, Path]) -> Dataset:
             found.setdefault(f"{alphabet}/{character}", []).append((drawing, content))
         if len(found) != CHARACTERS[name]:
             raise DataError(
-                f"{source} has {len(found)} characters, must have {CHARACTERS[name]}: "
+                f"{source} has {len(found)} characters, expected {CHARACTERS[name]}: "
                 + _HELP.format(folder=source.parent)
             )
         drawings |= found
@@ -143,7 +143,7 @@ def read(sources: Mapping[str, Path]) -> Dataset:
     for name in names:
         if len(drawings[name]) != DRAWINGS:
             raise DataError(
-                f"character {name} of Omniglot has {len(drawings[name])} drawings, must have "
+                f"character {name} of Omniglot has {len(drawings[name])} drawings, expected "
                 f"{DRAWINGS}: replace the archives"
             )
     images = read_grey(

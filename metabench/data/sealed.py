@@ -23,7 +23,7 @@ def unseal(content: bytes) -> dict[str, Any]:
     """
     fields = json.loads(content)
     if not isinstance(fields, dict) or fields.pop(_DIGEST, None) != json_digest(fields):
-        raise ValueError("its content does not have the digest that it had when it was written")
+        raise ValueError("its content has changed since it was written")
     return fields
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from metabench.errors import UsageError
+from metabench.errors import UsageError, reason
 
 Function = Callable[..., Sequence[Tensor | None]]
 
@@ -126,8 +126,8 @@ class Replayed:
             recording = Recording(function, inputs)
         except RuntimeError as error:
             self.refused = True
-            reason = str(error).partition("\n")[0]
-            warnings.warn(f"{self.name} is not recorded: {reason}", RuntimeWarning, stacklevel=2)
+            message = f"{self.name} is not recorded: {reason(error)}"
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
             return
         if not _differ(recording(*inputs), expected):
             self.recording = recording

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from metabench import address
 from metabench.address import Value
-from metabench.errors import UsageError
+from metabench.errors import UsageError, reason
 from metabench.files import expanded, sha256, sha256_folder
 from metabench.garbage import no_gc
 from metabench.learner import Algorithm, Backbone, Kind
@@ -187,7 +187,7 @@ class _Parts:
             digest = sha256_folder(path) if path.is_dir() else sha256(path)
         except OSError as error:
             raise UsageError(
-                f"cannot read {path}, which {entry.name} reads: {error.strerror or error}"
+                f"cannot read {path}, which {entry.name} reads: {reason(error)}"
             ) from None
         of_backbone = isinstance(entry, Backbone)
         self._files[f"{entry.name}:{name}" if of_backbone else name] = digest

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from metabench.address import Value, write_value
-from metabench.errors import DataError
+from metabench.errors import DataError, reason
 from metabench.files import check_folder, check_room, link_in_path, read_file, write_atomically
 from metabench.leftovers import remove_leftovers
 from metabench.results.result_file import NewerResult, decode, encode
@@ -182,7 +182,7 @@ class Store:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise DataError(f"cannot read {file}: {error.strerror}") from error
+            raise DataError(f"cannot read {file}: {reason(error)}") from error
         except NewerResult as error:
             raise DataError(f"{file}: {error}") from error
         except msgspec.DecodeError as error:
@@ -236,7 +236,7 @@ class Store:
                 if file.name.endswith(".json") and not file.name.startswith(".")
             ]
         except OSError as error:
-            raise DataError(f"cannot read {error.filename}: {error.strerror}") from error
+            raise DataError(f"cannot read {error.filename}: {reason(error)}") from error
         return sorted(path.relative_to(self.root) for path in found)
 
     def read(self) -> tuple[list[tuple[Path, Result]], list[str]]:
@@ -274,5 +274,5 @@ def unwritable(file: Path, error: OSError) -> DataError:
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     advice = "free some space or choose" if full else "choose"
     return DataError(
-        f"cannot write {file}: {error.strerror}; {advice} another folder with --results"
+        f"cannot write {file}: {reason(error)}; {advice} another folder with --results"
     )

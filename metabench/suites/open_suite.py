@@ -47,7 +47,7 @@ class OpenSuite:
         """
         if (self.dataset.targets is None) != (self.suite.kind == "classification"):
             raise UsageError(
-                f"suite {self.suite.name}: metric '{self.suite.metric}' does not go with dataset "
+                f"suite {self.suite.name}: metric '{self.suite.metric}' does not fit dataset "
                 f"{self.dataset.name}: 'mse' is for functions, 'accuracy' for classes"
             )
         if isinstance(self.suite.protocol, Listed):
@@ -66,7 +66,7 @@ class OpenSuite:
         way, novel, total = self.suite.way, counts["novel"], sum(counts.values())
         if novel >= way or novel == total:
             return
-        ways_out = [f"ask for way={novel} or less"] if novel >= 2 else []
+        ways_out = [f"use way={novel} or less"] if novel >= 2 else []
         if self.dataset.facts.get("split") == "auto" and total >= 2:
             most = "" if total >= way else f" with way={total}"
             ways_out.append(f"give split=novel{most} to test on all classes and train on none")

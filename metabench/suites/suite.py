@@ -60,7 +60,7 @@ class Suite:
         advice = "write letters, digits, '.', '_' and '-' only"
         problem = name_problem(self.name, r"[A-Za-z0-9][A-Za-z0-9._-]*", advice)
         if self.name.lower() in _TAKEN:
-            problem = "metabench's own files go there, rename it"
+            problem = "this name is reserved by metabench, choose another"
         if problem:
             raise UsageError(f"suite name '{self.name}': {problem}")
         for what in ("way", "shot", "query", "episodes"):

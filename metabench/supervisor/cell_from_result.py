@@ -64,7 +64,10 @@ def check_same_data(result: Result, cell: Cell, suites: SuiteCache) -> None:
         ("training data", result.suite.train_on_digest, trained_on),
     ):
         if one != other:
-            raise DataError(f"the {what} of {cell.suite.name} are not those of the stored result")
+            raise DataError(
+                f"the {what} of {cell.suite.name} are not those of the stored result: "
+                "restore that data, or run the cell again"
+            )
 
 
 def _tasks_at_once(result: Result) -> int:

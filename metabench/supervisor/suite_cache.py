@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from metabench.cell.cell import Cell
 from metabench.data.dataset import Examples, Targets
-from metabench.errors import DataError
+from metabench.errors import DataError, reason
 from metabench.leftovers import remove_leftovers, temporary_name
 from metabench.suites.open_suite import OpenSuite
 from metabench.suites.suite import Suite
@@ -90,7 +90,7 @@ class SuiteCache:
                 except OSError as error:
                     shutil.rmtree(folder, ignore_errors=True)
                     raise DataError(
-                        f"cannot write {folder}: {error.strerror or error}; free some space there, "
+                        f"cannot write {folder}: {reason(error)}; free some space there, "
                         "or set TMPDIR to another folder"
                     ) from error
                 self._material[key] = (material, folder)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from metabench.cell.messages import CheckpointSettings
-from metabench.errors import DataError, UsageError
+from metabench.errors import DataError, UsageError, reason
 from metabench.files import read_file, write_atomically
 from metabench.learner import Learner
 from metabench.worker import learner_state
@@ -74,7 +74,7 @@ class CheckpointFile:
             write_atomically(self._file, buffer.getvalue())
         except Exception as error:  # a state that cannot be saved, or a full disk
             self._gave_up = True
-            _log.warning("no checkpoint is kept: %s", str(error).partition("\n")[0])
+            _log.warning("no checkpoint is kept: %s", reason(error))
         self._written = now()
 
     def resume(self, learner: Learner) -> dict[str, Any] | None:
@@ -112,7 +112,7 @@ class CheckpointFile:
                 io.BytesIO(whole[:-_DIGEST]), weights_only=True, map_location="cpu"
             )
         except Exception as error:  # a foreign file, or one that may not be read
-            return None, f"cannot be read ({str(error).partition(chr(10))[0]})"
+            return None, f"cannot be read ({reason(error)})"
         if not isinstance(content, dict) or content.get("format") != _FORMAT:
             return None, "has a different format"
         if content["of"] != self._identity and not self.frozen:

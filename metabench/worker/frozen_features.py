@@ -15,6 +15,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from metabench.cell.output_difference import deviations, flipped
+from metabench.errors import reason
 from metabench.learner import Learner
 from metabench.worker.feature_cache import Embed, FeatureCache
 
@@ -68,7 +69,7 @@ class FrozenFeatures:
             _check_equal(first, self._with_kept(self._cache, cached))
         except Exception as error:  # including memory that ran out
             self._cache = None
-            name, why = type(self._learner).__name__, str(error) or type(error).__name__
+            name, why = type(self._learner).__name__, reason(error)
             warnings.warn(f"{name}.embed: {why}; no features are kept", stacklevel=2)
         self._trusted = True
         return plain() if first is None else first

@@ -17,6 +17,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 
 from metabench.cell.messages import Channel, Failed
+from metabench.errors import reason
 from metabench.threads import thread_starts
 
 
@@ -42,7 +43,7 @@ def _begun(lifeline: int) -> Callable[[Channel], None]:
         return _serving()
     except BaseException as error:  # of the machine, because nothing of a plugin has run yet
         traceback.print_exc()
-        return partial(_refuse, str(error) or type(error).__name__)
+        return partial(_refuse, reason(error))
 
 
 def _refuse(why: str, channel: Channel) -> None:

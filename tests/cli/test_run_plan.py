@@ -141,7 +141,7 @@ class TestConfig:
         (["--config", "none.toml"], "cannot read none.toml: No such file or directory"),
         (["-p", "none.py"], "-p {cwd}/none.py: no such file"),
         (["-s", "manifest:none.json"], "cannot read {cwd}/none.json: No such file"),
-        (["-s", "folder:none"], "no folder {cwd}/none: name one"),
+        (["-s", "folder:none"], "there is no folder {cwd}/none: name a folder with"),
         (["--train-on", "digits-5w*"], "'digits-5w*' matches digits-5w1s, digits-5w5s: name one"),
         (
             ["--train-on", "glyphs-5w1s"],

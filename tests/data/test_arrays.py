@@ -175,7 +175,7 @@ def test_a_label_in_two_splits_is_refused(tmp_path):
     ids=["masks", "divided twice", "blank", "four bits"],
 )
 def test_images_without_contrast_are_refused(tmp_path, given):
-    with pytest.raises(UsageError, match=r"X: .*multiply all of X"):
+    with pytest.raises(UsageError, match=r"X: .*scale X so that"):
         arrays.load(given, Y, tmp_path)
 
 

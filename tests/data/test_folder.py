@@ -127,7 +127,7 @@ def test_without_a_novel_folder_split_names_are_alphabets(pictures, data):
 )
 def test_what_looks_like_splits_and_is_none_is_refused(pictures, data, folders):
     path = pictures(*(f"{name}/of {name}/1.png" for name in folders))
-    with pytest.raises(DataError, match="look like splits, which are called"):
+    with pytest.raises(DataError, match="look like splits: name them base, validation"):
         load(path, data)
 
 

@@ -195,7 +195,7 @@ def test_an_archive_that_cannot_be_unpacked_is_one_line(tmp_path, offset, value)
 def test_a_missing_drawing_is_named(tmp_path) -> None:
     write_archives(tmp_path / "omniglot")
     drop(tmp_path / "omniglot", "images_evaluation", "0101_02.png")
-    with pytest.raises(DataError, match="Gamma/character01 of Omniglot has 19 drawings, must have"):
+    with pytest.raises(DataError, match="Gamma/character01 of Omniglot has 19 drawings, expected"):
         omniglot.load(tmp_path)
 
 
@@ -204,7 +204,7 @@ def test_missing_characters_are_counted(tmp_path) -> None:
     gone = tmp_path / "omniglot" / "images_background" / "Beta" / "character02"
     for file in gone.iterdir():
         file.unlink()
-    with pytest.raises(DataError, match="images_background has 4 characters, must have 5: put"):
+    with pytest.raises(DataError, match="images_background has 4 characters, expected 5: put"):
         omniglot.load(tmp_path)
 
 

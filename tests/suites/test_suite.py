@@ -272,7 +272,7 @@ def test_the_code_of_a_partial_or_a_callable_object_is_found(dataset: Any, name:
     [
         (
             12,
-            "12 classes were split into 7 base / 2 validation / 3 novel: ask for way=3 or less, "
+            "12 classes were split into 7 base / 2 validation / 3 novel: use way=3 or less, "
             "or give split=novel to test on all classes and train on none, or add classes",
         ),
         (5, "3 base / 1 validation / 1 novel: give split=novel to test on all classes"),
@@ -289,7 +289,7 @@ def test_classes_that_a_split_made_too_few_are_explained(tmp_path, classes, erro
 def test_splits_of_the_users_own_are_not_advised_against(tmp_path) -> None:
     x, y = arrays(8)
     splits = {"base": [0, 1, 2, 3], "novel": [4, 5, 6, 7]}
-    with pytest.raises(DataError, match=r"4 novel: ask for way=4 or less, or add classes$"):
+    with pytest.raises(DataError, match=r"4 novel: use way=4 or less, or add classes$"):
         Suite.from_arrays(x, y, splits=splits, data_root=tmp_path)
 
 

@@ -166,10 +166,10 @@ def test_material_survives_its_file(material: Material, tmp_path: Any) -> None:
 
 def test_metric_and_dataset_have_to_go_together() -> None:
     wrong = Suite("wrong", SINUSOID.dataset, way=5, shot=1)
-    with pytest.raises(UsageError, match="'accuracy' does not go with dataset sinusoid"):
+    with pytest.raises(UsageError, match="'accuracy' does not fit dataset sinusoid"):
         wrong.open()
     digits = Suite("wrong", "metabench.data.digits:load", way=1, shot=1, metric="mse")
-    with pytest.raises(UsageError, match="'mse' does not go with dataset digits"):
+    with pytest.raises(UsageError, match="'mse' does not fit dataset digits"):
         digits.open()
     with pytest.raises(UsageError, match="way=5, regression has way=1"):
         Suite("wrong", SINUSOID.dataset, way=5, shot=1, metric="mse")
