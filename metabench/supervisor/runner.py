@@ -13,6 +13,7 @@ from typing import Protocol
 
 from metabench.cell.cell import Cell
 from metabench.cell.messages import Progress
+from metabench.errors import DataError
 from metabench.plugins.registry import Plugins
 from metabench.results.cell_locks import CellLocks
 from metabench.results.schema import Result, Status
@@ -91,6 +92,7 @@ class Runner:
             KeyboardInterrupt: the user pressed Ctrl-C; finished cells are stored.
             DataError: results cannot be written.
         """
+        self._write_missing_code(planned)
         todo = [p for p in planned if p.todo]
         if not todo:
             return []
@@ -107,6 +109,18 @@ class Runner:
             locks.close()
             self.store.remove_empty(CHECKPOINTS)
         return [self._results[p.cell] for p in todo]
+
+    def _write_missing_code(self, planned: Sequence[Planned]) -> None:
+        """Write the lists of definitions that earlier runs did not, such as on a full disk."""
+        codes = {
+            p.cell.code.digest: p.cell.code
+            for p in planned
+            if p.cell.code and p.stored and p.stored.job.code == p.cell.code.digest
+        }
+        for digest, code in codes.items():
+            if self.store.load_code(digest) is None:
+                with contextlib.suppress(DataError):  # nobody may write there; results are kept
+                    self.store.write_code(digest, code.definitions)
 
     def _run_free(self, todo: Sequence[Planned], locks: CellLocks) -> list[Planned]:
         """Run the cells that no other run is at; return the others."""

@@ -346,6 +346,23 @@ def test_a_log_that_cannot_be_kept_costs_no_result(tmp_path: Path) -> None:
     assert run(tmp_path, "honest")["honest"].status == "ok"
 
 
+def test_a_missing_list_of_definitions_is_written_by_the_next_run(tmp_path: Path) -> None:
+    request = Request(suites=["sinusoid-5s"], algorithms=["protonet"], results=str(tmp_path))
+    for _ in range(2):
+        with PreparedRun(request) as prepared:
+            prepared.run()
+            (cell,) = prepared.cells
+        assert cell.code is not None
+        (file,) = (tmp_path / "code").iterdir()
+        assert prepared.store.load_code(cell.code.digest) == cell.code.definitions
+        file.unlink()  # as if the disk had been full
+    (tmp_path / "code").rmdir()
+    (tmp_path / "code").touch()  # nothing is to be stored, so this is no error
+    with PreparedRun(request) as prepared:
+        assert [planned.todo for planned in prepared.planned] == [False]
+        assert prepared.run() == []
+
+
 def test_a_results_folder_with_something_in_the_way_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "logs").touch()
     with pytest.raises(DataError, match=r"cannot write .*logs: Not a directory; .*--results"):
