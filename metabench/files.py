@@ -14,9 +14,9 @@ from pathlib import Path
 from metabench.leftovers import temporary_name
 
 MOST = 256 << 20  # bytes that are read of a file whose content is kept in memory
-_MOST_FILES, _MOST_BYTES = 10_000, 1 << 30  # of a folder, that count in its digest
+_MAX_FILES, _MAX_BYTES = 10_000, 1 << 30  # of a folder, that count in its digest
 _ROOM = 1 << 20  # bytes that must be free in a folder before work for it begins
-_LONGEST_NAME = 200  # characters; systems allow 255 bytes, and endings such as ".json" follow
+_MAX_NAME = 200  # characters; systems allow 255 bytes, and endings such as ".json" follow
 _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 
 
@@ -44,8 +44,8 @@ def name_problem(name: str, form: str, advice: str) -> str:
     """Return `advice` if a name has another form, and why some systems cannot store it; or ""."""
     if not re.fullmatch(form, name):
         return advice
-    if len(name) > _LONGEST_NAME:
-        return f"it has {len(name):,} characters, write at most {_LONGEST_NAME}"
+    if len(name) > _MAX_NAME:
+        return f"it has {len(name):,} characters, write at most {_MAX_NAME}"
     if name.endswith(".") or _DEVICE.fullmatch(name):
         return "not every system can store a file of this name, choose another"
     return ""
@@ -119,13 +119,13 @@ def sha256_folder(folder: Path) -> str:
     """Return a SHA-256, in hex, of the names and contents of the files in a folder.
 
     Links are not followed and count by their text. Caches of Python and special files do not count.
-    Of a large folder, the files beyond `_MOST_FILES` do not count, and those beyond `_MOST_BYTES`
+    Of a large folder, the files beyond `_MAX_FILES` do not count, and those beyond `_MAX_BYTES`
     count by their size.
 
     Raises:
         OSError: a file or a folder in it cannot be read.
     """
-    digest, files, room = hashlib.sha256(), 0, _MOST_BYTES
+    digest, files, room = hashlib.sha256(), 0, _MAX_BYTES
     for place, folders, names in os.walk(folder, onerror=_raise):
         for name in sorted([*folders, *names]):
             path = Path(place, name)
@@ -138,7 +138,7 @@ def sha256_folder(folder: Path) -> str:
             else:
                 continue
             files += 1
-            if files > _MOST_FILES:
+            if files > _MAX_FILES:
                 return digest.hexdigest()
             digest.update(repr((os.fsencode(path.relative_to(folder)), content)).encode())
         folders[:] = sorted({*folders} - {"__pycache__"})

@@ -11,14 +11,14 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-_LONGEST = 80  # characters of the name that a temporary file is for
+_MAX_NAME = 80  # characters of the name that a temporary file is for
 
 
 def temporary_name(name: str) -> str:
     """Return a new hidden name that identifies the process that makes the file."""
     pid = os.getpid()
     owner = f"{_host()}-{pid}-{_started(pid)}"
-    return f".{name[:_LONGEST]}.{owner}-{secrets.token_hex(4)}.tmp"
+    return f".{name[:_MAX_NAME]}.{owner}-{secrets.token_hex(4)}.tmp"
 
 
 def remove_leftovers(found: Iterable[Path]) -> None:

@@ -118,8 +118,8 @@ def test_the_digest_of_a_folder_covers_names_and_contents(tmp_path: Path) -> Non
 
 
 def test_the_digest_of_a_large_folder_is_bounded(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(files, "_MOST_FILES", 2)
-    monkeypatch.setattr(files, "_MOST_BYTES", 4)
+    monkeypatch.setattr(files, "_MAX_FILES", 2)
+    monkeypatch.setattr(files, "_MAX_BYTES", 4)
     found = []
     for contents in (("aaa", "bb", "c"), ("aaa", "xx", "y"), ("aaa", "x", "y"), ("zzz", "bb", "")):
         for name, content in zip("123", contents, strict=True):

@@ -19,7 +19,7 @@ from metabench.errors import UsageError, reason, unknown
 
 _log = logging.getLogger(__name__)
 
-_MOST_CHANNELS = 4
+_MAX_CHANNELS = 4
 _WRITTEN_NAN = {"nan", "NaT", "<NA>"}  # texts that NumPy and pandas make of a missing value
 
 
@@ -101,8 +101,8 @@ def _channels_first(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     forms = "[M, H, W], [M, C, H, W] or [M, H, W, C] with 1 to 4 channels"
     if array.ndim != 4:
         raise UsageError(f"X has shape {array.shape}: give {forms}")
-    first = array.shape[1] <= _MOST_CHANNELS
-    last = array.shape[3] <= _MOST_CHANNELS
+    first = array.shape[1] <= _MAX_CHANNELS
+    last = array.shape[3] <= _MAX_CHANNELS
     if first == last:
         which = "either axis 1 or axis 3" if first else "no axis"
         raise UsageError(f"X has shape {array.shape}, where {which} can be channels: give {forms}")

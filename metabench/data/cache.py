@@ -25,7 +25,7 @@ ENVIRONMENT = "METABENCH_DATA"
 
 _CACHE = "cache"
 _SOURCE = "source.json"  # in an entry: the state of the files when they had its content
-_LONGEST = 80  # characters of a name that is made from another
+_MAX_NAME = 80  # characters of a name that is made from another
 _FORMAT = 2  # part of every key, so entries of another format are ignored
 _ANYBODY_WRITES = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 _ELSEWHERE = f"set --data-root or {ENVIRONMENT} to another folder"
@@ -67,7 +67,7 @@ def _platform_cache() -> Path:
 def slug(text: str) -> str:
     """Return text as lower-case words joined by hyphens, safe in file names and addresses."""
     words = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
-    return words[:_LONGEST].strip("-") or "unnamed"
+    return words[:_MAX_NAME].strip("-") or "unnamed"
 
 
 def cached(root: Path, name: str, key: str, make: Callable[[], Dataset]) -> Dataset:

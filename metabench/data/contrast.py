@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-_LEAST = 26  # levels of 256 between the darkest and the brightest pixel
+_MIN_LEVELS = 26  # levels of 256 between the darkest and the brightest pixel
 _FEW = 0.05  # a share of images that may be faint without a word
 _CLASS = 5  # images of a class that are not faint by chance
 
@@ -21,7 +21,7 @@ def contrast_problem(images: npt.NDArray[np.uint8]) -> str:
     low, high = int(images.min()), int(images.max())
     if low == high:
         return f"every pixel of every image is {low}"
-    if high - low < _LEAST:
+    if high - low < _MIN_LEVELS:
         return f"pixels lie between {low} and {high} of 255, which is almost no contrast"
     return ""
 
@@ -33,7 +33,7 @@ def faint(low: npt.NDArray[Any], high: npt.NDArray[Any]) -> npt.NDArray[np.bool_
         low: [M] uint8, the darkest pixel of each image.
         high: [M] uint8, the brightest one.
     """
-    found: npt.NDArray[np.bool_] = (low < high) & (high - low < _LEAST)
+    found: npt.NDArray[np.bool_] = (low < high) & (high - low < _MIN_LEVELS)
     return found
 
 

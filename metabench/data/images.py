@@ -30,8 +30,8 @@ SUFFIXES = frozenset(
 RESAMPLE = "bilinear"
 _OF_16_BITS = ("PNG", "PPM")  # formats whose 16-bit pixels Pillow may read as 32-bit
 _RULES = 3  # raised when the rules of this file change
-_MOST_PIXELS = 50_000_000  # a small file may contain billions
-_MOST_SIDE = 4096  # pixels that images are resized to
+_MAX_PIXELS = 50_000_000  # a small file may contain billions
+_MAX_SIDE = 4096  # pixels that images are resized to
 _INVISIBLE = 16  # levels: a drawing that differs less from its background is not seen
 
 Pixels = npt.NDArray[np.uint8]
@@ -69,8 +69,8 @@ class Reading:
     background: Background = "white"
 
     def __post_init__(self) -> None:
-        if self.size is not None and not 1 <= self.size <= _MOST_SIDE:
-            raise UsageError(f"size={self.size}: write 1 to {_MOST_SIDE} pixels")
+        if self.size is not None and not 1 <= self.size <= _MAX_SIDE:
+            raise UsageError(f"size={self.size}: write 1 to {_MAX_SIDE} pixels")
         if self.bits is not None and not 1 <= self.bits <= 16:
             raise UsageError(f"bits={self.bits}: write 1 to 16")
         if self.background not in _BACKGROUNDS:
@@ -225,7 +225,7 @@ def _opened(path: Path, content: io.BytesIO | None = None) -> Iterator[Image.Ima
         with content or open_regular(path) as stream, warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # checked below
             with Image.open(stream) as image:
-                if image.width * image.height > _MOST_PIXELS:
+                if image.width * image.height > _MAX_PIXELS:
                     raise Image.DecompressionBombError
                 yield image
     except Exception as error:  # decoders raise errors of many types
@@ -239,7 +239,7 @@ def _reason(error: Exception) -> str:
         case UnidentifiedImageError():
             return "it is not an image in a supported format"
         case Image.DecompressionBombError():
-            return f"it has more than {_MOST_PIXELS // 10**6} megapixels"
+            return f"it has more than {_MAX_PIXELS // 10**6} megapixels"
     return reason(error)
 
 

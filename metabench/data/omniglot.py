@@ -58,7 +58,7 @@ CHARACTERS = {"images_background": 964, "images_evaluation": 659}
 ROTATIONS = (0, 90, 180, 270)  # degrees, counter-clockwise
 
 _FOLDER = "omniglot"
-_MOST = 1 << 20  # bytes of a drawing; they have some 250
+_MAX_BYTES = 1 << 20  # bytes of a drawing; they have some 250
 _HELP = (
     "put images_background.zip and images_evaluation.zip, from "
     "https://github.com/brendenlake/omniglot/tree/master/python, into {folder}"
@@ -186,7 +186,7 @@ def _contents(source: Path) -> Iterator[tuple[str, bytes]]:
     if source.is_dir():
         for file in _files(source):
             try:
-                yield file.relative_to(source.parent).as_posix(), read_file(file, _MOST)
+                yield file.relative_to(source.parent).as_posix(), read_file(file, _MAX_BYTES)
             except OSError as error:
                 raise unreadable(file, error) from error
         return
@@ -195,9 +195,9 @@ def _contents(source: Path) -> Iterator[tuple[str, bytes]]:
             for name in sorted(archive.namelist()):
                 if name.endswith(".png"):
                     with archive.open(name) as member:
-                        content = member.read(_MOST + 1)
-                    if len(content) > _MOST:
-                        raise ValueError(f"{name} is larger than {_MOST >> 20} MiB")
+                        content = member.read(_MAX_BYTES + 1)
+                    if len(content) > _MAX_BYTES:
+                        raise ValueError(f"{name} is larger than {_MAX_BYTES >> 20} MiB")
                     yield name, content
     # RuntimeError: encrypted, or compressed by an unknown method.
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError) as error:

@@ -21,7 +21,7 @@ from metabench.results.result_file import NewerResult, decode, encode
 from metabench.results.schema import Result
 from metabench.text import one_line
 
-_LONGEST = 80  # characters of parameters in a file name, before a hash takes over
+_MAX_PARAMS = 80  # characters of parameters in a file name, before a hash takes over
 DAMAGED = ".damaged"
 ALTERED = "changed since metabench wrote it"
 LOGS, CHECKPOINTS, CODE = "logs", "checkpoints", "code"  # folders in the results folder
@@ -64,9 +64,9 @@ def _params(chosen: Mapping[str, Value]) -> str:
     if not text:
         return "default"
     safe = re.sub(r"[^A-Za-z0-9_.,=+\[\]-]", "_", text)
-    if safe == text and len(text) <= _LONGEST:
+    if safe == text and len(text) <= _MAX_PARAMS:
         return text
-    return f"{safe[: _LONGEST - 9]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return f"{safe[: _MAX_PARAMS - 9]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 class Store:

@@ -116,8 +116,8 @@ class CellRun:
             outcome.trained = process.train(start)
             episodes = budget.scored(self.cell.suite.episodes)
             if settings.timed:  # first, because the first test episode is the cold one
-                order = commands.measure(self._opened, episodes, budget.timing_seconds)
-                outcome.measured = process.measure(order)
+                command = commands.measure(self._opened, episodes, budget.timing_seconds)
+                outcome.measured = process.measure(command)
             outcome.scores = score(process, self._opened, episodes)
             for block in map(self._opened.at, range(1, settings.blocks)):
                 scores = score(process, block, episodes)
@@ -148,8 +148,7 @@ class CellRun:
     def _reason(self, failed: Failed) -> Failed:
         """Return the cause that is known here of what looks like a failure of the learner."""
         if self._stopped == "timeout":
-            reason = f"over the time limit of {self.settings.time_limit:g} s"
-            return Failed("timeout", reason, "")
+            return Failed("timeout", f"over the time limit of {self.settings.time_limit:g} s", "")
         if self._stopped:
             return Failed("interrupted", "interrupted", "")
         if self._process is None:

@@ -16,14 +16,7 @@ _LOG_TAIL = 4096  # bytes of the log that are searched for these
 def with_cause(
     failed: Failed, process: LearnerProcess, memory_limit: int | None, data: Path | None
 ) -> Failed:
-    """Return a failure with its cause, if that is recognised as one outside the learner.
-
-    Args:
-        failed: what ended the cell.
-        process: of the learner.
-        memory_limit: of the process, in bytes.
-        data: the folder of its training data.
-    """
+    """Return a failure with its cause, if that is recognised as one outside the learner."""
     if failed.status == "crashed":  # native code that gets no memory or thread may print why
         printed = process.log.tail(_LOG_TAIL)
         if memory_limit is not None and any(words in printed for words in _OUT_OF_MEMORY):

@@ -16,7 +16,7 @@ from pathlib import Path
 from metabench.supervisor import guardian
 
 _TICK = 0.5  # seconds between checks that the process still runs
-_LONGEST = 2**30  # bytes of a message; outputs of a batch of episodes take less
+_MAX_BYTES = 2**30  # bytes of a message; outputs of a batch of episodes take less
 _STALLED = struct.pack("ll", 60, 0)  # seconds that the rest of a message may take
 
 
@@ -24,7 +24,7 @@ class _Bounded(Connection):
     """A connection that refuses messages of absurd length instead of making room for them."""
 
     def recv_bytes(self, maxlength: int | None = None) -> bytes:
-        return super().recv_bytes(min(maxlength or _LONGEST, _LONGEST))
+        return super().recv_bytes(min(maxlength or _MAX_BYTES, _MAX_BYTES))
 
 
 class KillableProcess:

@@ -99,7 +99,10 @@ def find_algorithm(
     provided = plugins.algorithm(name)
     declared = {one: found.spec.params for one, found in plugins.backbones.items()}
     configured = configure(provided.spec.on(kind), given, provided.provider, declared)
-    _check_backbone(configured, plugins)
+    backbone = configured.params.get("backbone")
+    if isinstance(backbone, str):  # wrong names and values are refused before a cell runs
+        name, given = address.parse(backbone)
+        plugins.backbone(name).spec.resolve(given)
     return configured
 
 
@@ -164,14 +167,6 @@ def find_device(name: str) -> str:
         others = "cpu" if here is None else f"cpu, {here.type} ({count})"
         raise UsageError(f"device '{name}' is not available here; available: {others}")
     return name
-
-
-def _check_backbone(configured: Configured, plugins: Plugins) -> None:
-    """Refuse a backbone that does not exist, or a parameter or value of it, before a cell runs."""
-    text = configured.params.get("backbone")
-    if isinstance(text, str):
-        name, given = address.parse(text)
-        plugins.backbone(name).spec.resolve(given)
 
 
 def _is_glob(name: str) -> bool:

@@ -112,14 +112,10 @@ class Runner:
 
     def _write_missing_code(self, planned: Sequence[Planned]) -> None:
         """Write the lists of definitions that earlier runs did not, such as on a full disk."""
-        codes = {
-            p.cell.code.digest: p.cell.code
-            for p in planned
-            if p.cell.code and p.stored and p.stored.job.code == p.cell.code.digest
-        }
-        for digest, code in codes.items():
+        current = (p.cell.code for p in planned if p.state == "done")
+        for digest, code in {code.digest: code for code in current if code is not None}.items():
             if self.store.load_code(digest) is None:
-                with contextlib.suppress(DataError):  # nobody may write there; results are kept
+                with contextlib.suppress(DataError):  # the folder may be another user's
                     self.store.write_code(digest, code.definitions)
 
     def _run_free(self, todo: Sequence[Planned], locks: CellLocks) -> list[Planned]:

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import resource
-import sys
 from pathlib import Path
 
 from metabench.errors import UsageError
 
 _STATUS = Path("/proc/self/status")
 _ROOM = 2**25  # minimum that a learner process needs
-
-
-def can_limit_memory() -> bool:
-    """Return whether the system enforces such limits: Linux does."""
-    return sys.platform == "linux"
 
 
 def limit_memory(limit: int) -> None:

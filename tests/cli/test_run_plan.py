@@ -108,7 +108,7 @@ class TestConfig:
         ("text", "error"),
         [
             ('algoritms = ["a"]', "unknown key in bench.toml 'algoritms': did you mean"),
-            ("suites = 5", "bench.toml: suites = 5, write a list of strings"),
+            ("suites = 5", "bench.toml: suites=5: write a list of strings"),
             ("threads = -1", "bench.toml: threads=-1: must be at least 0"),
             ("seeds =", "bench.toml is not valid TOML: "),
         ],

@@ -9,17 +9,9 @@ import pytest
 from PIL import Image
 
 from metabench.errors import UsageError
-from metabench.plugins.registry import Plugins, load_plugins
-from metabench.plugins.sources import PluginSources
+from metabench.plugins.registry import Plugins
 from metabench.suites.suite import Suite
 from metabench.supervisor.lookup import as_stored, find_algorithms, find_device, find_suites
-
-BUILTIN = PluginSources(restrict=("builtin",))
-
-
-@pytest.fixture(scope="module")
-def plugins() -> Plugins:
-    return load_plugins(BUILTIN)
 
 
 def test_the_processor_is_always_there_and_auto_finds_something() -> None:

@@ -22,7 +22,7 @@ from metabench.results.store import Store
 from metabench.suites.builtin_suites import SUITES
 from metabench.suites.suite import Suite
 from metabench.supervisor.plan import Planned, Policy, plan
-from metabench.supervisor.requested_cells import cells, shard
+from metabench.supervisor.requested_cells import shard
 
 SMOKE = Budget.parse("smoke")
 CODE = Code("as it is now", {}, {}, frozenset())
@@ -36,19 +36,11 @@ def some_cells(seeds: int = 3) -> list[Cell]:
     given: list[dict[str, str]] = [{}, {"lr": "1"}]
     algorithms = [configure(algorithm("maml"), one, "some.py") for one in given]
     algorithms.append(configure(algorithm("floor", deterministic=True), {}, "some.py"))
-    found = cells(SUITES[:3], {"classification": algorithms}, range(seeds), SMOKE, "cpu")
-    return [replace(cell, code=CODE) for cell in found]
-
-
-def test_cells_are_every_combination_but_one_seed_where_it_is_ignored() -> None:
-    found = [(c.suite.name, c.configured.address, c.seed) for c in some_cells(seeds=2)]
-    assert len(found) == 3 * (2 + 2 + 1)
-    assert found[:5] == [
-        ("digits-5w1s", "maml", 0),
-        ("digits-5w1s", "maml", 1),
-        ("digits-5w1s", "maml[lr=1.0]", 0),
-        ("digits-5w1s", "maml[lr=1.0]", 1),
-        ("digits-5w1s", "floor", 0),
+    return [
+        Cell(suite, configured, seed, SMOKE, "cpu", code=CODE)
+        for suite in SUITES[:3]
+        for configured in algorithms
+        for seed in range(1 if configured.algorithm.deterministic else seeds)
     ]
 
 
@@ -184,7 +176,7 @@ def test_a_file_that_cannot_be_read_ends_the_plan(look_up, cell: Cell, tmp_path:
 def test_cells_whose_paths_differ_in_case_only_are_refused(tmp_path: Path) -> None:
     one = Algorithm("maml", build="module:attr", params={"norm": "none"})
     configured = [configure(one, {"norm": value}, "some.py") for value in ("b", "B")]
-    lower, upper = cells(SUITES[:1], {"classification": configured}, [0], SMOKE, "cpu")
+    lower, upper = (Cell(SUITES[0], one, 0, SMOKE, "cpu") for one in configured)
     said = f"{upper.path} and {lower.path} are one file on systems that ignore case"
     with pytest.raises(UsageError, match=re.escape(said)):
         plan([lower, upper], Store(tmp_path), lambda suite: open_digits(), Policy())

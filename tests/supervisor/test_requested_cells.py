@@ -16,13 +16,6 @@ from metabench.suites.builtin_suites import EMBEDDED
 from metabench.supervisor.request import Request
 from metabench.supervisor.requested_cells import request_cells
 
-BUILTIN = PluginSources(restrict=("builtin",))
-
-
-@pytest.fixture(scope="module")
-def plugins() -> Plugins:
-    return load_plugins(BUILTIN)
-
 
 @pytest.fixture
 def ask(plugins: Plugins) -> Callable[..., list[tuple[str, str, int]]]:
