@@ -9,7 +9,7 @@ import sys
 import zlib
 from pathlib import Path
 
-from metabench.results.store import LOGS, Store, unwritable
+from metabench.results.store import LOGS, Store, writing
 
 _FILE = "claims.lock"
 
@@ -30,13 +30,11 @@ class CellLocks:
 
     def __init__(self, root: Path) -> None:
         file = Store(root).place(Path(LOGS, _FILE))
-        try:
+        with writing(file):
             file.parent.mkdir(parents=True, exist_ok=True)
             # Open for as long as any lock is held: closing it would release all of them. Who
             # may write to it depends on the user's mask, as for all files of a shared folder.
             self._file = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-        except OSError as error:
-            raise unwritable(file, error) from error
 
     def take(self, path: Path) -> bool:
         """Claim a cell by its path; return False if another process has claimed it."""

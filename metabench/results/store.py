@@ -114,16 +114,13 @@ class Store:
             *(Path(top, path) for path in (Path("any"), *paths) for top in tops),
         ]
         folders = dict.fromkeys(self.place(file).parent for file in files)
-        folder = self.root
-        try:
-            check_room(folder)
-            if (self.root / LOGS).is_dir():  # it may be on another disk
-                folder = self.root / LOGS
-                check_room(folder)
-            for folder in folders:  # it may be another user's, or a file
+        for folder in (self.root, self.root / LOGS):  # the second may be on another disk
+            with writing(folder):
+                if folder == self.root or folder.is_dir():
+                    check_room(folder)
+        for folder in folders:  # it may be another user's, or a file
+            with writing(folder):
                 check_folder(folder)
-        except OSError as error:
-            raise unwritable(folder, error) from error
         for pattern in (".*.tmp", "*/*/.*.tmp", f"{CHECKPOINTS}/*/*/.*.tmp"):
             found = self.root.glob(pattern)  # which follows links
             remove_leftovers(f for f in found if link_in_path(f.parent, self.root) is None)
@@ -135,10 +132,8 @@ class Store:
             DataError: the folder cannot be written to, or the disk is full.
         """
         file = self.place(path)
-        try:
+        with writing(file):
             write_atomically(file, encode(result))
-        except OSError as error:
-            raise unwritable(file, error) from error
         return file
 
     def write_code(self, digest: str, definitions: Mapping[str, str]) -> None:
@@ -151,10 +146,8 @@ class Store:
         if file.exists():
             return
         lines = [f"{own}  {one_line(name)}\n" for name, own in sorted(definitions.items())]
-        try:
+        with writing(file):
             write_atomically(file, "".join(lines).encode())
-        except OSError as error:
-            raise unwritable(file, error) from error
 
     def load_code(self, digest: str) -> dict[str, str] | None:
         """Return the digests of definitions that `write_code` kept; None if there are none."""
@@ -205,10 +198,8 @@ class Store:
         while aside.exists():
             aside = file.with_name(f"{file.name}{DAMAGED}-{number}")
             number += 1
-        try:
+        with writing(aside):
             file.replace(aside)
-        except OSError as error:
-            raise unwritable(aside, error) from error
         _log.warning("%s is damaged: kept as %s, its cell runs again", file, aside.name)
         return aside
 
@@ -269,10 +260,14 @@ def _folders(parent: Path | os.DirEntry[str]) -> Iterator[os.DirEntry[str]]:
         yield from (entry for entry in found if entry.is_dir())
 
 
-def unwritable(file: Path, error: OSError) -> DataError:
-    """Return the error for a file that cannot be written to the results folder."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    advice = "free some space or choose" if full else "choose"
-    return DataError(
-        f"cannot write {file}: {reason(error)}; {advice} another folder with --results"
-    )
+@contextlib.contextmanager
+def writing(file: Path) -> Iterator[None]:
+    """Raise a DataError if the block cannot write a file or folder of the results folder."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        advice = "free some space or choose" if full else "choose"
+        raise DataError(
+            f"cannot write {file}: {reason(error)}; {advice} another folder with --results"
+        ) from error

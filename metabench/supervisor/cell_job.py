@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import msgspec
 
@@ -33,7 +32,7 @@ class CellJob(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             msgspec.DecodeError: it is not a job.
         """
-        return msgspec.json.decode(data, type=cls, dec_hook=_path)
+        return msgspec.json.decode(data, type=cls, dec_hook=lambda kind, value: kind(value))
 
 
 def job_of(
@@ -56,7 +55,3 @@ def job_of(
         code="" if cell.code is None else cell.code.digest,
         episodes=opened.episodes.digest,
     )
-
-
-def _path(kind: type, value: Any) -> Any:
-    return kind(value)

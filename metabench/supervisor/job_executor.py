@@ -50,8 +50,7 @@ class JobExecutor:
     def submit(self, cell: Cell, watch: Watch) -> Future[Result]:
         """Submit a cell."""
         local = self._local
-        opened = local.suites.open(cell.suite)
-        job = job_of(cell, opened, local.settings, self._plugins)
+        job = job_of(cell, local.suites.open(cell.suite), local.settings, self._plugins)
         if job is None:
             return local.submit(cell, watch)
         result: Future[Result] = Future()

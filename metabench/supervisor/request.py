@@ -69,8 +69,9 @@ class Request:
                 raise UsageError(f"{name}={value}: must be at most {most}")
         if self.memory_limit and sys.platform != "linux":
             raise UsageError("memory_limit: only Linux supports this limit; leave it out")
-        if self.shard:
-            _check_shard(self.shard)
+        part = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", self.shard or "1/1")
+        if part is None or not 1 <= int(part[1]) <= int(part[2]):
+            raise UsageError(f"shard '{self.shard}': write i/n with 1 <= i <= n, e.g. 1/4")
         find_budget(self.budget)
 
     @property
@@ -145,9 +146,3 @@ def _like(value: Any, default: Any) -> bool:
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str) and "\0" not in value  # which no path may contain
-
-
-def _check_shard(text: str) -> None:
-    found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
-    if found is None or not 1 <= int(found[1]) <= int(found[2]):
-        raise UsageError(f"shard '{text}': write i/n with 1 <= i <= n, e.g. 1/4")
