@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from metabench.errors import UsageError
+from metabench.errors import UsageError, reason
 
 Function = Callable[..., Sequence[Tensor | None]]
 
@@ -113,9 +113,9 @@ class Replayed:
         outputs = self.recording(*inputs)
         if _due(self.calls) and _differ(outputs, function(*inputs)):
             raise UsageError(
-                f"{self.name} gives something else than when it was recorded, for the same inputs "
-                f"(call {self.calls}): on a GPU it may depend on parameters and episodes only, not "
-                "on numbers that change"
+                f"{self.name} no longer gives the outputs that it gave when it was recorded, for "
+                f"the same inputs (call {self.calls}): on a GPU it may depend on parameters and "
+                "episodes only, not on numbers that change"
             )
         return outputs
 
@@ -126,8 +126,8 @@ class Replayed:
             recording = Recording(function, inputs)
         except RuntimeError as error:
             self.refused = True
-            reason = str(error).partition("\n")[0]
-            warnings.warn(f"{self.name} is not recorded: {reason}", RuntimeWarning, stacklevel=2)
+            message = f"{self.name} is not recorded: {reason(error)}"
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
             return
         if not _differ(recording(*inputs), expected):
             self.recording = recording

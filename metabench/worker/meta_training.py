@@ -18,7 +18,7 @@ from metabench.errors import DataError, UsageError
 from metabench.learner import Episodes, Learner, Support
 from metabench.results.schema import CurvePoint, MetaTraining
 from metabench.suites.episode_draw import Drawn
-from metabench.suites.training_data import Material
+from metabench.suites.training_data import TrainingData
 from metabench.worker import learner_state, memory
 from metabench.worker.answering import answer, gather, tensor_on
 from metabench.worker.base_data import Base, Meter, Report, finite
@@ -40,7 +40,7 @@ def meta_trained(learner: Learner) -> bool:
 
 def meta_train(
     learner: Learner,
-    material: Material,
+    material: TrainingData,
     plan: TrainingPlan,
     report: Report,
     checkpoints: CheckpointFile | None = None,
@@ -68,7 +68,7 @@ def meta_train(
 
 def _fit(
     learner: Any,
-    material: Material,
+    material: TrainingData,
     plan: TrainingPlan,
     report: Report,
     checkpoints: CheckpointFile | None,
@@ -106,7 +106,7 @@ def _number(loss: object) -> float:
         return float(loss)  # type: ignore[arg-type]
     except (TypeError, ValueError, RuntimeError):
         given = type(loss).__name__
-        raise UsageError(f"meta_step returned {given}, expected the loss, one number") from None
+        raise UsageError(f"meta_step returned {given}: return the loss as one number") from None
 
 
 class _OuterLoop:
@@ -115,7 +115,7 @@ class _OuterLoop:
     def __init__(
         self,
         learner: Any,
-        material: Material,
+        material: TrainingData,
         plan: TrainingPlan,
         report: Report,
         checkpoints: CheckpointFile | None,

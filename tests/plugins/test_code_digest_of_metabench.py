@@ -146,7 +146,7 @@ def test_every_definition_that_a_learner_process_runs_is_counted(name: str) -> N
         from metabench.plugins.registry import load_plugins
         from metabench.plugins.sources import PluginSources
         from metabench.supervisor.request import Request, request_cells
-        from metabench.suites.training_data import Material
+        from metabench.suites.training_data import TrainingData
         plugins = load_plugins(PluginSources(restrict=("builtin",)))
         (cell,) = request_cells(
             Request(["digits-5w1s"], ["{name}"], budget="tasks=8"), plugins
