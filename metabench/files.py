@@ -15,6 +15,7 @@ from metabench.leftovers import temporary_name
 
 MOST = 256 << 20  # bytes that are read of a file whose content is kept in memory
 _MAX_FILES, _MAX_BYTES = 10_000, 1 << 30  # of a folder, that count in its digest
+MAX_CHECKPOINT = 16 << 30  # bytes
 _ROOM = 1 << 20  # bytes that must be free in a folder before work for it begins
 _MAX_NAME = 200  # characters; systems allow 255 bytes, and endings such as ".json" follow
 _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
@@ -37,6 +38,22 @@ def open_regular(file: Path) -> BufferedReader:
     if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
         stream.close()
         raise OSError(errno.EINVAL, "this is not a regular file", str(file))
+    return stream
+
+
+def open_checkpoint(file: Path, root: Path) -> BufferedReader:
+    """Open a checkpoint, which may come from anyone, for reading.
+
+    Raises:
+        OSError: it cannot be read, is no regular file, is too large, or is reached through a link
+            below `root`.
+    """
+    if link := link_in_path(file, root):
+        raise OSError(errno.ELOOP, f"{link.name} is a link")
+    stream = open_regular(file)
+    if os.fstat(stream.fileno()).st_size > MAX_CHECKPOINT:
+        stream.close()
+        raise OSError(errno.EFBIG, f"it is larger than {MAX_CHECKPOINT >> 30} GiB")
     return stream
 
 

@@ -321,7 +321,7 @@ class Algorithm:
             if parameter not in self.params:
                 raise unknown(f"regression parameter of {self.name}", parameter, self.params)
         if not self.tasks:
-            raise UsageError(f"{what}: tasks is empty, name what it does")
+            raise UsageError(f"{what}: tasks is empty: name at least one kind of task")
         for kind in self.tasks:
             if kind not in KINDS:
                 raise unknown(f"task kind of algorithm {self.name}", kind, KINDS)

@@ -8,7 +8,7 @@ from metabench.nets.backbones import BACKBONES
 from metabench.results.schema import Training
 from metabench.suites.builtin_suites import SUITES
 from metabench.suites.open_suite import OpenSuite
-from metabench.suites.training_data import Material
+from metabench.suites.training_data import TrainingData
 
 SHAPE = (1, 8, 8)
 
@@ -17,7 +17,7 @@ def open_digits() -> OpenSuite:
     return SUITES[0].open()
 
 
-def digits_material() -> Material:
+def digits_material() -> TrainingData:
     material = open_digits().material
     assert material is not None
     return material

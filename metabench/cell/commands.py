@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from msgspec.structs import asdict
 
-from metabench.cell.cell import Cell, training_shape, validation_shape
+from metabench.cell.cell import Cell
 from metabench.cell.messages import (
     Array,
     Batch,
@@ -17,10 +17,11 @@ from metabench.cell.messages import (
     Start,
     TrainingPlan,
 )
+from metabench.cell.training_shape import training_shape, validation_shape
 from metabench.errors import DataError
 from metabench.learner import TaskSpec
 from metabench.suites.open_suite import OpenSuite
-from metabench.suites.training_data import Material
+from metabench.suites.training_data import TrainingData
 
 # Queries per class in the task that images of learners with `fit` are converted to: suites of
 # functions ask for far more queries than anyone trains with.
@@ -46,7 +47,7 @@ def task(cell: Cell, opened: OpenSuite) -> TaskSpec:
 def start(
     cell: Cell,
     opened: OpenSuite,
-    material: tuple[Material, Path] | None,
+    material: tuple[TrainingData, Path] | None,
     settings: ProcessSettings,
 ) -> Start:
     """Return the command to build and meta-train the learner of a cell.
@@ -68,7 +69,7 @@ def start(
     )
 
 
-def plan(cell: Cell, material: Material) -> TrainingPlan:
+def plan(cell: Cell, material: TrainingData) -> TrainingPlan:
     """Return the plan of a cell's meta-training, for learners of every kind."""
     suite, configured = cell.suite, cell.configured
     training, why_not = None, ""

@@ -56,10 +56,11 @@ class CheckpointSettings(msgspec.Struct, frozen=True):
     """The place and interval of saving meta-training, so that a killed cell can resume."""
 
     file: str
+    cell: str  # the path of its result
     identity: str  # of the cell; checkpoints of another one, or of other code, are ignored
     every: float  # seconds
     keep: bool  # even when the cell is done
-    frozen: bool = False  # use the learner in it, whatever its identity, and train nothing
+    frozen: bool = False  # use the learner in it, whatever its code, and train nothing
 
 
 class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True):

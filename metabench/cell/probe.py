@@ -25,7 +25,7 @@ from metabench.suites.open_suite import OpenSuite
 Logits = npt.NDArray[np.float32]
 
 _OF_OTHER_QUERIES = ("alone", "permuted", "foreign")
-_FAR = 10  # times the difference between two answers to the same question
+_MIN_RATIO = 10  # times the difference between two answers to the same question
 _ALONE = 5  # queries of an episode that are answered one by one
 
 # Sums in another order differ in their last digits. Statistics of other queries differ by far
@@ -67,7 +67,7 @@ def probe(learner: Answering, opened: OpenSuite, episodes: int, scored: int) -> 
     inductive: bool | None = not problem and all(same[name] for name in _OF_OTHER_QUERIES)
     if not same["repeated"] and not problem:  # answers differ even to the same question
         noise = evidence["repeated"].deviation
-        far = any(evidence[name].deviation > _FAR * noise for name in _OF_OTHER_QUERIES)
+        far = any(evidence[name].deviation > _MIN_RATIO * noise for name in _OF_OTHER_QUERIES)
         inductive = False if far else None
     return Properties(
         inductive=inductive,

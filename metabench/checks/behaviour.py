@@ -11,6 +11,7 @@ from torch import Tensor
 
 from metabench.checks import synthetic_tasks
 from metabench.checks.checked_algorithm import (
+    SHORT,
     CheckFailed,
     NotChecked,
     Noted,
@@ -36,7 +37,7 @@ def deterministic(subject: Subject) -> None:
     seeds = (0, 0, 1) if subject.algorithm.deterministic else (0, 0)
     found = []
     for seed in seeds:
-        learner = subject.train(subject.build(seed=seed), updates=2)
+        learner = subject.train(subject.build(seed=seed), updates=SHORT)
         found.append(ask(learner, tasks.support, tasks.query.x))
     rounded = _only_rounded(
         found[0],
@@ -56,7 +57,7 @@ def repeatable(subject: Subject) -> None:
     """Check that a task gets the same answers after other tasks, also after a broken one."""
     tasks = subject.tasks(4)
     # Two new learners, because what the first task leaves behind may stay forever.
-    one, other = (subject.train(subject.build(), updates=2) for _ in range(2))
+    one, other = (subject.train(subject.build(), updates=SHORT) for _ in range(2))
     first = answers(one, tasks)
     backwards = torch.arange(len(tasks) - 1, -1, -1)
     turned = answers(other, tasks.some(backwards))[backwards]
@@ -119,7 +120,7 @@ def one_query(subject: Subject) -> None:
     """Check that a query gets the same answer alone, unless the entry declares transduction."""
     tasks = subject.tasks(3)
     # Two new learners, because a learner may remember its answers.
-    one, other = (subject.train(subject.build(), updates=2) for _ in range(2))
+    one, other = (subject.train(subject.build(), updates=SHORT) for _ in range(2))
     together = answers(one, tasks)
     alone = torch.cat(
         [

@@ -22,7 +22,7 @@ from metabench.errors import UsageError
 from metabench.learner import KINDS, Algorithm, Kind, Learner, Support, TaskSpec, load
 from metabench.plugins.registry import Plugins
 from metabench.supervisor.lookup import find_algorithms
-from metabench.worker.answering import as_batched
+from metabench.worker.answering import as_batched, as_tensor
 from metabench.worker.meta_training import meta_train, meta_trained
 from metabench.worker.session import seed_everything, with_backbones
 
@@ -198,9 +198,7 @@ def ask(learner: Learner, support: Support, query_x: Tensor) -> Tensor:
     seed_everything(learner.task.seed)
     batched, device = as_batched(learner), learner.task.device
     copies = Support(*(tensor.clone().to(device) for tensor in support))
-    outputs: object = batched.predict(batched.adapt(copies), query_x.clone().to(device))
-    if not isinstance(outputs, Tensor):  # from a batched learner; others are called in a loop
-        raise UsageError(f"predict returned {type(outputs).__name__}, expected a torch.Tensor")
+    outputs = as_tensor(batched.predict(batched.adapt(copies), query_x.clone().to(device)))
     return outputs.detach().cpu()
 
 

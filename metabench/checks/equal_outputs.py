@@ -9,7 +9,7 @@ from metabench.cell.output_difference import deviations, flipped
 
 # Sums in another order differ in their last digits, and inner loops amplify the difference.
 _DEVIATION = 1e-3  # median over queries, relative to the spread of all outputs
-_MOST = 0.95  # share of values
+_QUANTILE = 0.95  # share of values
 _FLIPS = 0.01  # share of queries that change class because their outputs move
 
 
@@ -18,7 +18,7 @@ def difference(one: Tensor, other: Tensor) -> str:
     a, b = one.double().numpy(), other.double().numpy()  # of any precision
     moved = deviations(a, b, a)
     if one.shape[-1] == 1:  # values have no class: all but a few must agree
-        largest = float(np.quantile(moved, _MOST))
+        largest = float(np.quantile(moved, _QUANTILE))
         return f"values move by {largest:.2g} of their spread" if largest > _DEVIATION else ""
     median, share = float(np.median(moved)), float(flipped(a, b, moved, _DEVIATION).mean())
     if median <= _DEVIATION and share <= _FLIPS:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metabench.checks.checked_algorithm import CheckFailed, NotChecked, Subject, ask
+from metabench.checks.checked_algorithm import SHORT, CheckFailed, NotChecked, Subject, ask
 from metabench.checks.equal_outputs import difference
 from metabench.errors import UsageError
 from metabench.learner import Episodes, load
@@ -18,7 +18,7 @@ from metabench.worker import learner_state
 from metabench.worker.answering import as_batched
 from metabench.worker.session import seed_everything
 
-_ODD_SEED = 20_261
+_UNUSUAL_SEED = 20_261
 _POSITIONAL = (
     inspect.Parameter.POSITIONAL_ONLY,
     inspect.Parameter.POSITIONAL_OR_KEYWORD,
@@ -123,12 +123,12 @@ def global_state(subject: Subject) -> None:
     tasks = subject.tasks(1)
     # Libraries change settings when they are first used, which is not the learner's fault.
     with put_back(settings_and_generators):
-        ask(subject.train(subject.build(), updates=2), tasks.support, tasks.query.x)
+        ask(subject.train(subject.build(), updates=SHORT), tasks.support, tasks.query.x)
     # Building and training may draw from the global generators, which the harness seeds.
     with put_back(settings) as found:
-        learner = subject.train(subject.build(), updates=2)
+        learner = subject.train(subject.build(), updates=SHORT)
     changed = list(found)
-    seed_everything(_ODD_SEED)  # a seed that no plugin is likely to set itself
+    seed_everything(_UNUSUAL_SEED)  # a seed that no plugin is likely to set itself
     with put_back(settings_and_generators) as found:
         batched = as_batched(learner)
         batched.predict(batched.adapt(tasks.support), tasks.query.x)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from metabench.data.dataset import SPLITS, Dataset, Examples, Indices
 from metabench.suites.open_suite import OpenSuite
+from metabench.suites.seen import seen_in_training
 
 _SHOWN = 3  # examples of each leak
 _ROTATIONS = {90: 1, 180: 2, 270: 3}
@@ -127,22 +128,9 @@ def _overlap(opened: OpenSuite) -> Iterator[str]:
 
 def _trained(opened: OpenSuite) -> Iterator[str]:
     """Find test examples in the data that learners are trained or selected on."""
-    material = opened.material
-    if material is None:
-        return
-    manifest, dataset = opened.episodes, opened.dataset
-    members = np.unique(np.concatenate([manifest.support.ravel(), manifest.query.ravel()]))
-    tested = _rows(dataset.images[members], dataset.targets, members)
-    hashes = np.unique(_hashes(tested))
-    seen: set[bytes] = set()
-    for start in range(0, len(material.images), _AT_ONCE):
-        some = np.arange(start, min(start + _AT_ONCE, len(material.images)))
-        rows = _rows(material.images[some], material.targets, some)
-        own = _hashes(rows)
-        nearest = hashes[np.searchsorted(hashes, own).clip(max=len(hashes) - 1)]
-        seen.update(row.tobytes() for row in rows[nearest == own])
-    for m, row in zip(members, tested, strict=True):
-        if row.tobytes() in seen:
+    dataset = opened.dataset
+    if opened.material is not None:
+        for m in seen_in_training(opened, opened.material):
             yield f"example {m}, of class '{dataset.classes[dataset.labels[m]]}'"
 
 
@@ -192,23 +180,6 @@ def _standardised(images: Examples) -> npt.NDArray[np.float32]:
     lengths = np.linalg.norm(flat, axis=1, keepdims=True)
     flat /= np.maximum(lengths, 1e-6)
     return flat
-
-
-def _rows(
-    examples: Examples, targets: npt.NDArray[np.float32] | None, members: Indices
-) -> npt.NDArray[np.uint8]:
-    """Return the bytes of examples [N, B], each with its target if it has one."""
-    parts = [examples] if targets is None else [examples, targets[members]]
-    return np.hstack(
-        [np.ascontiguousarray(part).reshape(len(part), -1).view(np.uint8) for part in parts]
-    )
-
-
-def _hashes(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
-    """Return a number for each row; equal rows have equal numbers."""
-    weights = np.random.default_rng(0).integers(2**64, size=rows.shape[1], dtype=np.uint64)
-    found: npt.NDArray[np.uint64] = rows @ weights
-    return found
 
 
 def _shown(dataset: Dataset, split: str, member: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -10,7 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from metabench.cell.cell import Cell
-from metabench.errors import MetabenchError, UsageError
+from metabench.errors import MetabenchError, UsageError, reason
+from metabench.files import open_checkpoint
 from metabench.gating.baseline import Case, Stored, grouped
 from metabench.gating.gate_result import Gated, failed, outcome
 from metabench.plugins.registry import Plugins, load_plugins
@@ -24,6 +25,8 @@ from metabench.supervisor.request import Request
 from metabench.supervisor.runner import Watcher
 from metabench.supervisor.suite_cache import SuiteCache
 from metabench.tables.margins import Margins
+
+_CHUNK = 1 << 20  # bytes
 
 Watching = Callable[[int], AbstractContextManager[Watcher | None]]
 
@@ -63,8 +66,10 @@ class Gate:
         for _, result in self.stored:  # check every margin before any cell runs
             self.margins.of_result(result)
         cases = self._cases(grouped(self.stored), plugins)
-        found = {id(case): failed(case, case.error) for case in cases if case.error}
         with self._scratch() as scratch:
+            if self.frozen:
+                cases = [self._with_checkpoints(case, scratch) for case in cases]
+            found = {id(case): failed(case, case.error) for case in cases if case.error}
             for look in range(LOOKS):
                 pending = [case for case in cases if id(case) not in found]
                 if not pending:
@@ -108,9 +113,6 @@ class Gate:
                 check_same_data(result, first, suites)
             except MetabenchError as error:
                 return Case(stored, error=f"{self.baseline / path}: {error}")
-            checkpoint = self.baseline / CHECKPOINTS / path.with_suffix(".pt")
-            if self.frozen and result.training is not None and not checkpoint.exists():
-                return Case(stored, error=f"no {checkpoint}; keep it with run --keep-checkpoints")
         return Case(stored, cells)
 
     def _run(
@@ -121,9 +123,6 @@ class Gate:
         watching: Watching,
     ) -> None:
         cells = [cell for case in cases for cell in case.cells]
-        if self.frozen and look == 0:
-            for case in cases:
-                self._copy_checkpoints(case, scratch)
         request = replace(
             self.request,
             results=str(scratch),
@@ -138,13 +137,42 @@ class Gate:
             with watching(todo) as watcher:
                 prepared.run(watcher, timed=False, frozen=self.frozen)
 
-    def _copy_checkpoints(self, case: Case, scratch: Path) -> None:
-        for (path, result), cell in zip(case.stored, case.cells, strict=True):
-            if result.training is not None:
-                target = Store(scratch).place(CHECKPOINTS / cell.path.with_suffix(".pt"))
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.unlink(missing_ok=True)  # a link may lead to any file
-                shutil.copyfile(self.baseline / CHECKPOINTS / path.with_suffix(".pt"), target)
+    def _with_checkpoints(self, case: Case, scratch: Path) -> Case:
+        """Copy the checkpoints of a case; if one cannot be read, the case has this error."""
+        for (path, result), cell in zip(case.stored, case.cells, strict=not case.error):
+            if result.training is None:
+                continue
+            source = self.baseline / CHECKPOINTS / path.with_suffix(".pt")
+            try:
+                _copy_checkpoint(
+                    source, self.baseline, scratch / CHECKPOINTS / cell.path.with_suffix(".pt")
+                )
+            except FileNotFoundError:
+                return Case(case.stored, error=f"no {source}; keep it with run --keep-checkpoints")
+            except OSError as error:
+                return Case(
+                    case.stored, error=f"checkpoint {source} cannot be read: {reason(error)}"
+                )
+        return case
+
+
+def _copy_checkpoint(source: Path, root: Path, target: Path) -> None:
+    """Copy a checkpoint; long runs of zeros take no space, as in a sparse file.
+
+    Raises:
+        OSError: it cannot be read, is not acceptable below `root`, or the disk is full.
+    """
+    with open_checkpoint(source, root) as stream:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("xb") as copy:
+            left = os.fstat(stream.fileno()).st_size  # not more, if it grows
+            while chunk := stream.read(min(_CHUNK, left)):
+                left -= len(chunk)
+                if chunk.count(0) == len(chunk):
+                    copy.seek(len(chunk), os.SEEK_CUR)
+                else:
+                    copy.write(chunk)
+            copy.truncate(copy.tell())
 
 
 def _shared_threads(cases: Sequence[Case]) -> int:

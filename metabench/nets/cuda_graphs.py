@@ -113,9 +113,9 @@ class Replayed:
         outputs = self.recording(*inputs)
         if _due(self.calls) and _differ(outputs, function(*inputs)):
             raise UsageError(
-                f"{self.name} gives something else than when it was recorded, for the same inputs "
-                f"(call {self.calls}): on a GPU it may depend on parameters and episodes only, not "
-                "on numbers that change"
+                f"{self.name} no longer gives the outputs that it gave when it was recorded, for "
+                f"the same inputs (call {self.calls}): on a GPU it may depend on parameters and "
+                "episodes only, not on numbers that change"
             )
         return outputs
 

@@ -12,7 +12,7 @@ from metabench.suites.episode_draw import Pool
 from metabench.suites.listing import Listed
 from metabench.suites.manifest import Manifest
 from metabench.suites.protocol import BySplit
-from metabench.suites.training_data import Material, stream
+from metabench.suites.training_data import TrainingData, stream
 
 if TYPE_CHECKING:
     from metabench.suites.suite import Suite
@@ -130,8 +130,8 @@ class OpenSuite:
         return truth(drawn.query[part], drawn.query_y[part], self.dataset.targets)
 
     @cached_property
-    def material(self) -> Material | None:
+    def material(self) -> TrainingData | None:
         """The data that learners may train on; None if the suite has no base classes."""
         if "base" not in self.pools:
             return None
-        return Material.of(self.dataset, self.suite.protocol.name, self.pools)
+        return TrainingData.of(self.dataset, self.suite.protocol.name, self.pools)

@@ -20,7 +20,7 @@ _IMAGES, _POOLS, _DIGESTS = "images.npy", "pools.npz", "sha256.json"  # the file
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
+class TrainingData:
     """Base and validation images with the pools to draw training episodes from.
 
     Attributes:
@@ -44,7 +44,7 @@ class Material:
     targets: Targets | None = None
 
     @classmethod
-    def of(cls, dataset: Dataset, protocol: str, pools: dict[str, Pool]) -> Material:
+    def of(cls, dataset: Dataset, protocol: str, pools: dict[str, Pool]) -> TrainingData:
         """Select the part of a dataset that a learner may see.
 
         Raises:
@@ -125,7 +125,7 @@ class Material:
         (folder / _DIGESTS).write_text(json.dumps(digests))
 
     @classmethod
-    def load(cls, folder: str | Path) -> Material:
+    def load(cls, folder: str | Path) -> TrainingData:
         """Read the files that `save` wrote; images are a read-only memory map.
 
         Raises:

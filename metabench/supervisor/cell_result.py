@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from metabench.cell.cell import Cell, training_shape
+from metabench.cell.cell import Cell
 from metabench.cell.messages import Failed, Measured, Trained
+from metabench.cell.training_shape import training_shape
 from metabench.results.schema import (
     Block,
     Failure,
@@ -18,7 +19,7 @@ from metabench.results.schema import (
     SuiteFacts,
 )
 from metabench.suites.open_suite import OpenSuite
-from metabench.suites.training_data import Material
+from metabench.suites.training_data import TrainingData
 from metabench.supervisor.environment import environment
 from metabench.supervisor.run_settings import RunSettings
 
@@ -53,7 +54,7 @@ class CellOutcome:
 def cell_result(
     cell: Cell,
     opened: OpenSuite,
-    material: Material | None,
+    material: TrainingData | None,
     settings: RunSettings | None,
     outcome: CellOutcome,
 ) -> Result:
@@ -89,7 +90,7 @@ def cell_result(
     )
 
 
-def suite_facts(cell: Cell, opened: OpenSuite, material: Material | None) -> SuiteFacts:
+def suite_facts(cell: Cell, opened: OpenSuite, material: TrainingData | None) -> SuiteFacts:
     """Return what a result records about its suite."""
     suite = cell.suite
     return SuiteFacts(
@@ -110,12 +111,12 @@ def suite_facts(cell: Cell, opened: OpenSuite, material: Material | None) -> Sui
     )
 
 
-def train_on_digest(cell: Cell, material: Material | None) -> str | None:
+def train_on_digest(cell: Cell, material: TrainingData | None) -> str | None:
     """Return the digest of what a cell's learner may train on, if it is another suite's."""
     return None if cell.train_on is None or material is None else material.digest
 
 
-def _job(cell: Cell, trained: Trained | None, material: Material | None) -> Job:
+def _job(cell: Cell, trained: Trained | None, material: TrainingData | None) -> Job:
     """Return the identity of the cell; training episodes only if the learner used them."""
     configured = cell.configured
     episodic = trained is not None and trained.episodic

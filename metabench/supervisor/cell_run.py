@@ -162,6 +162,7 @@ class CellRun:
         start = commands.start(self.cell, self._opened, self._material, settings.process)
         checkpoint = CheckpointSettings(
             file=str(self._checkpoint.absolute()),
+            cell=self.cell.path.as_posix(),
             identity=self._identity(start),
             every=settings.checkpoint_every,
             keep=settings.keep_checkpoints,

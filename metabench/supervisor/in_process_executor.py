@@ -15,7 +15,7 @@ from metabench.learner import load
 from metabench.plugins.registry import Plugins
 from metabench.results.schema import Result, Scores
 from metabench.suites.open_suite import OpenSuite
-from metabench.suites.training_data import Material
+from metabench.suites.training_data import TrainingData
 from metabench.supervisor.cell_result import CellOutcome, cell_result
 from metabench.supervisor.cell_run import Watch
 from metabench.supervisor.suite_cache import SuiteCache
@@ -66,7 +66,7 @@ class InProcessExecutor:
         return cell_result(cell, opened, material, None, outcome)
 
     def _score(
-        self, cell: Cell, opened: OpenSuite, material: Material | None, watch: Watch
+        self, cell: Cell, opened: OpenSuite, material: TrainingData | None, watch: Watch
     ) -> Scores:
         if cell.kind not in cell.configured.algorithm.tasks:
             raise NotApplicable(other_kind(cell))

@@ -7,11 +7,12 @@ from concurrent.futures import Executor
 from dataclasses import replace
 
 from metabench.cell.cell import Cell
-from metabench.errors import UsageError
+from metabench.errors import DataError, UsageError
 from metabench.plugins.registry import Plugins, load_plugins
 from metabench.plugins.sources import PluginSources
 from metabench.results.schema import Result
 from metabench.results.store import Store
+from metabench.suites.seen import examples_of_episodes, seen_in_training
 from metabench.suites.suite import Suite
 from metabench.supervisor.environment import cores
 from metabench.supervisor.estimate import TimeEstimate, estimate
@@ -22,7 +23,7 @@ from metabench.supervisor.request import Request
 from metabench.supervisor.requested_cells import request_cells
 from metabench.supervisor.run_settings import RunSettings, threads_each
 from metabench.supervisor.runner import CellExecutor, Runner, Watcher
-from metabench.supervisor.suite_cache import SuiteCache, check_unseen
+from metabench.supervisor.suite_cache import SuiteCache
 
 
 class PreparedRun:
@@ -58,7 +59,7 @@ class PreparedRun:
                 self.suites.open(cell.suite).check_blocks(request.blocks)
                 if cell.train_on is not None:
                     _check_training(cell.train_on, cell.suite, self.suites)
-                check_unseen(cell, self.suites)
+                    check_unseen(cell.train_on, cell.suite, self.suites)
             self.planned: list[Planned] = plan(
                 self.cells,
                 self.store,
@@ -133,4 +134,24 @@ def _check_training(train_on: Suite, suite: Suite, suites: SuiteCache) -> None:
         raise UsageError(
             f"--train-on {train_on.name}: its images have shape {given.dataset.shape}, those of "
             f"{suite.name} {wanted.dataset.shape}"
+        )
+
+
+def check_unseen(train_on: Suite, suite: Suite, suites: SuiteCache) -> None:
+    """Refuse to train on another suite's base data if it contains test images or functions.
+
+    Raises:
+        DataError: it does.
+    """
+    material, opened = suites.open(train_on).material, suites.open(suite)
+    if material is None:
+        return
+    twins, tested = len(seen_in_training(opened, material)), len(examples_of_episodes(opened))
+    targets = opened.dataset.targets
+    by_chance = 0 if targets is None else tested // 100  # points that agree to the last bit
+    if twins > by_chance:
+        what = "images" if targets is None else "points"
+        raise DataError(
+            f"{twins} of {tested} test {what} of {suite.name} are in the base data of "
+            f"{train_on.name}: train on another suite"
         )

@@ -10,16 +10,11 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
-from metabench.cell.cell import Cell
-from metabench.data.dataset import Examples, Targets
 from metabench.errors import DataError, reason
 from metabench.leftovers import remove_leftovers, temporary_name
 from metabench.suites.open_suite import OpenSuite
 from metabench.suites.suite import Suite
-from metabench.suites.training_data import Material
+from metabench.suites.training_data import TrainingData
 from metabench.supervisor.active_run import ActiveRun
 from metabench.threads import thread_starts
 
@@ -48,7 +43,7 @@ class SuiteCache:
             self._folder.mkdir()
         self._run = ActiveRun()
         self._opened: dict[int, OpenSuite] = {}  # by id: two suites may share a name
-        self._material: dict[str, tuple[Material, Path] | None] = {}
+        self._material: dict[str, tuple[TrainingData, Path] | None] = {}
         self._lock = threading.Lock()
 
     def open(self, suite: Suite) -> OpenSuite:
@@ -68,7 +63,7 @@ class SuiteCache:
                 )
             return self._opened[id(suite)]
 
-    def material(self, suite: Suite) -> tuple[Material, Path] | None:
+    def material(self, suite: Suite) -> tuple[TrainingData, Path] | None:
         """Return what learners may train on, and the folder it is in; None if there is nothing.
 
         Raises:
@@ -131,39 +126,3 @@ class SuiteCache:
         """Remove the temporary folder."""
         self._run.close()
         shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def check_unseen(cell: Cell, suites: SuiteCache) -> None:
-    """Refuse to train on another suite's base data if it contains test images or functions.
-
-    Raises:
-        DataError: it does.
-    """
-    if cell.train_on is None:
-        return
-    found = suites.material(cell.train_on)
-    if found is None:
-        return
-    opened = suites.open(cell.suite)
-    dataset, manifest = opened.dataset, opened.episodes
-    members = np.unique(np.concatenate([manifest.support.ravel(), manifest.query.ravel()]))
-    targets = None if dataset.targets is None else dataset.targets[members]
-    twins = int(np.isin(_rows(dataset.images[members], targets), _seen(found[0])).sum())
-    by_chance = 0 if targets is None else len(members) // 100  # points that agree to the last bit
-    if twins > by_chance:
-        what = "images" if targets is None else "points"
-        raise DataError(
-            f"{twins} of {len(members)} test {what} of {cell.suite.name} are in the base data of "
-            f"{cell.train_on.name}: train on another suite"
-        )
-
-
-def _seen(material: Material) -> npt.NDArray[np.void]:
-    return _rows(material.images, material.targets)
-
-
-def _rows(examples: Examples, targets: Targets | None) -> npt.NDArray[np.void]:
-    """Return each example, with its target if it has one, as one value that can be compared."""
-    flat = examples.reshape(len(examples), -1)
-    rows = flat if targets is None else np.hstack([flat, targets])
-    return np.ascontiguousarray(rows).view(f"V{rows.shape[1] * rows.itemsize}").ravel()

@@ -30,10 +30,10 @@ class LoopedLearner(BatchedLearner):
 
     def predict(self, state: list[Any], query_x: Tensor) -> Tensor:
         tasks = zip(state, query_x, strict=True)
-        return torch.stack([_tensor(self.learner.predict(one, x)) for one, x in tasks])
+        return torch.stack([as_tensor(self.learner.predict(one, x)) for one, x in tasks])
 
 
-def _tensor(outputs: object) -> Tensor:
+def as_tensor(outputs: object) -> Tensor:
     """Return what `predict` returned, which must be a tensor.
 
     Raises:
@@ -101,7 +101,7 @@ def answer(
     y = torch.tensor(support_y, device=device)  # a copy, which a learner may change
     with no_gc():
         state = batched.adapt(Support(to_float(support_x, device), y))
-        logits = _tensor(batched.predict(state, to_float(query_x, device)))
+        logits = as_tensor(batched.predict(state, to_float(query_x, device)))
     expected = (*query_x.shape[:2], learner.task.way)
     if tuple(logits.shape) != expected:
         raise UsageError(

@@ -14,7 +14,7 @@ from metabench.data.dataset import Indices, truth
 from metabench.errors import UsageError
 from metabench.results.schema import CurvePoint
 from metabench.suites.random_words import episode_words, permute, stream_key
-from metabench.suites.training_data import Material
+from metabench.suites.training_data import TrainingData
 from metabench.worker.answering import gather, tensor_on
 from metabench.worker.clock import now
 
@@ -56,11 +56,11 @@ class Meter:
 
 
 class Base:
-    """`BaseData` over the base images of a `Material`."""
+    """`BaseData` over the base images of a `TrainingData`."""
 
     def __init__(
         self,
-        material: Material,
+        material: TrainingData,
         meter: Meter,
         device: str,
         subset: Indices | None = None,

@@ -13,7 +13,7 @@ Embed = Callable[[Tensor], Tensor]
 
 _BYTES = 2**28  # of examples and features
 _ENTRY_BYTES = 200  # Python's overhead for each example
-_ODD = 0x9E3779B97F4A7C15  # any odd number will do
+_MULTIPLIER = 0x9E3779B97F4A7C15  # any odd number will do
 _ASKED_AGAIN = 2  # examples that each check for changed features embeds again
 _MOVED = 1e-4  # relative to the largest feature; rounding changes features by less
 
@@ -139,7 +139,7 @@ class _Rows:
 
 def fingerprints(bits: Tensor) -> Tensor:
     """Return a number for each row of integers [N, W], the same for equal rows: int64 [N]."""
-    powers = np.cumprod(np.full(bits.shape[1], _ODD, dtype=np.uint64))  # modulo 2^64
+    powers = np.cumprod(np.full(bits.shape[1], _MULTIPLIER, dtype=np.uint64))  # modulo 2^64
     return (bits * torch.from_numpy(powers.view(np.int64)).to(bits.device)).sum(dim=1)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn.parameter import is_lazy
 
-from metabench.errors import UsageError
+from metabench.errors import UsageError, reason
 from metabench.learner import Learner
 from metabench.worker import state_values
 from metabench.worker.memory import is_out_of_memory
@@ -94,10 +94,12 @@ def load_state_dict(learner: Learner, state: dict[str, Any]) -> None:
     before = [_Kept(part) for part in _walk(learner) if "same" not in part.node]
     try:
         _load(learner, state)
-    except UsageError:
+    except Exception as error:
         for kept in before:
             kept.put_back()
-        raise
+        if isinstance(error, UsageError) or is_out_of_memory(error):
+            raise
+        raise UsageError(f"the state cannot be restored: {reason(error)}") from error
 
 
 def _load_by_itself(learner: Any, state: dict[str, Any]) -> None:

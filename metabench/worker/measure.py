@@ -33,7 +33,7 @@ class _Timed(NamedTuple):
 
 
 def measure_times(
-    learner: Learner, staged: TimedBlock, seconds: float, tasks: int, room: BatchHalving
+    learner: Learner, staged: TimedBlock, seconds: float, tasks: int, halving: BatchHalving
 ) -> Timing:
     """Time a trained learner that has not seen a test episode yet.
 
@@ -42,7 +42,7 @@ def measure_times(
         staged: at least `tasks` test episodes on its device.
         seconds: time limit of warm-up and of sampling, in each mode.
         tasks: number of tasks in one block of the throughput mode.
-        room: halves the block if it does not fit into memory.
+        halving: halves the block if it does not fit into memory.
     """
     batched, device = as_batched(learner), learner.task.device
     one = list(_blocks(staged, 1))
@@ -54,7 +54,7 @@ def measure_times(
         timed = _timed(lambda k: time_both(batched, many[k % len(many)]), seconds, device)
         return tasks, timed
 
-    tasks, block = room.run(throughput, tasks)
+    tasks, block = halving.run(throughput, tasks)
     waited = [timed.waited for timed in (single, block) if timed.waited is not None]
     return Timing(
         cold_s=sum(cold),

@@ -23,8 +23,8 @@ def limit_memory(limit: int) -> None:
     used = status_bytes("VmData") or 0
     if used + _ROOM > limit:
         raise UsageError(
-            f"memory limit of {limit / 2**20:.0f} MiB: a learner process takes "
-            f"{used / 2**20:.0f} MiB before any learner is built, ask for more"
+            f"memory limit of {limit / 2**20:.0f} MiB: a learner process needs "
+            f"{used / 2**20:.0f} MiB before any learner is built: raise the limit"
         )
     try:
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))

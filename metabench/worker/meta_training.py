@@ -18,11 +18,11 @@ from metabench.errors import DataError, UsageError
 from metabench.learner import Episodes, Learner, Support
 from metabench.results.schema import CurvePoint, MetaTraining
 from metabench.suites.episode_draw import Drawn
-from metabench.suites.training_data import Material
+from metabench.suites.training_data import TrainingData
 from metabench.worker import learner_state, memory
 from metabench.worker.answering import answer, gather, tensor_on
 from metabench.worker.base_data import Base, Meter, Report, finite
-from metabench.worker.checkpoint import CheckpointFile, generators, set_generators
+from metabench.worker.checkpoint import CheckpointFile, SavedFit, SavedLoop, generators
 from metabench.worker.clock import now, synchronize
 
 _MEASURED = 2  # updates whose memory is measured; the second includes the optimiser's state
@@ -40,7 +40,7 @@ def meta_trained(learner: Learner) -> bool:
 
 def meta_train(
     learner: Learner,
-    material: Material,
+    material: TrainingData,
     plan: TrainingPlan,
     report: Report,
     checkpoints: CheckpointFile | None = None,
@@ -68,15 +68,14 @@ def meta_train(
 
 def _fit(
     learner: Any,
-    material: Material,
+    material: TrainingData,
     plan: TrainingPlan,
     report: Report,
     checkpoints: CheckpointFile | None,
 ) -> MetaTraining:
-    kept = None if checkpoints is None else checkpoints.resume(learner)
+    kept = None if checkpoints is None else checkpoints.resume(learner, SavedFit)
     if kept is not None:
-        training = msgspec.convert(kept["training"], MetaTraining)
-        return replace(training, resumed=training.resumed + 1)
+        return replace(kept.training, resumed=kept.training.resumed + 1)
     meter = Meter(plan, report)
     memory.reset_peak(learner.task.device)
     learner.fit(Base(material, meter, learner.task.device))
@@ -106,7 +105,7 @@ def _number(loss: object) -> float:
         return float(loss)  # type: ignore[arg-type]
     except (TypeError, ValueError, RuntimeError):
         given = type(loss).__name__
-        raise UsageError(f"meta_step returned {given}, expected the loss, one number") from None
+        raise UsageError(f"meta_step returned {given}: return the loss as one number") from None
 
 
 class _OuterLoop:
@@ -115,7 +114,7 @@ class _OuterLoop:
     def __init__(
         self,
         learner: Any,
-        material: Material,
+        material: TrainingData,
         plan: TrainingPlan,
         report: Report,
         checkpoints: CheckpointFile | None,
@@ -144,8 +143,8 @@ class _OuterLoop:
         self._resume()
         if self.checkpoints is not None and self.checkpoints.frozen and self._fraction() < 1:
             raise DataError(
-                f"the checkpoint holds {self.update} updates, which are not all, and nothing is "
-                "to be trained"
+                f"the checkpoint is incomplete ({self.update} updates), and --frozen forbids "
+                "training"
             )
         while self._fraction() < 1:
             self._step()
@@ -204,16 +203,15 @@ class _OuterLoop:
 
     def _resume(self) -> None:
         """Resume from the checkpoint, if there is one that fits the learner."""
-        content = None if self.checkpoints is None else self.checkpoints.resume(self.learner)
-        if content is None:
+        if self.checkpoints is None:
             return
-        self.update, self.seconds = content["update"], content["seconds"]
-        self.losses, self.points = content["losses"], content["points"]
-        self.curve = msgspec.convert(content["curve"], list[CurvePoint])
-        self.best = content["best"]
-        self.resumed = content["resumed"] + 1
-        self.peak = content["peak"]
-        set_generators(content["generators"], self.learner.task.device)
+        saved = self.checkpoints.resume(self.learner, SavedLoop)
+        if saved is None:
+            return
+        self.update, self.seconds = saved.update, saved.seconds
+        self.losses, self.points = saved.losses, saved.points
+        self.curve, self.best = saved.curve, saved.best
+        self.resumed, self.peak = saved.resumed + 1, saved.peak
 
     def _fraction(self) -> float:
         """Return the share of the budget that is used."""

@@ -31,7 +31,7 @@ from metabench.learner import Learner, Support, TaskSpec, load
 from metabench.plugins.code_digest import cell_code
 from metabench.plugins.registry import Plugins
 from metabench.results.schema import MetaTraining, Status
-from metabench.suites.training_data import Material
+from metabench.suites.training_data import TrainingData
 from metabench.text import shortened
 from metabench.threads import NONE_LEFT
 from metabench.worker import learner_state, memory
@@ -46,8 +46,8 @@ from metabench.worker.meta_training import meta_train, meta_trained
 from metabench.worker.software import loaded_packages, torch_settings
 from metabench.worker.timing import TimedBlock
 
-_LONGEST = 500  # characters of a reason
-_LONGEST_TRACEBACK = 20_000
+_MAX_REASON = 500  # characters
+_MAX_TRACEBACK = 20_000
 
 
 class SetUpFailed(Exception):
@@ -96,7 +96,7 @@ class Session:
     def train(
         self,
         plan: TrainingPlan | None,
-        material: Material | None,
+        material: TrainingData | None,
         report: Report = _silent,
         checkpoints: CheckpointFile | None = None,
     ) -> MetaTraining | None:
@@ -109,8 +109,8 @@ class Session:
             return None
         if plan is None or material is None:
             raise NotApplicable(
-                "the suite has no base data to train on; name a suite that has with "
-                "--train-on SUITE"
+                "the suite has no base data to train on: use --train-on SUITE to train on another "
+                "suite"
             )
         learns = learner_state.parameter_count(self.learner)
         if learns or learner_state.has_lazy_layers(self.learner):  # it may well make an optimiser
@@ -194,7 +194,7 @@ def open_session(start: Start, plugins: Plugins, report: Report) -> tuple[Sessio
         # Read now: files may have been edited since the supervisor read them.
         code = cell_code(plugins, start.algorithm, start.params, start.task.kind, start.suite_code)
         task, device = with_backbones(start.task, plugins), start.task.device
-        material = None if start.material is None else Material.load(start.material)
+        material = None if start.material is None else TrainingData.load(start.material)
         memory.reset_peak(device)
         bare = memory.peak(device)
     session = Session.of(lambda: load(found.spec.build)(task, **start.params), task.seed)
@@ -241,9 +241,9 @@ def failure(error: BaseException) -> Failed:
     except Exception as other:  # its own __str__ raises
         text = f"{words} (no traceback: {type(other).__name__})\n"
     text = text.encode(errors="backslashreplace").decode()
-    if len(text) > _LONGEST_TRACEBACK:
+    if len(text) > _MAX_TRACEBACK:
         print(text, file=sys.stderr)  # whole in the log, as far as that has room
-        text = shortened(text, _LONGEST_TRACEBACK)
+        text = shortened(text, _MAX_TRACEBACK)
     if isinstance(error, NotApplicable):
         return Failed(status="not_applicable", reason=words, traceback="")
     reason = f"{type(error).__name__}: {words}" if words else type(error).__name__
@@ -256,14 +256,14 @@ def failure(error: BaseException) -> Failed:
 
 
 def _words(error: BaseException) -> str:
-    """Return the first line of an exception's text, cut to `_LONGEST` characters."""
+    """Return the first line of an exception's text, cut to `_MAX_REASON` characters."""
     try:
         said = str(error)
     except Exception:
         said = ""
     line = next((line.strip() for line in said.splitlines() if line.strip()), "")
     line = line.encode(errors="backslashreplace").decode()
-    return shortened(line, _LONGEST)
+    return shortened(line, _MAX_REASON)
 
 
 def _device_name(device: str) -> str:

@@ -290,7 +290,7 @@ def _restored_tensor(value: torch.Tensor, state: torch.Tensor | None) -> torch.T
     if state is None and is_lazy(value):
         return value
     if state is None:
-        raise TypeError("it had no shape then")
+        raise TypeError("it had no shape when it was saved")
     if is_lazy(value):
         value.materialize(state.shape, dtype=state.dtype)
     if (value.shape, value.dtype) == (state.shape, state.dtype):

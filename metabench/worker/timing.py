@@ -21,8 +21,8 @@ _WINDOW = 5  # samples behind each of the two medians that end the warm-up
 _AGREE = 0.05  # their relative difference then
 _STEADY = 0.05  # IQR / median at which sampling ends
 _NOTHING = 1e-6  # seconds: times this close count as equal; Python calls alone differ by as much
-_ENOUGH, _MOST = 20, 1000  # samples
-_LEAST = 3  # samples, even if they exceed the time limit
+_MIN_STEADY, _MAX_SAMPLES = 20, 1000  # samples
+_MIN_SAMPLES = 3  # samples, even if they exceed the time limit
 
 
 class TimedBlock(NamedTuple):
@@ -84,8 +84,8 @@ def sample(run: TimedCall, seconds: float) -> list[Phases]:
     """
     found: list[Phases] = []
     start = now()
-    while len(found) < _LEAST or (
-        len(found) < _MOST and now() - start < seconds and not _steady(found)
+    while len(found) < _MIN_SAMPLES or (
+        len(found) < _MAX_SAMPLES and now() - start < seconds and not _steady(found)
     ):
         found.append(run(len(found)))
     return found
@@ -103,7 +103,7 @@ def _settled(samples: list[Phases]) -> bool:
 
 
 def _steady(samples: list[Phases]) -> bool:
-    if len(samples) < _ENOUGH or len(samples) % _WINDOW:
+    if len(samples) < _MIN_STEADY or len(samples) % _WINDOW:
         return False
     low, median, high = np.quantile(samples, (0.25, 0.5, 0.75), axis=0)
     return bool((high - low <= np.maximum(_STEADY * median, _NOTHING)).all())

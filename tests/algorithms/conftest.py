@@ -16,7 +16,7 @@ import metabench_plugins
 from metabench.learner import Learner, Support, TaskSpec, load
 from metabench.nets.backbones import BACKBONES
 from metabench.suites.protocol import BySplit
-from metabench.suites.training_data import Material
+from metabench.suites.training_data import TrainingData
 from metabench.worker.meta_training import meta_train, meta_trained
 
 ALGORITHMS = {a.name: a for a in metabench_plugins.metabench_algorithms()}
@@ -24,14 +24,14 @@ ALGORITHMS = {a.name: a for a in metabench_plugins.metabench_algorithms()}
 Build = Callable[..., Learner]
 
 
-def material_of(size: int) -> Material:
+def material_of(size: int) -> TrainingData:
     """Digits, enlarged from 8x8 to 28x28 on request."""
     if size == 8:
         return digits_material()
     dataset = open_digits().dataset
     enlarged = np.pad(dataset.images.repeat(3, 2).repeat(3, 3), [(0, 0), (0, 0), (2, 2), (2, 2)])
     dataset = dataclasses.replace(dataset, images=enlarged)
-    return Material.of(dataset, "test", BySplit().pools(dataset))
+    return TrainingData.of(dataset, "test", BySplit().pools(dataset))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from torch import Tensor
 from training_materials import digits_material, open_digits, plan
 
 from metabench import Learner, Support
-from metabench.suites.training_data import Material
+from metabench.suites.training_data import TrainingData
 from metabench.worker.meta_training import meta_train
 
 
@@ -108,7 +108,7 @@ def fit_on(images: int, learner: Learner) -> None:
     small = dataclasses.replace(
         material, images=material.images[:images], labels=material.labels[:images]
     )
-    assert isinstance(small, Material)
+    assert isinstance(small, TrainingData)
     meta_train(learner, small, plan(), lambda fraction, values: None)
 
 

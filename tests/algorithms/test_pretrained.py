@@ -15,14 +15,14 @@ from metabench import Support, TaskSpec
 from metabench.nets.backbones import BACKBONES
 from metabench.results.schema import MetaTraining
 from metabench.suites.builtin_suites import SUITES
-from metabench.suites.training_data import Material
+from metabench.suites.training_data import TrainingData
 from metabench.worker.meta_training import meta_train
 from metabench_plugins.pretrained import Pretrained
 
 TRAINING_IMAGES = 813  # nine tenths of each of digits 0-4
 
 
-def train(learner: Any, updates: int | None, material: Material | None = None) -> MetaTraining:
+def train(learner: Any, updates: int | None, material: TrainingData | None = None) -> MetaTraining:
     material = digits_material() if material is None else material
     return meta_train(learner, material, plan(updates=updates), lambda fraction, values: None)
 

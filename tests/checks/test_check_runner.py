@@ -225,7 +225,7 @@ def test_an_exception_is_a_failure_with_its_line() -> None:
         ),
         ("CannotAdapt", "it raised TypeError: Can't instantiate abstract class *", _LOOK),
         ("FitsWithoutData", "it raised TypeError: FitsWithoutData.fit() takes 1 *", _LOOK),
-        ("HasNoLoss", "meta_step returned NoneType, expected the loss, one number", _LOOK),
+        ("HasNoLoss", "meta_step returned NoneType: return the loss as one number", _LOOK),
         ("AnswersInNumPy", "predict returned ndarray, expected a torch.Tensor", _LOOK),
         ("AnswersInPairs", "predict returned tuple, expected a torch.Tensor", _LOOK),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -215,6 +216,36 @@ def test_a_frozen_learner_is_not_trained(both: Path) -> None:
     assert outcome.out.startswith("gate: 1 error, 1 pass\n")  # centroid needs none
     assert "error: digits-5w1s scaled: no base/checkpoints/digits-5w1s/scaled/" in outcome.out
     assert "--keep-checkpoints" in outcome.out
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_is_no_usual_file_costs_its_own_case(both: Path) -> None:
+    checkpoint = both / "base/checkpoints/digits-5w1s/scaled/default-s1-smoke-cpu.pt"
+    content = checkpoint.read_bytes()
+
+    def refused(said: str) -> bool:
+        outcome = run_in(both, "gate", "--baseline", "base", "-p", "my.py", "--frozen")
+        lines = [line for line in outcome.out.splitlines() if said in line]
+        start = "gate: 1 error, 1 pass\n"
+        return outcome.code == 1 and outcome.out.startswith(start) and len(lines) > 0
+
+    checkpoint.unlink()
+    checkpoint.symlink_to("/dev/zero")
+    assert refused("cannot be read: default-s1-smoke-cpu.pt is a link")
+    checkpoint.unlink()
+    os.mkfifo(checkpoint)
+    assert refused("cannot be read: this is not a regular file")
+    checkpoint.unlink()
+    checkpoint.mkdir()
+    assert refused("cannot be read: Is a directory")
+    checkpoint.rmdir()
+    checkpoint.write_bytes(content)
+    os.truncate(checkpoint, 17 << 30)
+    assert refused("cannot be read: it is larger than 16 GiB")
+    os.truncate(checkpoint, 1 << 30)  # sparse, and the copy is too
+    assert refused("is damaged")
+    checkpoint.write_bytes(checkpoint.with_name("default-s0-smoke-cpu.pt").read_bytes())
+    assert refused("is of another cell, digits-5w1s/scaled/default-s0-smoke-cpu.json")
 
 
 @pytest.mark.slow

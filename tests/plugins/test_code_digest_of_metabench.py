@@ -147,7 +147,7 @@ def test_every_definition_that_a_learner_process_runs_is_counted(name: str) -> N
         from metabench.plugins.sources import PluginSources
         from metabench.supervisor.request import Request
         from metabench.supervisor.requested_cells import request_cells
-        from metabench.suites.training_data import Material
+        from metabench.suites.training_data import TrainingData
         plugins = load_plugins(PluginSources(restrict=("builtin",)))
         (cell,) = request_cells(
             Request(["digits-5w1s"], ["{name}"], budget="tasks=8"), plugins

@@ -19,7 +19,7 @@ from metabench.data.functions import FUNCTIONS
 from metabench.suites.builtin_suites import EMBEDDED, SUITES
 from metabench.suites.open_suite import OpenSuite
 from metabench.suites.protocol import BySplit, Chunks
-from metabench.suites.training_data import Material
+from metabench.suites.training_data import TrainingData
 
 DIGESTS = json.loads((Path(__file__).parent / "digests.json").read_text())
 
@@ -57,7 +57,7 @@ def test_digests_are_the_recorded_ones(suite: Suite) -> None:
     } == DIGESTS.get(suite.name)
 
 
-def keys(examples: Dataset | Material, members: np.ndarray) -> np.ndarray:
+def keys(examples: Dataset | TrainingData, members: np.ndarray) -> np.ndarray:
     """Return a key for each example: a hash of its pixels, or its point and value."""
     if examples.targets is None:
         return np.array([hash(image.tobytes()) for image in examples.images[members]])

@@ -8,7 +8,7 @@ import pytest
 from metabench.data.dataset import Dataset
 from metabench.errors import DataError
 from metabench.suites.protocol import BySplit, Chunks
-from metabench.suites.training_data import Material
+from metabench.suites.training_data import TrainingData
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def dataset() -> Dataset:
     )
 
 
-def material_of(dataset: Dataset) -> Material:
-    return Material.of(dataset, "test", BySplit().pools(dataset))
+def material_of(dataset: Dataset) -> TrainingData:
+    return TrainingData.of(dataset, "test", BySplit().pools(dataset))
 
 
 def test_novel_images_are_left_out(dataset: Dataset) -> None:
@@ -52,12 +52,12 @@ def test_a_saved_copy_with_one_changed_bit_is_refused(
     dataset: Dataset, tmp_path: Path, name: str, share: float
 ) -> None:
     material_of(dataset).save(tmp_path)
-    Material.load(tmp_path)
+    TrainingData.load(tmp_path)
     content = bytearray((tmp_path / name).read_bytes())
     content[int(share * (len(content) - 1))] ^= 1
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match="has changed or is gone: run again"):
-        Material.load(tmp_path)
+        TrainingData.load(tmp_path)
 
 
 def test_training_episodes_hold_base_images_with_their_labels(dataset: Dataset) -> None:
@@ -87,7 +87,7 @@ def test_training_differs_by_seed_and_not_by_what_was_drawn_before(dataset: Data
 def test_saved_and_loaded_it_draws_the_same(dataset: Dataset, tmp_path: Path) -> None:
     material = material_of(dataset)
     material.save(tmp_path)
-    again = Material.load(tmp_path)
+    again = TrainingData.load(tmp_path)
     for draw in (lambda m: m.training(0, 3, 9, 2, 1, 5), lambda m: m.validating(9, 2, 1, 5)):
         assert all(np.array_equal(a, b) for a, b in zip(draw(material), draw(again), strict=True))
     assert np.array_equal(material.images, again.images)
@@ -96,7 +96,7 @@ def test_saved_and_loaded_it_draws_the_same(dataset: Dataset, tmp_path: Path) ->
 
 def test_chunks_have_the_labels_of_the_whole_set(dataset: Dataset) -> None:
     protocol = Chunks(chunks=4, base=3)
-    material = Material.of(dataset, protocol.name, protocol.pools(dataset))
+    material = TrainingData.of(dataset, protocol.name, protocol.pools(dataset))
     assert material.classes == 9
     assert material.validation is None
     assert len(material.images) == 135
@@ -105,4 +105,4 @@ def test_chunks_have_the_labels_of_the_whole_set(dataset: Dataset) -> None:
 def test_without_base_classes_there_is_nothing_to_train_on(dataset: Dataset) -> None:
     pools = {"novel": BySplit().pools(dataset)["novel"]}
     with pytest.raises(DataError, match="no base classes"):
-        Material.of(dataset, "test", pools)
+        TrainingData.of(dataset, "test", pools)

@@ -223,7 +223,7 @@ def test_a_memory_limit_below_what_torch_takes_is_refused(tmp_path: Path) -> Non
     failure = result.failure
     assert failure is not None
     assert result.status == "interrupted"  # not a final result
-    assert "before any learner is built, ask for more" in failure.reason
+    assert "before any learner is built: raise the limit" in failure.reason
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from metabench.cell.cell import training_shape
+from metabench.cell.training_shape import training_shape
 from metabench.errors import NothingToRun, UsageError
 from metabench.plugins.registry import Plugins, load_plugins
 from metabench.plugins.sources import PluginSources

@@ -13,7 +13,7 @@ import pytest
 from metabench.errors import DataError
 from metabench.suites.builtin_suites import SUITES
 from metabench.suites.suite import Suite
-from metabench.suites.training_data import Material
+from metabench.suites.training_data import TrainingData
 from metabench.supervisor.prepared_run import PreparedRun
 from metabench.supervisor.request import Request
 from metabench.supervisor.suite_cache import SuiteCache
@@ -32,7 +32,7 @@ def test_material_lies_in_a_folder_until_the_cache_is_closed() -> None:
     found = suites.material(SUITES[0])
     assert found is not None
     material, folder = found
-    assert np.array_equal(Material.load(folder).images, material.images)
+    assert np.array_equal(TrainingData.load(folder).images, material.images)
     assert suites.material(SUITES[0]) == found
     suites.close()
     assert not Path(folder).exists()
@@ -55,7 +55,7 @@ def test_equal_pixels_split_in_other_ways_are_kept_apart() -> None:
         found = suites.material(suite)
         assert opened.suite is suite
         assert found is not None
-        seen = {image.tobytes() for image in Material.load(found[1]).images}
+        seen = {image.tobytes() for image in TrainingData.load(found[1]).images}
         novel = opened.dataset.split("novel")
         hidden = {
             opened.dataset.images[i].tobytes() for c in novel for i in opened.dataset.images_of[c]
@@ -77,10 +77,10 @@ def test_training_on_test_images_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_one_line(monkeypatch) -> None:
-    def full(self: Material, folder: Path) -> None:
+    def full(self: TrainingData, folder: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Material, "save", full)
+    monkeypatch.setattr(TrainingData, "save", full)
     suites = SuiteCache(None)
     with pytest.raises(DataError, match=r"cannot write .*: No space left on device; .*TMPDIR"):
         suites.material(SUITES[0])

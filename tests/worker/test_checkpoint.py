@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import os
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,10 +19,11 @@ from training_materials import digits_material, plan, task
 
 from metabench import DataError, Episodes, Learner, Support, class_means
 from metabench.cell.messages import CheckpointSettings
+from metabench.files import MAX_CHECKPOINT
 from metabench.learner import load
 from metabench.results.schema import MetaTraining
 from metabench.worker import memory
-from metabench.worker.checkpoint import CheckpointFile
+from metabench.worker.checkpoint import CheckpointFile, SavedLoop
 from metabench.worker.learner_state import state_dict
 from metabench.worker.meta_training import meta_train
 from metabench.worker.session import seed_everything
@@ -68,9 +72,10 @@ def keeper(
     identity: str = "cell",
     keep: bool = False,
     frozen: bool = False,
+    cell: str = "suite/algorithm/cell.json",
 ) -> CheckpointFile:
     return CheckpointFile(
-        CheckpointSettings(str(folder / "cell.pt"), identity, every, keep, frozen), "code"
+        CheckpointSettings(str(folder / "cell.pt"), cell, identity, every, keep, frozen), "code"
     )
 
 
@@ -180,6 +185,99 @@ def test_a_checkpoint_with_one_changed_bit_is_not_resumed(
     assert "training starts again" in caplog.text
 
 
+def rewrite(file: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the content of a checkpoint and write it with the right digest."""
+    content = torch.load(io.BytesIO(file.read_bytes()[:-32]), weights_only=True)
+    change(content)
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    file.write_bytes(buffer.getvalue() + hashlib.sha256(buffer.getvalue()).digest())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content.pop("learner"),
+        lambda content: content.pop("best"),
+        lambda content: content.update(learner=[1]),
+        lambda content: content.update(learner={"": {"weight": 3}}),
+        lambda content: content["learner"][""]["weight"].pop("requires_grad"),
+        lambda content: content["learner"][""]["optimizer"].update(keys=["gone"]),
+        lambda content: content["learner"].pop("weight"),
+        lambda content: content["learner"].update(numpys=[]),
+        lambda content: content.update(update="two"),
+        lambda content: content.update(seconds=-1.0),
+        lambda content: content.update(curve=[{"update": "one"}]),
+        lambda content: content["generators"].pop("torch"),
+        lambda content: content["generators"].update(python=(3, "?", None)),
+        lambda content: content["generators"].update(numpy={}),
+    ],
+)
+def test_a_checkpoint_of_another_form_is_not_resumed(
+    tmp_path: Path, caplog, change: Callable[[dict[str, Any]], object]
+) -> None:
+    whole, _ = train(Random, None)
+    train(Random, keeper(tmp_path), killed_after=2)
+    rewrite(tmp_path / "cell.pt", change)
+    again, training = train(Random, keeper(tmp_path))
+    assert training is not None
+    assert training.resumed == 0
+    assert "training starts again" in caplog.text
+    assert equal(state_dict(whole), state_dict(again))
+
+
+def test_a_frozen_learner_of_another_form_is_refused_as_such(tmp_path: Path) -> None:
+    train(Random, keeper(tmp_path, keep=True))
+    rewrite(tmp_path / "cell.pt", lambda content: content.pop("learner"))
+    with pytest.raises(DataError, match=r"cell.pt cannot be read \(.*`learner`.*--frozen forbids"):
+        train(Random, keeper(tmp_path, frozen=True))
+
+
+def test_a_frozen_learner_of_another_cell_is_refused(tmp_path: Path) -> None:
+    train(Random, keeper(tmp_path, keep=True))
+    with pytest.raises(DataError, match="is of another cell, suite/algorithm/cell"):
+        train(Random, keeper(tmp_path, frozen=True, cell="suite/algorithm/other.json"))
+
+
+def link(file: Path) -> None:
+    file.rename(file.with_name("elsewhere.pt"))
+    file.symlink_to("elsewhere.pt")
+
+
+def fifo(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
+def folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+def sparse(file: Path) -> None:
+    os.truncate(file, MAX_CHECKPOINT + 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (link, "cell.pt is a link"),
+        (fifo, "this is not a regular file"),
+        (folder, "Is a directory"),
+        (sparse, "it is larger than 16 GiB"),
+    ],
+)
+def test_a_checkpoint_that_is_no_usual_file_is_not_read(
+    tmp_path: Path, caplog, change: Callable[[Path], None], said: str
+) -> None:
+    train(Random, keeper(tmp_path), killed_after=2)
+    change(tmp_path / "cell.pt")
+    _, training = train(Random, keeper(tmp_path))
+    assert training is not None
+    assert training.resumed == 0
+    assert f"cannot be read ({said}): training starts again" in caplog.text
+
+
 def test_a_checkpoint_without_a_digest_is_not_resumed(tmp_path: Path, caplog) -> None:
     torch.save({"format": 2, "of": "cell code", "learner": {}}, tmp_path / "cell.pt")
     _, training = train(Random, keeper(tmp_path))
@@ -243,7 +341,7 @@ class Evil:
 def test_a_checkpoint_runs_no_code(tmp_path: Path, monkeypatch, caplog) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"format": 1, "of": "cell", "learner": Evil()}, tmp_path / "cell.pt")
-    assert keeper(tmp_path).resume(Random(task(way=3))) is None
+    assert keeper(tmp_path).resume(Random(task(way=3)), SavedLoop) is None
     assert not (tmp_path / "touched").exists()
 
 
@@ -346,13 +444,13 @@ def test_a_frozen_learner_is_taken_from_other_code_and_not_trained(
 def test_a_frozen_learner_needs_its_checkpoint(
     build: Callable[[Any], Learner], tmp_path: Path
 ) -> None:
-    with pytest.raises(DataError, match=r"cell.pt is not there, and nothing is to be trained"):
+    with pytest.raises(DataError, match=r"cell.pt does not exist, and --frozen forbids training"):
         train(build, keeper(tmp_path, frozen=True))
 
 
 def test_a_frozen_learner_must_be_trained_to_the_end(tmp_path: Path) -> None:
     train(Random, keeper(tmp_path), killed_after=2)
-    with pytest.raises(DataError, match="holds 2 updates, which are not all"):
+    with pytest.raises(DataError, match=r"is incomplete \(2 updates\), and --frozen"):
         train(Random, keeper(tmp_path, frozen=True))
 
 

@@ -10,7 +10,7 @@ import torch
 from training_materials import plan, task
 
 from metabench import BatchedLearner, Suite, Support
-from metabench.suites.training_data import Material
+from metabench.suites.training_data import TrainingData
 from metabench.worker import memory
 from metabench.worker.measure import measure_peaks
 from metabench.worker.meta_training import meta_train
@@ -134,7 +134,7 @@ def test_the_peak_of_meta_training_is_that_of_an_update_alone(phase: str, extra:
     assert abs(training.peak_memory - rest - extra) < ERROR
 
 
-def validated() -> Material:
+def validated() -> TrainingData:
     """Digits with a validation split."""
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 256, (400, 8, 8), dtype=np.uint8), np.arange(400) % 20

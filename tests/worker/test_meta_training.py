@@ -10,14 +10,14 @@ from training_materials import digits_material, open_digits, plan, task
 
 from metabench import BaseData, Episodes, Learner, Support, TaskSpec, UsageError, class_means
 from metabench.suites.protocol import BySplit
-from metabench.suites.training_data import Material
+from metabench.suites.training_data import TrainingData
 from metabench.worker.meta_training import meta_train
 
 
 def silent(fraction: float, values: dict[str, float | None]) -> None: ...
 
 
-def material_with_validation() -> Material:
+def material_with_validation() -> TrainingData:
     """Digits with five base, three validation and two novel classes."""
     dataset = dataclasses.replace(
         open_digits().dataset,
@@ -27,7 +27,7 @@ def material_with_validation() -> Material:
             "novel": np.array([8, 9]),
         },
     )
-    return Material.of(dataset, "test", BySplit().pools(dataset))
+    return TrainingData.of(dataset, "test", BySplit().pools(dataset))
 
 
 class Counting(Learner):
@@ -155,7 +155,7 @@ def test_a_step_that_returns_no_loss_is_reported(given: object) -> None:
         def meta_step(self, episodes: Episodes) -> Any:
             return given
 
-    with pytest.raises(UsageError, match=f"returned {type(given).__name__}, expected the loss"):
+    with pytest.raises(UsageError, match=f"returned {type(given).__name__}: return the loss as"):
         meta_train(Silent(task()), digits_material(), plan(), silent)
 
 
@@ -280,10 +280,10 @@ def test_a_learner_whose_best_state_cannot_be_saved_is_not_trained() -> None:
 def test_a_part_made_in_training_that_cannot_be_saved_ends_it() -> None:
     class Collecting(Counting):
         def meta_step(self, episodes: Episodes) -> float:
-            self.known = {1, 2}
+            self.rows = iter(range(100))
             return super().meta_step(episodes)
 
     with pytest.raises(
-        UsageError, match=r"Collecting.known, of type set, cannot be saved: use a l"
+        UsageError, match=r"Collecting.rows, of type range_iterator, cannot be saved: use a l"
     ):
         meta_train(Collecting(task(way=3)), material_with_validation(), plan(updates=10), silent)

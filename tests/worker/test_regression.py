@@ -14,14 +14,16 @@ import metabench
 from metabench import Algorithm, DataError, Episodes, Learner, Support, UsageError
 from metabench.cell import commands
 from metabench.cell.budget import Budget
-from metabench.cell.cell import Cell, configure, training_shape
+from metabench.cell.cell import Cell, configure
 from metabench.cell.messages import TrainingPlan
+from metabench.cell.training_shape import training_shape
 from metabench.learner import TaskSpec, TrainingEpisodes
 from metabench.results.schema import Training
 from metabench.suites.builtin_suites import SUITES
 from metabench.suites.suite import Suite
-from metabench.suites.training_data import Material
-from metabench.supervisor.suite_cache import SuiteCache, check_unseen
+from metabench.suites.training_data import TrainingData
+from metabench.supervisor.prepared_run import check_unseen
+from metabench.supervisor.suite_cache import SuiteCache
 from metabench.worker.base_data import Base, Meter
 from metabench.worker.meta_training import meta_train
 
@@ -29,7 +31,7 @@ SINUSOID = next(s for s in SUITES if s.name == "sinusoid-5s")
 
 
 @pytest.fixture(scope="module")
-def material() -> Material:
+def material() -> TrainingData:
     found = SINUSOID.open().material
     assert found is not None
     return found
@@ -121,12 +123,12 @@ class Recording(Mean):
         return super().adapt(support) + (self.update - 8).abs() * 10
 
 
-def recorded(material: Material) -> tuple[Recording, Any]:
+def recorded(material: TrainingData) -> tuple[Recording, Any]:
     learner = Recording(TaskSpec((1,), way=1, shot=5, kind="regression"))
     return learner, meta_train(learner, material, plan(), lambda fraction, values: None)
 
 
-def test_training_episodes_hold_values(material: Material) -> None:
+def test_training_episodes_hold_values(material: TrainingData) -> None:
     learner, _ = recorded(material)
     episodes = learner.seen[0]
     assert (episodes.way, len(episodes)) == (1, 4)
@@ -137,7 +139,7 @@ def test_training_episodes_hold_values(material: Material) -> None:
         assert (material.targets[material.images == x.item()] == y.item()).any()
 
 
-def test_the_smallest_validation_error_is_selected(material: Material) -> None:
+def test_the_smallest_validation_error_is_selected(material: TrainingData) -> None:
     learner, trained = recorded(material)
     assert (trained.selected, trained.selected_update) == ("best", 8)
     assert float(learner.update) == 8
@@ -145,7 +147,7 @@ def test_the_smallest_validation_error_is_selected(material: Material) -> None:
     assert min(errors) == errors[3] == trained.best_validation
 
 
-def test_base_data_pools_the_points_of_all_base_functions(material: Material) -> None:
+def test_base_data_pools_the_points_of_all_base_functions(material: TrainingData) -> None:
     base = Base(material, Meter(plan(), lambda fraction, values: None), "cpu")
     assert base.x.shape == base.y.shape == (20_000 * 128, 1)
     assert base.y.dtype == torch.float32
@@ -156,9 +158,9 @@ def test_base_data_pools_the_points_of_all_base_functions(material: Material) ->
     assert x.shape == y.shape == (32, 1)
 
 
-def test_material_survives_its_file(material: Material, tmp_path: Any) -> None:
+def test_material_survives_its_file(material: TrainingData, tmp_path: Any) -> None:
     material.save(tmp_path)
-    again = Material.load(tmp_path)
+    again = TrainingData.load(tmp_path)
     assert again.digest == material.digest
     assert material.targets is not None
     assert np.array_equal(again.targets, material.targets)  # type: ignore[arg-type]
@@ -185,7 +187,7 @@ def test_no_function_comes_twice_in_the_blocks_that_the_gate_may_ask_for() -> No
     assert not np.array_equal(training.classes, other.classes)
 
 
-def test_held_out_points_do_not_count_as_trained_on(material: Material) -> None:
+def test_held_out_points_do_not_count_as_trained_on(material: TrainingData) -> None:
     meter = Meter(plan(), lambda fraction, values: None)
     train, held_out = Base(material, meter, "cpu").split(100)
     next(train.batches(25))
@@ -198,14 +200,11 @@ def test_training_on_the_test_functions_is_refused() -> None:
     swapped = dataclasses.replace(
         dataset, splits={"base": dataset.split("novel"), "novel": dataset.split("base")}
     )
-    cell = dataclasses.replace(
-        cell_for(Algorithm("any", build="")),
-        train_on=Suite("swapped", swapped, way=1, shot=5, metric="mse"),
-    )
+    other = Suite("swapped", swapped, way=1, shot=5, metric="mse")
     library = SuiteCache(None)
     with pytest.raises(DataError, match=r"105\d\d\d of .* test points of sinusoid-5s.*swapped"):
-        check_unseen(cell, library)
-    check_unseen(dataclasses.replace(cell, train_on=SUITES[-1]), library)  # sinusoid-freq
+        check_unseen(other, SINUSOID, library)
+    check_unseen(SUITES[-1], SINUSOID, library)  # sinusoid-freq
     library.close()
 
 
@@ -238,7 +237,7 @@ def test_a_suite_with_more_episodes_than_functions_is_refused() -> None:
         opened.manifest(5)
 
 
-def test_every_pass_over_the_functions_has_its_own_order(material: Material) -> None:
+def test_every_pass_over_the_functions_has_its_own_order(material: TrainingData) -> None:
     count = len(material.base.classes)
     first, second = (material.training(0, k * count, count, 1, 5, 10).classes for k in (0, 1))
     assert not np.array_equal(first, second)
@@ -251,7 +250,7 @@ def cell_for(algorithm: Algorithm) -> Cell:
     return Cell(SINUSOID, configure(algorithm, {}, ""), seed=0, budget=Budget.parse("tasks=8"))
 
 
-def test_a_way_that_an_algorithm_suggests_gives_way_to_one_function(material: Material) -> None:
+def test_a_way_that_an_algorithm_suggests_gives_way_to_one_function(material: TrainingData) -> None:
     suggests = Algorithm(
         "any", build="", training=TrainingEpisodes(way=10), tasks={"classification", "regression"}
     )

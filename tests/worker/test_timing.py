@@ -63,7 +63,7 @@ class Computes(Costly):
 @pytest.mark.parametrize("kind", [Sleeps, Computes])
 def test_known_costs_come_out_right_and_are_not_mixed(kind: type[Costly]) -> None:
     learner = kind(adapt_s=0.02, predict_s=0.004)
-    found = measure_times(learner, BLOCK, seconds=0.5, tasks=4, room=BatchHalving("cpu"))
+    found = measure_times(learner, BLOCK, seconds=0.5, tasks=4, halving=BatchHalving("cpu"))
     latency = 1 + found.warmup + len(found.adapt_s)
     for phase, samples in (("adapt", found.adapt_s), ("predict", found.predict_s)):
         check_is_of(samples, learner.took[phase][1 + found.warmup : latency])
