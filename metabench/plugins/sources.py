@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from metabench.errors import UsageError
+from metabench.errors import UsageError, reason
 from metabench.files import expanded, read_file
 from metabench.plugins.hookspecs import PROJECT
 from metabench.plugins.importing import import_file, import_package
@@ -143,7 +143,7 @@ def _mode(option: str, path: str, kind: str) -> int:
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"{option} {path}: no such {kind}") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL character
-        raise UsageError(f"{option} {path}: {getattr(error, 'strerror', None) or error}") from None
+        raise UsageError(f"{option} {path}: {reason(error)}") from None
 
 
 def origin_of(module: str) -> str:

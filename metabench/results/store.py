@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from metabench.address import Value, write_value
-from metabench.errors import DataError
+from metabench.errors import DataError, UsageError
 from metabench.files import (
     check_folder,
     check_room,
@@ -281,3 +281,21 @@ def unwritable(file: Path, error: OSError) -> DataError:
     return DataError(
         f"cannot write {file}: {error.strerror}; {advice} another folder with --results"
     )
+
+
+def read_result(file: Path) -> Result:
+    """Read the result in a file.
+
+    Raises:
+        UsageError: the file cannot be read, or is not a result.
+    """
+    try:
+        return decode(read_file(file))
+    except OSError as error:
+        raise UsageError(
+            f"cannot read {file}: {error.strerror}; `metabench status` lists the files"
+        ) from None
+    except NewerResult as error:
+        raise UsageError(f"{file} was {error}") from None
+    except msgspec.DecodeError as error:
+        raise UsageError(f"{file} is not a readable result: {error}") from None

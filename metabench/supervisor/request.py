@@ -20,6 +20,7 @@ from metabench.files import read_file
 from metabench.learner import Kind
 from metabench.plugins.code_digest import cell_code
 from metabench.plugins.registry import Plugins
+from metabench.plugins.sources import PluginSources
 from metabench.results import DEFAULT_FOLDER, TRIAL_FOLDER
 from metabench.results.schema import MOST_COUNT, MOST_SECONDS, MOST_THREADS
 from metabench.suites.builtin_suites import EMBEDDED
@@ -69,9 +70,10 @@ class Request:
         """The folder for results."""
         return Path(self.results or (TRIAL_FOLDER if self.budget == "smoke" else DEFAULT_FOLDER))
 
-    def updated(self, values: Mapping[str, Any]) -> Request:
-        """Return this request with other values."""
-        return replace(self, **values)
+    @property
+    def sources(self) -> PluginSources:
+        """Where its plugins come from."""
+        return PluginSources.from_env(self.plugins_dirs, self.plugins)
 
 
 def read_config(file: Path) -> dict[str, Any]:
@@ -84,6 +86,8 @@ def read_config(file: Path) -> dict[str, Any]:
         values = tomllib.loads(read_file(file).decode("utf-8-sig"))
     except OSError as error:
         raise UsageError(f"cannot read {file}: {error.strerror}") from None
+    except RecursionError:
+        raise UsageError(f"{file} is not valid: its values are nested too deeply") from None
     except ValueError as error:  # not UTF-8, or not TOML
         raise UsageError(f"{file} is not valid TOML: {error}") from None
     known = {f.name: {} if f.default is MISSING else f.default for f in fields(Request)}
@@ -93,6 +97,8 @@ def read_config(file: Path) -> dict[str, Any]:
         if not _like(value, known[key]):
             shown = _SHOWN[type(known[key])]
             raise UsageError(f"{file}: {key} = {value!r}, write {shown}")
+        if value == "" or (isinstance(value, list) and "" in value):
+            raise UsageError(f"{file}: {key} has an empty text: leave it out")
     return values
 
 

@@ -256,3 +256,9 @@ def test_scores_per_episode_are_fractions_or_squared_errors() -> None:
 
 def test_an_algorithm_that_does_not_apply_has_not_failed() -> None:
     assert set(get_args(Status)) - FAILED == {"ok", "not_applicable", "interrupted"}
+
+
+@pytest.mark.parametrize("field", ["episodes_digest", "pixels_digest", "train_on_digest"])
+def test_a_digest_is_hexadecimal(field: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match=field):
+        decode(changed(suite=part("suite", **{field: "\x1b[31m<script>"})))

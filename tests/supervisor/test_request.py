@@ -252,7 +252,7 @@ class TestConfig:
             allocator = false
             """
         )
-        request = Request().updated(values)
+        request = Request(**values)
         assert request.suites == ["digits-*"]
         assert (request.seeds, request.time_limit, request.allocator) == (3, 60, False)
         assert request.results_folder == Path("results")
@@ -267,6 +267,9 @@ class TestConfig:
             ('suits = ["a"]', "unknown key in {file} 'suits': did you mean 'suites'?"),
             ("[run]\nseeds = 1", "unknown key in {file} 'run'"),
             ('suites = "digits"', "{file}: suites = 'digits', write a list of strings"),
+            ('results = ""', "{file}: results has an empty text: leave it out"),
+            ('plugins_dirs = [""]', "{file}: plugins_dirs has an empty text: leave it out"),
+            (f"seeds = {'[' * 100_000}", "{file} is not valid: its values are nested too deeply"),
             ("suites = 5", "{file}: suites = 5, write a list of strings"),
             ("suites = [5]", "{file}: suites = [5], write a list of strings"),
             ('results = "a\\u0000b"', "{file}: results = 'a\\x00b', write a string in quotes"),
