@@ -59,7 +59,6 @@ BASELINES = (
             "finetune_steps": 100,
             "finetune_lr": 1e-2,
         },
-        budgets={"smoke": 50, "standard": 1000, "paper": 10000},
         tasks=BOTH,
         regression=Defaults(
             params={"backbone": "mlp", "batch_size": 250, "finetune_steps": 10},

@@ -15,7 +15,7 @@ from metabench.results.schema import Result
 from metabench.statistics.intervals import mean_ci
 from metabench.tables import formatting
 from metabench.tables.formats import render
-from metabench.tables.leaderboard_frame import leaderboard, read, with_code
+from metabench.tables.leaderboard_frame import leaderboard, read, with_code_state
 from metabench.tables.ranked_tables import build_tables
 from metabench.tables.rows import StoredResult
 
@@ -52,7 +52,7 @@ def result(suite: str, algorithm: str, chosen: str = "default", budget: str = "p
 def test_the_leaderboard_is_the_one_that_the_results_make() -> None:
     plugins = load_plugins(PluginSources(restrict=("builtin",)))
     text = (ROOT / "leaderboard.md").read_text(encoding="utf-8")
-    assert text == render("md", build_tables(with_code(committed(), plugins)), "results")
+    assert text == render("md", build_tables(with_code_state(committed(), plugins)), "results")
 
 
 @pytest.mark.parametrize(("algorithm", "shot"), PUBLISHED)

@@ -24,8 +24,8 @@ from msgspec.structs import replace
 from metabench.errors import MetabenchError
 from metabench.gating.replaying import replay
 from metabench.plugins.registry import load_plugins
-from metabench.results.schema import Result
-from metabench.results.store import Store
+from metabench.results.schema import Result, scored_blocks
+from metabench.results.store import ALTERED, Store
 from metabench.supervisor.cell_from_result import cell_of
 from metabench.supervisor.request import Request
 
@@ -64,7 +64,7 @@ def outputs(result: Result) -> list[object]:
         return []
     curve = [] if result.training is None else result.training.curve
     return [
-        *(scores.outputs_digest for scores in (result.scores, *(b.scores for b in result.blocks))),
+        *(scores.outputs_digest for scores in scored_blocks(result)),
         *([point.update, sorted(point.values.items())] for point in curve),
     ]
 
@@ -78,7 +78,7 @@ def write(store: Store, before: Path, after: Path) -> list[str]:
         if result is None or result.job.code != old["code"]:
             left.append(f"{name}: its code is not that of {before.name}")
         elif result.altered:
-            left.append(f"{name}: changed since metabench wrote it")
+            left.append(f"{name}: {ALTERED}")
         elif name not in new:
             left.append(f"{name}: not run by the new code")
         elif not old["outputs"] or new[name]["outputs"] != old["outputs"]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import sys
 import threading
@@ -15,14 +16,16 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
+from itertools import pairwise
 from typing import Any
 
 import click
 
 import metabench
 from metabench.cli.output import echo, shown_warnings
-from metabench.errors import MetabenchError, NothingToRun, unknown
+from metabench.errors import MetabenchError, NothingToRun, UsageError, unknown
 from metabench.plugins import process_state
+from metabench.text import shortened
 
 # verb -> its command, and its description in one line
 VERBS = {
@@ -48,6 +51,7 @@ VERBS = {
     ),
 }
 
+_MAX_CHARS = 1000  # characters of an error, which may name a text of any length
 GOOD, FAILED, USAGE, NOTHING, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 4, 130, 141
 # Too many processes or threads, too many open files, too little memory.
 _EXHAUSTED = (errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -63,6 +67,10 @@ class Ended(KeyboardInterrupt):
 
 class OutputClosedError(Exception):
     """The reader of stdout has closed it, as in `metabench list | head -1`."""
+
+
+class CellError(Exception):
+    """An error that a cell raised in this process; its cause goes on to the user's debugger."""
 
 
 @contextmanager
@@ -91,6 +99,7 @@ class Verbs(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in VERBS and not ctx.resilient_parsing:
             raise unknown("verb", args[0], VERBS)
+        _refuse_empty(args)
         return super().resolve_command(ctx, args)
 
     # click would turn a closed output into exit code 1, which means that a cell failed
@@ -135,9 +144,9 @@ def main(args: Sequence[str] | None = None) -> int:
             code = cli.main(args=args or ["--help"], prog_name="metabench", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else GOOD
+    except CellError as error:
+        raise error.__cause__ or error from None
     except (click.ClickException, MetabenchError) as error:
-        if inside and _is_of_a_cell(error):
-            raise
         return _report(error, debug)
     except (KeyboardInterrupt, click.Abort) as error:
         if isinstance(ended := error.__cause__ or error, Ended):  # click raises Abort from it
@@ -164,8 +173,8 @@ def main(args: Sequence[str] | None = None) -> int:
                 return USAGE
             case OSError(errno=number) if number in _EXHAUSTED:
                 echo(
-                    "metabench: error: the machine or a limit of the user allows no more: "
-                    f"{error.strerror}; end other processes or raise the limit (ulimit -a)",
+                    f"metabench: error: out of a system resource ({error.strerror}); "
+                    "end other processes or raise the limit (ulimit -a)",
                     err=True,
                 )
                 return USAGE
@@ -185,6 +194,18 @@ def main(args: Sequence[str] | None = None) -> int:
         if ends:  # what plugins print at exit is no output of the verb
             with suppress(OSError):  # stderr is closed
                 os.dup2(2, 1)
+
+
+def _refuse_empty(args: Sequence[str]) -> None:
+    """Refuse an empty argument, usually a variable of a shell that is not set.
+
+    As a path it would be the working folder.
+    """
+    for before, word in pairwise(args):
+        if not word or re.fullmatch(r"--[a-z-]+=", word):
+            option = (word or before).removesuffix("=")
+            what = option if option.startswith("-") else "an argument"
+            raise UsageError(f"{what} is empty: give a value, or leave it out")
 
 
 def _open_streams() -> None:
@@ -243,22 +264,16 @@ def _place(error: SystemExit) -> str:
     return f"{last.filename}, line {last.lineno},"
 
 
-def _is_of_a_cell(error: BaseException) -> bool:
-    """Return whether an error was raised while a cell ran, and not before."""
-    frames = traceback.walk_tb(error.__traceback__)
-    return any(frame.f_code.co_name == "_run_in_process" for frame, _ in frames)
-
-
 def _report(error: click.ClickException | MetabenchError, debug: bool) -> int:
     """Print an error that the user can fix, in one line, and return its exit code."""
     if debug:
         traceback.print_exc()
     if isinstance(error, MetabenchError):
-        echo(f"metabench: error: {error}", err=True)
+        echo(f"metabench: error: {shortened(str(error), _MAX_CHARS)}", err=True)
         return NOTHING if isinstance(error, NothingToRun) else USAGE
     message = " ".join(error.format_message().split())
     context = getattr(error, "ctx", None)
     if context is not None:
         message += f" See {context.command_path} --help."
-    echo(f"metabench: error: {message}", err=True)
+    echo(f"metabench: error: {shortened(message, _MAX_CHARS)}", err=True)
     return error.exit_code

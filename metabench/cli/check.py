@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from metabench.cli.json_output import emit_json
 from metabench.cli.options import Common, common_options, json_option
-from metabench.cli.output import echo
+from metabench.cli.output import echo, emit_json
 from metabench.errors import NothingToRun, UsageError
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def check(name: str, time_limit: float, as_json: bool, common: Common) -> int:
         echo(_summary(every))
     tried = [o for o in every if o.status != "skipped" and o.check != "catalogue"]
     if not tried:
-        raise NothingToRun(f"nothing of {name} could be checked: {_reason(every)}")
+        raise NothingToRun(f"no check of {name} could run: {_reason(every)}")
     return FAILED if any(outcome.status == "failed" for outcome in every) else GOOD
 
 

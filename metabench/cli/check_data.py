@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import click
 
-from metabench.cli.json_output import emit_json
 from metabench.cli.options import Common, common_options, json_option
-from metabench.cli.output import echo
+from metabench.cli.output import echo, emit_json
 
 GOOD, LEAKS = 0, 1
 
@@ -18,14 +17,12 @@ GOOD, LEAKS = 0, 1
 def check_data(suite: str, as_json: bool, common: Common) -> int:
     """Look for leaks in SUITE: between its splits, and between support sets and queries.
 
-    SUITE is a name, folder:PATH, manifest:FILE or lake:FOLDER. Exit code 1: there are leaks.
+    SUITE is a name, folder:PATH, manifest:FILE or lake:PATH. Exit code 1: there are leaks.
     """
     from metabench.checks.leaks import find_leaks
-    from metabench.plugins.registry import load_plugins
     from metabench.supervisor.lookup import find_suite
 
-    plugins = load_plugins(common.sources)
-    common.warn(plugins.warnings)
+    plugins = common.load_plugins()
     found = find_suite(suite, plugins, common.data_root)
     leaks = []
     for leak in find_leaks(found.open(common.data_root)):

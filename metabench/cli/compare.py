@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from metabench.cli.json_output import emit_json
 from metabench.cli.options import Common, common_options, json_option, no_results
-from metabench.cli.output import echo
+from metabench.cli.output import echo, emit_json
 
 if TYPE_CHECKING:
     from metabench.tables.comparison import Comparison
@@ -28,9 +27,9 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--margin",
-    default="",
     metavar="0.5pp",
-    help="Differences that count as equal: 0.5pp, or 5% of B's score.  [default: 0.005]",
+    help="Differences that count as equal: points, or a share of B's score.  "
+    "[default: 0.5pp, or 5% for squared errors]",
 )
 @common_options("results", "data_root", "plugins")
 @json_option
@@ -41,7 +40,7 @@ def compare(
     budget: str | None,
     device: str | None,
     train_on: str | None,
-    margin: str,
+    margin: str | None,
     as_json: bool,
     common: Common,
 ) -> None:
@@ -49,20 +48,18 @@ def compare(
 
     The difference is paired by episode. With several seeds, its interval also covers seeds.
     """
-    from metabench.plugins.registry import load_plugins
     from metabench.suites.from_address import name_of
     from metabench.supervisor.lookup import as_stored
     from metabench.tables.comparison import compare as compare_results
     from metabench.tables.leaderboard_frame import read
     from metabench.tables.margins import Margin
 
-    asked = Margin.parse(margin or "0.005")
+    asked = None if margin is None else Margin.parse(margin)
     cells, problems = read(common.results)
     common.warn(problems)
     if not cells:
         raise no_results(common)
-    plugins = load_plugins(common.sources)
-    common.warn(plugins.warnings)
+    plugins = common.load_plugins()
     suite = name_of(suite, common.data_root)
     train_on = train_on and name_of(train_on, common.data_root)
     kind = next((c.result.suite.kind for c in cells if c.result.suite.name == suite), None)

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from metabench.cli.json_output import emit_json
 from metabench.cli.options import Common, common_options, json_option
-from metabench.cli.output import echo
+from metabench.cli.output import echo, emit_json
 
 if TYPE_CHECKING:
     from metabench.gating.duel_ratios import PhaseRatio
@@ -23,7 +22,7 @@ GOOD, FAILED = 0, 1
 @click.command()
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
-@click.option("-s", "--suite", required=True, metavar="SUITE", help="Name of one suite.")
+@click.option("-s", "--suite", required=True, metavar="SUITE", help="Name or address.")
 @click.option("--rounds", type=int, default=6, show_default=True, help="Fresh pairs of processes.")
 @click.option("--budget", default="smoke", show_default=True, help="Budget of meta-training.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, ... or auto.")
@@ -49,9 +48,8 @@ def duel(
     Prints the ratio of A's time to B's in each phase, with a 95 % confidence interval. Nothing is
     stored.
     """
-    from metabench.gating.duel_ratios import compare
+    from metabench.gating.duel_ratios import phase_ratios
     from metabench.gating.duel_rounds import SideFailed, duel_cells, run_duel
-    from metabench.plugins.registry import load_plugins
     from metabench.supervisor.request import Request
     from metabench.supervisor.run_settings import RunSettings
     from metabench.supervisor.suite_cache import SuiteCache
@@ -60,16 +58,13 @@ def duel(
         if not common.quiet:
             echo(f"[{done}/{rounds}] rounds", err=True)
 
-    request = Request(
-        suites=[suite], data_root=common.data_root or "", allocator=not no_allocator, **options
-    )
-    plugins = load_plugins(common.sources)
-    common.warn(plugins.warnings)
+    request = Request(suites=[suite], allocator=not no_allocator, **common.shared, **options)
+    plugins = common.load_plugins()
     cells = duel_cells(a, b, request, plugins)
     try:
-        with closing(SuiteCache(common.data_root)) as library, TemporaryDirectory() as logs:
+        with closing(SuiteCache(common.data_root)) as suites, TemporaryDirectory() as logs:
             settings = RunSettings.of(request, common.sources, Path(logs))
-            phases = compare(run_duel(cells, library, (settings, settings), rounds, watch))
+            phases = phase_ratios(run_duel(cells, suites, (settings, settings), rounds, watch))
     except SideFailed as error:
         if common.debug:
             for line in error.traceback.splitlines():
@@ -94,18 +89,17 @@ def duel(
 
 def _print(title: str, names: tuple[str, str], phases: Sequence[PhaseRatio]) -> None:
     from metabench.cli.table_printing import show
-    from metabench.tables import formatting
+    from metabench.gating.gate_report import phase_cells
 
     rows = [
         (
             phase.phase,
-            formatting.significant(phase.ratio),
-            formatting.interval(phase.ci95),
+            *(ratio, interval),
             _verdict(phase),
-            formatting.time(phase.a_s),
-            formatting.time(phase.b_s),
+            *(a, b),
         )
         for phase in phases
+        for a, b, ratio, interval in [phase_cells(phase)]
     ]
     columns = ("phase", "A / B", "95 % CI", "", f"A: {names[0]}", f"B: {names[1]}")
     show(title, columns, rows, fewest=4)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from metabench.cli.options import Common, common_options
-from metabench.cli.output import echo
+from metabench.cli.output import STDOUT_FILES, echo
 from metabench.errors import UsageError
 
 
@@ -24,11 +24,11 @@ def export_manifest(suite: str, output: Path | None, episodes: int | None, commo
     The file can be used as a suite: metabench run -s manifest:FILE
     """
     from metabench.data import manifest_file
-    from metabench.plugins.registry import load_plugins
     from metabench.supervisor.lookup import find_suite
 
-    plugins = load_plugins(common.sources)
-    common.warn(plugins.warnings)
+    if str(output) in STDOUT_FILES:
+        raise UsageError(f"-o {output}: the images need a folder, so give the name of a file")
+    plugins = common.load_plugins()
     found = find_suite(suite, plugins, common.data_root)
     if found.kind == "regression":
         raise UsageError(

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from metabench.cli.json_output import emit_json
 from metabench.cli.options import Common, common_options, json_option
-from metabench.cli.output import echo
+from metabench.cli.output import echo, emit_json
 from metabench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,7 +28,9 @@ _OF_RUN = frozenset({"shard", "results", "blocks", "keep_checkpoints"})
 
 @click.command()
 @click.option("--baseline", type=Path, required=True, metavar="DIR", help="Results folder.")
-@click.option("-s", "--suite", "suites", multiple=True, metavar="SUITE", help="Name or glob.")
+@click.option(
+    "-s", "--suite", "suites", multiple=True, metavar="SUITE", help="Name, glob or address."
+)
 @click.option(
     "-a", "--algorithm", "algorithms", multiple=True, metavar="ALGO", help="Name, glob or address."
 )
@@ -89,18 +89,20 @@ def gate(
     plugins = load_plugins(common.sources)
     stored, without = select(baseline, suites, algorithms, plugins, common.data_root)
     common.warn([f"{baseline / path}: no score, so it is not gated" for path in without])
-    asked = Gate(baseline, stored, margins, frozen, request)
+    asked = Gate(baseline, stored, margins, frozen, request, plugins)
     results = [result for _, result in stored]
     timed: list[SpeedGated] = []
     with ExitStack() as stack:
-        # Before anything runs, so that a wrong name costs no time.
-        checkout = None
+        # Before anything runs, so that a wrong name or version costs no time.
+        speed = None
         if allowed is not None:
             older = code_at(base) if base else code_at_revision(_commit(results))
             checkout = stack.enter_context(older)
+            speed = SpeedGate(checkout, allowed, rounds, request, plugins, watch)
+            speed.check(results)
         found = asked.run(lambda cells: progress(cells, common.quiet), common.warn)
-        if checkout is not None and allowed is not None:
-            timed = SpeedGate(checkout, allowed, rounds, request, watch).run(results)
+        if speed is not None:
+            timed = speed.run(results)
     if as_json:
         emit_json(gated=found, speed=timed)
     else:
@@ -122,13 +124,8 @@ def _request(common: Common, options: dict[str, Any]) -> Request:
 
     ours = {k: v for k, v in common.config.items() if k not in _OF_BASELINE | _OF_RUN}
     given = {k: v for k, v in options.items() if v is not None}
-    return replace(
-        Request().updated({**ours, **given}),
-        results=str(common.results) if common.results_given else "",
-        data_root=common.data_root or "",
-        plugins=common.sources.plugins,
-        plugins_dirs=common.sources.plugins_dirs,
-    )
+    results = str(common.results) if common.results_given else ""
+    return Request(**{**ours, **given, **common.shared, "results": results})
 
 
 def _print(found: Sequence[Gated], baseline: Path) -> None:
@@ -158,7 +155,7 @@ def _commit(stored: Sequence[Result]) -> str:
     found = {r.environment.commit for r in stored if r.environment and r.environment.commit}
     if len(found) != 1:
         raise UsageError(
-            f"the baseline names {len(found)} commits: choose the code to time against with "
+            f"the baseline was made at {len(found)} commits: choose the code to time against with "
             "--base REV|DIR"
         )
     return found.pop()

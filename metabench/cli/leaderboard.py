@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from metabench.cli import table_printing as terminal
-from metabench.cli.json_output import emit_json
 from metabench.cli.options import Common, common_options, json_option, no_results
-from metabench.cli.output import STDOUT_FILES, echo, stdout
+from metabench.cli.output import STDOUT_FILES, echo, emit, emit_json
+from metabench.cli.table_printing import show_leaderboard
 from metabench.errors import DataError, NothingToRun, UsageError, reason
 from metabench.tables.formats import FORMATS, render
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 DEFAULT_FILE = Path("leaderboard.md")
 DRIFT = 1  # exit code of --check
-_FEWEST = 4  # columns, to the score
 
 
 @click.command()
@@ -75,7 +73,7 @@ def leaderboard(
 ) -> int:
     """Print the leaderboard, write it to a file, or check that file."""
     from metabench.plugins.registry import load_plugins
-    from metabench.tables.leaderboard_frame import with_code
+    from metabench.tables.leaderboard_frame import with_code_state
     from metabench.tables.ranked_tables import build_tables
 
     if as_json and format_ not in (None, "json"):
@@ -96,7 +94,7 @@ def leaderboard(
         _diff(common, diff, suites, budget, build_tables(cells))
         return 0
     plugins = load_plugins(common.sources)
-    tables = build_tables(with_code(cells, plugins))
+    tables = build_tables(with_code_state(cells, plugins))
     if published:
         _published(tables, as_json)
         return 0
@@ -111,51 +109,17 @@ def leaderboard(
     if output is not None:
         text = _document(common, output, wanted, tables)
         if str(output) in STDOUT_FILES:
-            click.echo(text, file=stdout(), nl=False)
+            emit(text)
             return 0
         _write(common, output, text)
         if output.is_file():  # not /dev/null or a pipe, whose folder is no place for reports
             plugins.report([cell.result for cell in cells], output.parent)
             common.warn(plugins.warnings)
     elif wanted is None:
-        show(tables)
+        show_leaderboard(tables)
     else:
-        # Every format makes text safe in its own way; JSON would be broken by other escapes.
-        click.echo(render(wanted, tables), file=stdout(), nl=False)
+        emit(render(wanted, tables))
     return 0
-
-
-def show(tables: Sequence[Table]) -> None:
-    """Print tables: ruled on a terminal, a Markdown document in a pipe."""
-    from metabench.tables import document
-
-    if not stdout().isatty():
-        echo(render("md", tables), nl=False)
-        return
-    for table in tables:
-        columns, rows = document.columns(table), document.cells(table)
-        names, values = _narrow(columns, rows)
-        terminal.show(document.heading(table), names, values, fewest=_FEWEST, whole=True)
-        for row in rows:
-            if row[-1]:
-                echo(f"{row[document.ALGORITHM]}: {row[-1]}")
-        for line in (document.facts(table), document.measured_on(table), ""):
-            echo(line)
-    for flag, note in document.footnotes(tables):
-        echo(f"{flag}: {note}")
-
-
-def _narrow(
-    columns: Sequence[str], rows: Sequence[Sequence[str]]
-) -> tuple[list[str], list[list[str]]]:
-    """Leave out columns without information, and flags, which are printed below the table."""
-
-    def informative(i: int) -> bool:
-        values = {row[i] for row in rows}
-        return len(values) > 1 if columns[i] in ("device", "commit") else values != {"-"}
-
-    keep = [i for i, name in enumerate(columns) if name != "flags" and informative(i)]
-    return [columns[i] for i in keep], [[row[i] for i in keep] for row in rows]
 
 
 def _cells(common: Common, suites: Sequence[str], budget: str | None) -> list[StoredResult]:
@@ -183,6 +147,8 @@ def _document(common: Common, file: Path, wanted: str | None, tables: Sequence[T
 
 
 def _format_of(file: Path) -> str:
+    if str(file) in STDOUT_FILES:
+        return "md"
     suffix = file.suffix.lstrip(".").lower()
     if suffix not in FORMATS:
         raise UsageError(f"the suffix of '{file}' is not a known format: add --format md")
@@ -221,7 +187,7 @@ def _diff(
 ) -> None:
     """Print the changes from other results to these."""
     from metabench.cli.revisions import results_at
-    from metabench.tables.leaderboard_diff import changes, diff_document
+    from metabench.tables.leaderboard_diff import changed_rows, diff_document
     from metabench.tables.leaderboard_frame import read, select
     from metabench.tables.ranked_tables import build_tables
 
@@ -229,14 +195,14 @@ def _diff(
         cells, problems = read(folder)
         common.warn(problems)
         before = build_tables(select(cells, suites, budget, common.data_root))
-    echo(diff_document(changes(before, tables), old), nl=False)
+    echo(diff_document(changed_rows(before, tables), old), nl=False)
 
 
 def _published(tables: Sequence[Table], as_json: bool) -> None:
     """Print published numbers on these suites with our rows."""
     from metabench.tables import published
 
-    pairs = published.compare(tables, published.load_published())
+    pairs = published.pair_with_rows(tables, published.load_published())
     if not pairs:
         raise NothingToRun("no published numbers are known for these suites")
     if as_json:

@@ -10,15 +10,14 @@ import click
 
 from metabench.address import show as show_value
 from metabench.cli import table_printing
-from metabench.cli.json_output import emit_json
 from metabench.cli.options import Common, common_options, json_option
-from metabench.cli.output import echo
+from metabench.cli.output import echo, emit_json
 from metabench.errors import UsageError, unknown
 from metabench.plugins.registry import Plugins, load_plugins
 from metabench.text import shortened
 
 KINDS = ("algorithms", "suites", "backbones")
-_LONGEST = 500  # characters of a cell of a table; JSON has the whole text
+_MAX_CHARS = 500  # characters of a cell of a table; JSON has the whole text
 Entry = dict[str, Any]
 
 
@@ -138,7 +137,7 @@ def _cell(value: Any) -> str:
         text = " ".join(f"{key}={_values(given)}" for key, given in value.items())
     else:
         text = " ".join(value) if isinstance(value, list) else str(value)
-    return shortened(text, _LONGEST)
+    return shortened(text, _MAX_CHARS)
 
 
 def _values(given: Any) -> str:

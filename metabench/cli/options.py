@@ -9,11 +9,12 @@ def status(common: Common, as_json: bool) -> None: ...
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -22,6 +23,9 @@ from metabench.errors import NothingToRun
 from metabench.plugins.sources import PluginSources
 from metabench.results import DEFAULT_FOLDER, TRIAL_FOLDER
 from metabench.text import shell_line
+
+if TYPE_CHECKING:
+    from metabench.plugins.registry import Plugins
 
 Choice = Literal["results", "data_root", "plugins"]
 
@@ -38,7 +42,7 @@ class Common:
         config_file: the file of `--config`, if it was given.
         results: the results folder.
         results_given: whether `--results` or `config` names it.
-        data_root: as given; if None, `METABENCH_DATA` or the platform decides.
+        data_root: as given; if "", `METABENCH_DATA` or the platform decides.
         sources: where plugins come from.
         quiet: `-q`, print only results and errors.
         verbose: `-v`, print details.
@@ -49,7 +53,7 @@ class Common:
     config_file: Path | None = None
     results: Path = DEFAULT_RESULTS
     results_given: bool = False
-    data_root: str | None = None
+    data_root: str = ""
     sources: PluginSources = PluginSources()  # noqa: RUF009  frozen
     quiet: bool = False
     verbose: bool = False
@@ -60,6 +64,23 @@ class Common:
         config = [] if self.config_file is None else ["--config", str(self.config_file)]
         command = shell_line(["metabench", *words, *config])
         return " ".join([command, *self.sources.options])
+
+    @property
+    def shared(self) -> dict[str, Any]:
+        """The options that a request shares, by their names in `Request`."""
+        return {
+            "data_root": self.data_root,
+            "plugins": self.sources.plugins,
+            "plugins_dirs": self.sources.plugins_dirs,
+        }
+
+    def load_plugins(self) -> Plugins:
+        """Load the plugins, and print warnings about them."""
+        from metabench.plugins.registry import load_plugins
+
+        plugins = load_plugins(self.sources)
+        self.warn(plugins.warnings)
+        return plugins
 
     def warn(self, lines: Sequence[str]) -> None:
         """Print warnings to stderr, one line each, unless `-q`."""
@@ -169,7 +190,7 @@ def _common(values: dict[str, Any], choices: Sequence[Choice]) -> Common:
         config_file=file,
         results=Path(results) if results else DEFAULT_RESULTS,
         results_given=bool(results),
-        data_root=values.pop("data_root", None) or config.get("data_root") or None,
+        data_root=values.pop("data_root", None) or config.get("data_root", ""),
         sources=PluginSources.from_env(
             (*config.get("plugins_dirs", ()), *values.pop("plugins_dirs", ())),
             (*config.get("plugins", ()), *values.pop("plugins", ())),
@@ -181,7 +202,7 @@ def _common(values: dict[str, Any], choices: Sequence[Choice]) -> Common:
 
 
 def _read_config(file: Path | None) -> dict[str, Any]:
-    if file is None and not DEFAULT_CONFIG.exists():
+    if file is None and not os.path.lexists(DEFAULT_CONFIG):  # a link may lead nowhere
         return {}
     from metabench.supervisor.request import read_config
 

@@ -74,6 +74,18 @@ def _show_warning(
     _log.warning("%s, line %d: %s: %s", filename, lineno, category.__name__, message)
 
 
+def emit(text: str) -> None:
+    """Print text as it is to stdout; its format has made it safe in a way of its own."""
+    click.echo(text, file=stdout(), nl=False)
+
+
+def emit_json(**content: object) -> None:
+    """Print a JSON object with the schema version and the content to stdout."""
+    from metabench.tables.json_format import json_text
+
+    emit(json_text(**content))
+
+
 def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
     """Print text, with control characters as escapes; a message on stderr is one line.
 

@@ -109,7 +109,7 @@ class Bars(Watcher):
         with self._lock:
             self._done += 1
             left = (perf_counter() - self._started) / self._done * (self._total - self._done)
-            note = f"{self._done}/{self._total}, about {duration(left)} left"
+            note = f"{self._done}/{self._total}, about {formatting.duration(left)} left"
             self._rich.update(self._all, completed=self._done, note=note)
             self._rich.remove_task(self._bars.pop(cell))
         self._rich.console.print(_escape(outcome(cell, result)), highlight=False)
@@ -123,12 +123,7 @@ def outcome(cell: Cell, result: Result) -> str:
         shown = result.status.replace("_", " ")
         if result.failure and result.failure.reason != shown:
             shown += f": {result.failure.reason}"
-    return f"{cell}: {shown} ({duration(result.wall_s)})"
-
-
-def duration(seconds: float) -> str:
-    """Return a duration as text: "12.3 s", "4 min"."""
-    return f"{seconds:.1f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+    return f"{cell}: {shown} ({formatting.duration(result.wall_s)})"
 
 
 def _escape(text: str) -> str:

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from metabench.cli.json_output import emit_json
 from metabench.cli.options import Common, common_options, json_option
-from metabench.cli.output import echo
-from metabench.cli.why import read_result
+from metabench.cli.output import echo, emit_json
 
 if TYPE_CHECKING:
     from metabench.results.schema import Result
@@ -36,16 +34,11 @@ def replay(file: Path, threads: int, time_limit: float, as_json: bool, common: C
     from metabench.gating.provenance import differences
     from metabench.gating.replay_verdict import agreement
     from metabench.gating.replaying import replay as run_again
+    from metabench.results.store import read_result
     from metabench.supervisor.request import Request
 
     old = read_result(file)
-    request = Request(
-        threads=threads,
-        time_limit=time_limit,
-        data_root=common.data_root or "",
-        plugins=common.sources.plugins,
-        plugins_dirs=common.sources.plugins_dirs,
-    )
+    request = Request(threads=threads, time_limit=time_limit, **common.shared)
     with progress(1, common.quiet) as watcher:
         new = run_again(old, request, watcher)
     verdict = agreement(old, new)

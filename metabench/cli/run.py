@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from metabench.cli import CellError
 from metabench.cli.options import Common, as_argument, common_options
 from metabench.cli.output import echo
-from metabench.errors import NothingToRun
+from metabench.errors import DataError, NothingToRun
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from metabench.results.schema import Result
     from metabench.supervisor.estimate import TimeEstimate
     from metabench.supervisor.prepared_run import PreparedRun
@@ -22,9 +24,16 @@ GOOD, SOME_FAILED = 0, 1
 
 
 @click.command()
-@click.option("-s", "--suite", "suites", multiple=True, metavar="SUITE", help="Name or glob.")
 @click.option(
-    "-a", "--algorithm", "algorithms", multiple=True, metavar="ALGO[p=v]", help="Name or glob."
+    "-s", "--suite", "suites", multiple=True, metavar="SUITE", help="Name, glob or address."
+)
+@click.option(
+    "-a",
+    "--algorithm",
+    "algorithms",
+    multiple=True,
+    metavar="ALGO[p=v]",
+    help="Name, glob or address.",
 )
 @click.option("--seeds", type=int, help="Number of seeds.  [default: 1]")
 @click.option("--budget", help="smoke, standard, paper, tasks=N, seconds=S.  [default: smoke]")
@@ -77,12 +86,7 @@ def run(
         given["results"] = str(common.results)
     if no_allocator:
         given["allocator"] = False
-    request = replace(
-        Request().updated({**common.config, **given}),
-        data_root=common.data_root or "",
-        plugins=common.sources.plugins,
-        plugins_dirs=common.sources.plugins_dirs,
-    )
+    request = Request(**{**common.config, **given, **common.shared})
     policy = Policy(force=force, retry_failed=retry_failed, keep_stale=keep_stale)
 
     with PreparedRun(request, policy) as prepared:
@@ -121,13 +125,14 @@ def _run(prepared: PreparedRun, common: Common) -> int:
 
 def _show(prepared: PreparedRun, common: Common, todo: int, ran: Sequence[Result]) -> int:
     # Imported late: if a cell has run, scipy, the slowest of these to import, is loaded already.
-    from metabench.cli.leaderboard import show
+    from metabench.cli.table_printing import show_leaderboard
     from metabench.results.schema import FAILED
     from metabench.tables.ranked_tables import build_tables
     from metabench.tables.rows import StoredResult
 
     folder = prepared.store.root
-    loaded = [(cell.path, prepared.store.load(cell.path)) for cell in prepared.cells]
+    loaded, damaged = _load(prepared)
+    common.warn([f"{error}; run the same command again" for error in damaged])
     found = [(path, result) for path, result in loaded if result is not None]
     failed = [(path, result) for path, result in found if result.status in FAILED]
     stored = [result for _, result in found]
@@ -135,12 +140,12 @@ def _show(prepared: PreparedRun, common: Common, todo: int, ran: Sequence[Result
     unfinished = [result for result in ran if result.status == "interrupted"]
     gone = [path for path, result in loaded if result is None]
     ran_any = any(result.status == "ok" for _, result in found)
-    if not (failed or unfinished or gone or ran_any):
+    if not (failed or unfinished or gone or damaged or ran_any):
         cell, result = prepared.cells[0], found[0][1]
         raise NothingToRun(f"no algorithm applies to these suites; {cell}: {result.reason}")
     not_loaded = [row for row in prepared.plugins.rows if row.status == "failed" and row.named]
     stale = {p.cell.path for p in prepared.planned if p.state == "stale" and not p.todo}
-    show(
+    show_leaderboard(
         build_tables(
             StoredResult(path, result, "stale" if path in stale else "current")
             for path, result in found
@@ -172,7 +177,21 @@ def _show(prepared: PreparedRun, common: Common, todo: int, ran: Sequence[Result
             f"show them again with: {common.command('leaderboard', '--results', str(folder))}",
             err=True,
         )
-    return SOME_FAILED if failed or kept_older or unfinished or gone or not_loaded else GOOD
+    return (
+        SOME_FAILED if failed or kept_older or unfinished or gone or damaged or not_loaded else GOOD
+    )
+
+
+def _load(prepared: PreparedRun) -> tuple[list[tuple[Path, Result | None]], list[DataError]]:
+    """Return the stored results, None for those that are gone, and why others cannot be read."""
+    loaded: list[tuple[Path, Result | None]] = []
+    damaged: list[DataError] = []
+    for cell in prepared.cells:
+        try:
+            loaded.append((cell.path, prepared.store.load(cell.path)))
+        except DataError as error:  # another process has written it meanwhile
+            damaged.append(error)
+    return loaded, damaged
 
 
 def _cell(result: Result) -> str:
@@ -190,7 +209,10 @@ def _run_in_process(prepared: PreparedRun) -> int:
     torch.set_num_threads(prepared.request.threads or cores())
     executor = InProcessExecutor(prepared.suites, prepared.plugins)
     for cell in prepared.cells:
-        result = executor.submit(cell).result()
+        try:
+            result = executor.submit(cell).result()
+        except Exception as error:
+            raise CellError from error
         scores = result.per_episode()
         if len(scores):
             shown = formatting.score(scores.mean(), cell.suite.metric)
@@ -220,7 +242,7 @@ def _print_plan(prepared: PreparedRun) -> None:
 
 def _todo(prepared: PreparedRun, expected: TimeEstimate) -> str:
     """Describe how much there is to do, and how long it may take."""
-    from metabench.cli.progress import duration
+    from metabench.tables.formatting import duration
 
     todo = sum(p.todo for p in prepared.planned)
     text = f"{len(prepared.planned)} cells, {todo} to run"

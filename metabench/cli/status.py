@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from metabench.cli.json_output import emit_json
 from metabench.cli.options import Common, as_argument, common_options, json_option, no_results
+from metabench.cli.output import emit_json
 from metabench.cli.table_printing import show
 from metabench.text import shell_line
 
@@ -28,9 +28,7 @@ def status(failed: bool, as_json: bool, common: Common) -> None:
     definitions that have changed. It is unknown whether a cell is stale if its plugin is not
     loaded. `run --dry-run` shows which cells remain to be run.
     """
-    from metabench.cli.why import changed_code
-    from metabench.plugins.registry import load_plugins
-    from metabench.plugins.staleness import code_state, current_codes
+    from metabench.plugins.staleness import changed_code, code_state, current_codes
     from metabench.results.schema import FAILED
     from metabench.results.store import Store
 
@@ -39,8 +37,7 @@ def status(failed: bool, as_json: bool, common: Common) -> None:
     common.warn(problems)
     if not stored:
         raise no_results(common)
-    plugins = load_plugins(common.sources)
-    common.warn(plugins.warnings)
+    plugins = common.load_plugins()
     rows: list[dict[str, Any]] = []
     codes = current_codes(plugins, (result for _, result in stored))
     for (path, _), (result, code) in zip(stored, codes, strict=True):

@@ -5,19 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from textwrap import indent
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from metabench.cli.options import Common, common_options, json_option
-from metabench.cli.output import echo, stdout
-from metabench.errors import UsageError, reason
+from metabench.cli.output import echo, emit
 from metabench.text import one_line, printable_json, shortened
-
-if TYPE_CHECKING:
-    from metabench.plugins.code_digest import Code
-    from metabench.results.schema import Result
-    from metabench.results.store import Store
 
 _PARTS = (
     "status",
@@ -32,7 +26,7 @@ _PARTS = (
     "properties",
     "environment",
 )
-_LONGEST = 180  # characters of a value
+_MAX_CHARS = 180  # characters of a value
 
 
 @click.command()
@@ -43,9 +37,8 @@ def why(file: Path, as_json: bool, common: Common) -> None:
     """Show everything in a result FILE: job, outcome, environment, traceback."""
     import msgspec
 
-    from metabench.plugins.registry import load_plugins
-    from metabench.plugins.staleness import current_codes
-    from metabench.results.store import ALTERED, Store
+    from metabench.plugins.staleness import changed_code, current_codes
+    from metabench.results.store import ALTERED, Store, read_result
 
     result = read_result(file)
     if as_json:
@@ -53,7 +46,7 @@ def why(file: Path, as_json: bool, common: Common) -> None:
             common.warn([f"{file}: {ALTERED}"])
         # Not by `echo`, whose escapes are not those of JSON.
         text = file.read_text(encoding="utf-8-sig", errors="replace")
-        click.echo(printable_json(text), file=stdout(), nl=False)
+        emit(printable_json(text))
         return
     if result.altered:
         echo("altered: the file has changed since metabench wrote it")
@@ -73,8 +66,7 @@ def why(file: Path, as_json: bool, common: Common) -> None:
         scores = result.per_episode()
         echo(f"score: {scores.mean():.6g} over {len(scores)} episodes")
     root = file.absolute().parent.parent.parent  # the results folder
-    plugins = load_plugins(common.sources)
-    common.warn(plugins.warnings)
+    plugins = common.load_plugins()
     ((_, code),) = current_codes(plugins, [result])
     for name in changed_code(Store(root), result, code):
         echo(f"code changed since: {one_line(name)}")
@@ -85,50 +77,6 @@ def why(file: Path, as_json: bool, common: Common) -> None:
             # `Path.exists` raises an error if a name is too long.
             echo(f"log: {_short(log)}" + ("" if os.path.exists(log) else " (missing)"))  # noqa: PTH110
         echo(indent(result.failure.traceback, "  "), nl=False)
-
-
-def changed_code(store: Store, result: Result, code: Code | None) -> list[str]:
-    """List what has changed in the code of a cell since its result was made.
-
-    Args:
-        store: the folder of the result.
-        result: the result.
-        code: the current code of its cell; None if there is no such algorithm.
-
-    Returns:
-        Names of definitions; [] if nothing has changed or the current code is unknown.
-    """
-    from metabench.plugins.staleness import changes
-
-    if code is None or code.digest == result.job.code:
-        return []
-    before = store.load_code(result.job.code)
-    if before is None:
-        return ["unknown definitions, because no list of them was kept"]
-    return changes(before, code.definitions) or ["references between definitions"]
-
-
-def read_result(file: Path) -> Result:
-    """Read the result in a file.
-
-    Raises:
-        UsageError: the file cannot be read, or is not a result.
-    """
-    import msgspec
-
-    from metabench.files import read_file
-    from metabench.results.result_file import NewerResult, decode
-
-    try:
-        return decode(read_file(file))
-    except OSError as error:
-        raise UsageError(
-            f"cannot read {file}: {reason(error)}; `metabench status` lists the files"
-        ) from None
-    except NewerResult as error:
-        raise UsageError(f"{file} was {error}") from None
-    except msgspec.DecodeError as error:
-        raise UsageError(f"{file} is not a readable result: {error}") from None
 
 
 def _lines(part: str, name: str, value: Any) -> list[str]:
@@ -157,4 +105,4 @@ def _spread(samples: list[float]) -> str:
 
 
 def _short(value: object) -> str:
-    return shortened(one_line(str(value)), _LONGEST)
+    return shortened(one_line(str(value)), _MAX_CHARS)

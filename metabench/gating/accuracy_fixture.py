@@ -14,8 +14,7 @@ from metabench.gating import gate_report, plugin_paths
 from metabench.gating.accuracy_gate import Gate
 from metabench.gating.baseline import Stored, select
 from metabench.gating.gate_result import Gated
-from metabench.plugins.registry import load_plugins
-from metabench.plugins.sources import PluginSources
+from metabench.plugins.registry import Plugins, load_plugins
 from metabench.results.schema import Result, scored_blocks
 from metabench.results.store import Store
 from metabench.supervisor.prepared_run import PreparedRun
@@ -87,19 +86,20 @@ class AccuracyGate:
             results=str(self._scratch / str(self._calls)),
         )
         try:
+            loaded = load_plugins(request.sources)
             if self._update:
-                self._make(request)
+                self._make(request, loaded)
                 return None
-            found = self._test(request, str(margin))
+            found = self._test(request, str(margin), loaded)
         except MetabenchError as error:
             raise pytest.fail.Exception(f"accuracy_gate: {error}", pytrace=False) from None
         if found.verdict != "pass":
             pytest.fail("\n".join(gate_report.explain(found, self._folder)), pytrace=False)
         return found
 
-    def _make(self, request: Request) -> None:
+    def _make(self, request: Request, plugins: Plugins) -> None:
         """Run the cells in the scratch folder, then write their files into the baseline."""
-        with PreparedRun(request) as prepared:
+        with PreparedRun(request, plugins=plugins) as prepared:
             names = {(cell.suite.name, cell.configured.address) for cell in prepared.cells}
             if len(names) > 1:
                 raise UsageError(
@@ -118,41 +118,27 @@ class AccuracyGate:
             if result is not None and not _same(store, path, result):
                 store.write(path, result)
         # The remaining seeds were made by older code; a baseline is made by one version.
-        for path, _ in self._stored(request):
+        for path, _ in self._stored(request, plugins):
             if path not in dict(made):
                 store.place(path).unlink(missing_ok=True)
 
-    def _test(self, request: Request, margin: str) -> Gated:
-        stored = self._stored(request)
-        self._check_size(stored, request)
+    def _test(self, request: Request, margin: str, plugins: Plugins) -> Gated:
+        stored = self._stored(request, plugins)
+        _check_size(stored, request, plugins)
         margins = Margins.parse(margin or None, {})
-        found = Gate(self._folder, stored, margins, request=replace(request, blocks=1)).run()
+        once = replace(request, blocks=1)
+        found = Gate(self._folder, stored, margins, request=once, plugins=plugins).run()
         if len(found) > 1:
             raise UsageError(
                 f"{request.algorithms[0]} on {request.suites[0]} names {len(found)} baselines"
             )
         return found[0]
 
-    def _check_size(self, stored: Sequence[Stored], request: Request) -> None:
-        """Refuse a baseline that is smaller or larger than the test asks for."""
-        plugins = load_plugins(PluginSources.from_env((), request.plugins))
-        alone = plugins.algorithm(parse(request.algorithms[0]).name).spec.deterministic
-        for what, has, asked in (
-            ("seeds", len(stored), 1 if alone else request.seeds),
-            ("blocks", 1 + min(len(r.blocks) for _, r in stored), request.blocks),
-        ):
-            if has != asked:
-                raise UsageError(
-                    f"the baseline has {has} {what}, the test asks for {asked}; {_UPDATE}"
-                )
-
-    def _stored(self, request: Request) -> list[Stored]:
+    def _stored(self, request: Request, plugins: Plugins) -> list[Stored]:
         """Return the baseline of this test; other tests may share the folder."""
         (suite,), (algorithm,) = request.suites, request.algorithms
         try:
-            plugins = load_plugins(PluginSources.from_env((), request.plugins))
-            root = request.data_root or None
-            found, _ = select(self._folder, [str(suite)], [algorithm], plugins, root)
+            found, _ = select(self._folder, [str(suite)], [algorithm], plugins, request.data_root)
         except NothingToRun:
             found = []
         own = [
@@ -167,6 +153,17 @@ class AccuracyGate:
                 f"{request.budget}; {_UPDATE}"
             )
         return own
+
+
+def _check_size(stored: Sequence[Stored], request: Request, plugins: Plugins) -> None:
+    """Refuse a baseline that is smaller or larger than the test asks for."""
+    alone = plugins.algorithm(parse(request.algorithms[0]).name).spec.deterministic
+    for what, has, asked in (
+        ("seeds", len(stored), 1 if alone else request.seeds),
+        ("blocks", 1 + min(len(r.blocks) for _, r in stored), request.blocks),
+    ):
+        if has != asked:
+            raise UsageError(f"the baseline has {has} {what}, the test asks for {asked}; {_UPDATE}")
 
 
 def _same(store: Store, path: Path, result: Result) -> bool:

@@ -15,7 +15,6 @@ from metabench.files import open_checkpoint
 from metabench.gating.baseline import Case, Stored, grouped
 from metabench.gating.gate_result import Gated, failed, outcome
 from metabench.plugins.registry import Plugins, load_plugins
-from metabench.plugins.sources import PluginSources
 from metabench.results.store import CHECKPOINTS, Store
 from metabench.statistics.non_inferiority import LOOKS
 from metabench.supervisor.cell_from_result import cell_of, check_same_data, with_seed_of
@@ -42,6 +41,7 @@ class Gate:
     frozen: bool = False
     # how to run; suites, algorithms, seeds and budget come from the baseline
     request: Request = field(default_factory=Request)
+    plugins: Plugins | None = None  # those of the request, if they are loaded already
 
     def run(
         self,
@@ -58,9 +58,7 @@ class Gate:
             DataError: results cannot be written.
             UsageError: a number is wrong, or results would go into the baseline.
         """
-        plugins = load_plugins(
-            PluginSources.from_env(self.request.plugins_dirs, self.request.plugins)
-        )
+        plugins = load_plugins(self.request.sources) if self.plugins is None else self.plugins
         warn(plugins.warnings)
         self.margins.check([*plugins.algorithms, *(r.job.algorithm for _, r in self.stored)])
         for _, result in self.stored:  # check every margin before any cell runs
@@ -74,7 +72,7 @@ class Gate:
                 pending = [case for case in cases if id(case) not in found]
                 if not pending:
                     break
-                self._run(pending, scratch, look, watching)
+                self._run(pending, scratch, look, watching, plugins)
                 for case in pending:
                     new = [Store(scratch).load(cell.path) for cell in case.cells]
                     seen = outcome(case, new, look, self.margins, self.frozen)
@@ -97,13 +95,11 @@ class Gate:
         yield folder
 
     def _cases(self, grouped: Sequence[Sequence[Stored]], plugins: Plugins) -> list[Case]:
-        data_root = self.request.data_root or None
-        with closing(SuiteCache(data_root)) as suites:
-            return [self._case(stored, plugins, suites, data_root) for stored in grouped]
+        with closing(SuiteCache(self.request.data_root)) as suites:
+            return [self._case(stored, plugins, suites) for stored in grouped]
 
-    def _case(
-        self, stored: Sequence[Stored], plugins: Plugins, suites: SuiteCache, data_root: str | None
-    ) -> Case:
+    def _case(self, stored: Sequence[Stored], plugins: Plugins, suites: SuiteCache) -> Case:
+        data_root = self.request.data_root
         cells: list[Cell] = []
         for path, result in stored:
             try:
@@ -121,6 +117,7 @@ class Gate:
         scratch: Path,
         look: int,
         watching: Watching,
+        plugins: Plugins,
     ) -> None:
         cells = [cell for case in cases for cell in case.cells]
         request = replace(
@@ -132,7 +129,7 @@ class Gate:
         )
         # Results in the user's folder may come from another machine or another torch.
         policy = Policy(force=look == 0 and bool(self.request.results))
-        with PreparedRun(request, policy, cells) as prepared:
+        with PreparedRun(request, policy, cells, plugins) as prepared:
             todo = sum(planned.todo for planned in prepared.planned)
             with watching(todo) as watcher:
                 prepared.run(watcher, timed=False, frozen=self.frozen)

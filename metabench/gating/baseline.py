@@ -119,15 +119,10 @@ def _is_named(result: Result, name: str, plugins: Plugins) -> bool:
     A name means the default parameters, as in `run`. A glob is matched with the whole address.
     """
     if any(char in name for char in "*?"):
-        return fnmatchcase(address_of(result), name.replace("[", "[[]"))
+        return fnmatchcase(result.job.address, name.replace("[", "[[]"))
     job = result.job
     name = as_stored(name, plugins, result.suite.kind)
     return address.means(name, job.algorithm, job.params, job.chosen)
-
-
-def address_of(result: Result) -> str:
-    """Return the address of a result's algorithm, as users write it."""
-    return address.write(result.job.algorithm, result.job.chosen)
 
 
 def grouped(stored: Sequence[Stored]) -> list[list[Stored]]:
@@ -135,6 +130,6 @@ def grouped(stored: Sequence[Stored]) -> list[list[Stored]]:
     groups: dict[tuple[object, ...], dict[int, Stored]] = {}
     for path, result in sorted(stored, key=lambda one: one[1].created):
         suite, job = result.suite, result.job
-        key = (suite.name, suite.episodes_digest, suite.train_on, address_of(result))
+        key = (suite.name, suite.episodes_digest, suite.train_on, result.job.address)
         groups.setdefault((*key, job.budget, job.device), {})[job.seed] = path, result
     return [[seeds[seed] for seed in sorted(seeds)] for seeds in groups.values()]

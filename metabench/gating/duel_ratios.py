@@ -23,7 +23,7 @@ class PhaseRatio(msgspec.Struct, frozen=True, kw_only=True):
     ratios: list[float] = []  # of each round
 
 
-def compare(rounds: Sequence[Round]) -> list[PhaseRatio]:
+def phase_ratios(rounds: Sequence[Round]) -> list[PhaseRatio]:
     """Compute the paired ratio of each phase with its 95 % confidence interval.
 
     The unit is the round, one fresh pair of processes: disturbances of the machine during a

@@ -94,7 +94,7 @@ def duel_cells(a: str, b: str, request: Request, plugins: Plugins) -> tuple[Cell
 
 def run_duel(
     cells: tuple[Cell, Cell],
-    library: SuiteCache,
+    suites: SuiteCache,
     settings: tuple[RunSettings, RunSettings],
     rounds: int,
     watch: Callable[[int], None] = lambda done: None,
@@ -107,7 +107,7 @@ def run_duel(
 
     Args:
         cells: as `duel_cells` returns them.
-        library: opens their suite.
+        suites: opens their suite.
         settings: how to run each.
         rounds: number of fresh pairs of processes.
         watch: called with the number of finished rounds.
@@ -121,13 +121,13 @@ def run_duel(
         raise UsageError(f"rounds={rounds}: an interval needs at least {FEWEST_ROUNDS}")
     found: list[Round] = []
     for number in range(rounds):
-        found.append(_round(cells, library, settings, first=number % 2))
+        found.append(_round(cells, suites, settings, first=number % 2))
         watch(number + 1)
     return found
 
 
 def _round(
-    cells: Sequence[Cell], library: SuiteCache, settings: Sequence[RunSettings], first: int
+    cells: Sequence[Cell], suites: SuiteCache, settings: Sequence[RunSettings], first: int
 ) -> Round:
     sides = Side(), Side()
     order = (first, 1 - first)
@@ -138,13 +138,13 @@ def _round(
             processes[side] = _start(side, settings[side], stack, overdue)
             try:
                 sides[side].training_s = _train(
-                    cells[side], library, settings[side], processes[side]
+                    cells[side], suites, settings[side], processes[side]
                 )
             except LearnerFailed as error:
                 raise _failed(cells[side], error, overdue) from None
         for turn in range(_TURNS):
             for side in order if turn % 2 == 0 else order[::-1]:
-                opened = library.open(cells[side].suite)
+                opened = suites.open(cells[side].suite)
                 asked = commands.measure(opened, opened.suite.episodes, _SECONDS)
                 try:
                     sides[side].measured.append(processes[side].measure(asked))
@@ -170,12 +170,10 @@ def _start(
 
 
 def _train(
-    cell: Cell, library: SuiteCache, settings: RunSettings, process: LearnerProcess
+    cell: Cell, suites: SuiteCache, settings: RunSettings, process: LearnerProcess
 ) -> float | None:
     trained = process.train(
-        commands.start(
-            cell, library.open(cell.suite), library.material(cell.base), settings.process
-        )
+        commands.start(cell, suites.open(cell.suite), suites.material(cell.base), settings.process)
     )
     return None if trained.training is None else trained.training.seconds
 

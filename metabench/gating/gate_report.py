@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from metabench.gating.duel_ratios import PhaseRatio
 from metabench.gating.gate_result import Gated
 from metabench.gating.speed_verdict import SpeedGated
 from metabench.tables import formatting
@@ -63,14 +64,21 @@ def speed_rows(gated: SpeedGated) -> list[tuple[str, ...]]:
         (
             *(names if k == 0 else ("", "", "")),
             phase.phase,
-            formatting.time(phase.a_s),
-            formatting.time(phase.b_s),
-            formatting.significant(phase.ratio),
-            formatting.interval(phase.ci95),
+            *phase_cells(phase),
             gated.reason if k == 0 else "",
         )
         for k, phase in enumerate(phases)
     ]
+
+
+def phase_cells(phase: PhaseRatio) -> tuple[str, str, str, str]:
+    """Return both times of a phase, their ratio and its interval as text."""
+    return (
+        formatting.time(phase.a_s),
+        formatting.time(phase.b_s),
+        formatting.significant(phase.ratio),
+        formatting.interval(phase.ci95),
+    )
 
 
 def interval(gated: Gated) -> str:

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from metabench.gating.baseline import Case, address_of
+from metabench.gating.baseline import Case
 from metabench.gating.provenance import differences
 from metabench.gating.replay_verdict import same_scores
 from metabench.learner import Metric
 from metabench.results.schema import Result, scored_blocks
-from metabench.statistics.intervals import EpisodeScores
+from metabench.statistics.intervals import EpisodeScores, most_different
 from metabench.statistics.non_inferiority import (
     ALPHA,
     FEWEST_SEEDS,
@@ -22,8 +22,6 @@ from metabench.statistics.non_inferiority import (
     judge,
 )
 from metabench.tables.margins import Margins
-
-_SHOWN = 10  # episodes
 
 
 class Flip(msgspec.Struct, frozen=True):
@@ -142,7 +140,7 @@ def failed(case: Case, why: str) -> Gated:
     first = case.old[0]
     return Gated(
         suite=first.suite.name,
-        algorithm=address_of(first),
+        algorithm=first.job.address,
         budget=first.job.budget,
         metric=first.suite.metric,
         verdict="error",
@@ -182,11 +180,9 @@ def _equal_outputs(old: Sequence[Result], new: Sequence[Result]) -> bool:
 def _flips(before: EpisodeScores, after: EpisodeScores, block_size: int) -> list[Flip]:
     """Return the episodes whose mean score over seeds differs most."""
     one, other = before.mean(axis=0), after.mean(axis=0)
-    order = np.argsort(-np.abs(other - one), kind="stable")[:_SHOWN]
     return [
-        Flip(int(k) // block_size, int(k) % block_size, float(one[k]), float(other[k]))
-        for k in order
-        if one[k] != other[k]
+        Flip(k // block_size, k % block_size, float(one[k]), float(other[k]))
+        for k in most_different(one, other)
     ]
 
 

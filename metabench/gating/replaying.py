@@ -8,7 +8,6 @@ from tempfile import TemporaryDirectory
 
 from metabench.errors import DataError, NothingToRun
 from metabench.plugins.registry import load_plugins
-from metabench.plugins.sources import PluginSources
 from metabench.results.schema import Result
 from metabench.supervisor.cell_from_result import cell_of, check_same_data
 from metabench.supervisor.prepared_run import PreparedRun
@@ -34,9 +33,9 @@ def replay(result: Result, request: Request, watcher: Watcher | None = None) -> 
         raise NothingToRun(
             f"the result has no scores ({result.status}); try metabench run --retry-failed"
         )
-    plugins = load_plugins(PluginSources.from_env(request.plugins_dirs, request.plugins))
-    cell = cell_of(result, plugins, request.data_root or None)
-    with closing(SuiteCache(request.data_root or None)) as suites:
+    plugins = load_plugins(request.sources)
+    cell = cell_of(result, plugins, request.data_root)
+    with closing(SuiteCache(request.data_root)) as suites:
         check_same_data(result, cell, suites)
     threads = 0 if result.environment is None else result.environment.threads
     with TemporaryDirectory(prefix="metabench-replay-") as folder:
@@ -46,7 +45,7 @@ def replay(result: Result, request: Request, watcher: Watcher | None = None) -> 
             threads=request.threads or threads,
             blocks=1 + len(result.blocks),
         )
-        with PreparedRun(asked, cells=[cell]) as prepared:
+        with PreparedRun(asked, cells=[cell], plugins=plugins) as prepared:
             prepared.run(watcher, timed=False)
             found = prepared.store.load(cell.path)
     if found is None:

@@ -27,6 +27,7 @@ from metabench.garbage import no_gc
 from metabench.learner import Algorithm, Backbone, Kind
 from metabench.plugins.code_reader import CodeReader, digests
 from metabench.plugins.definitions import ALL, OWN, Definition, Reference
+from metabench.plugins.hookspecs import PROJECT
 from metabench.plugins.modules import OURS, Module
 
 if TYPE_CHECKING:
@@ -104,9 +105,9 @@ def cell_code(
     )
     given = {value for value in params.values() if isinstance(value, str)} | parts.given
     # A learner may also name a backbone in its own code.
-    in_code = parts.strings(params)
+    in_code, by_metabench = parts.strings(params)
     parts.add_files_in_code(algorithm, provided.origin, in_code)
-    texts = sorted(given | in_code)
+    texts = sorted(given | in_code | by_metabench)
     for backbone, found in plugins.backbones.items():
         addresses = [text for text in texts if _named_by(text) == backbone]
         addresses += [text for text in sorted(given) if backbone in _inner_names(text)]
@@ -224,17 +225,21 @@ class _Parts:
         """Count the target of "module:attr", or the whole plugin file if it is not found."""
         self._targets.append((target, origin))
 
-    def strings(self, params: Mapping[str, Value]) -> set[str]:
-        """Return the string constants in the code that was added so far.
+    def strings(self, params: Mapping[str, Value]) -> tuple[set[str], set[str]]:
+        """Return the string constants in the plugin's code, and those in metabench's.
 
         Args:
             params: arguments that are given, so that their defaults are not used.
         """
-        found: set[str] = set()
-        for definition in self._reached(self._reader).values():
+        of_plugin: set[str] = set()
+        of_metabench: set[str] = set()
+        reader = self._reader
+        for reference, definition in self._reached(reader).items():
+            top = re.split("[.:]", reader.name(reference), maxsplit=1)[0]
+            found = of_metabench if top == PROJECT else of_plugin
             found.update(definition.strings)
             found.update(text for name, text in definition.defaults if name not in params)
-        return found
+        return of_plugin, of_metabench
 
     def code(self) -> Code:
         """Return the code of all parts added so far."""

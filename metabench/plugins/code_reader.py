@@ -10,7 +10,7 @@ from pathlib import Path
 from metabench.plugins.definitions import ALL, OWN, Definition, Meaning, Reference, normal_form
 from metabench.plugins.modules import Import, Module, ModuleFinder, inner_nodes
 
-_DEEPEST = 30  # levels of re-exports that are followed; circular ones never end
+_MAX_DEPTH = 30  # levels of re-exports that are followed; circular ones never end
 
 
 class CodeReader:
@@ -85,7 +85,7 @@ class CodeReader:
         """Resolve a name that a module imports, and the attributes that follow it."""
         path = [source.attr, *rest] if source.attr else rest
         target = self._finder.find(source.module, module)
-        if target is None or depth > _DEEPEST:
+        if target is None or depth > _MAX_DEPTH:
             return Meaning(".".join([source.module, *path]))
         return self._inside(self._known(target), path, depth)
 
@@ -126,7 +126,7 @@ class CodeReader:
     ) -> Meaning | None:
         for star in reversed(module.bindings.stars):  # the last one wins
             target = self._finder.find(star, module)
-            if target is not None and depth <= _DEEPEST:
+            if target is not None and depth <= _MAX_DEPTH:
                 meaning = self._bound(self._known(target), name, rest, depth + 1)
                 if meaning is not None:
                     return meaning
@@ -206,7 +206,7 @@ class CodeReader:
         return isinstance(node, ast.ClassDef) and self._notes_subclasses(module, node, 0)
 
     def _notes_subclasses(self, module: Module, node: ast.ClassDef, depth: int) -> bool:
-        if any(keyword.arg == "metaclass" for keyword in node.keywords) or depth > _DEEPEST:
+        if any(keyword.arg == "metaclass" for keyword in node.keywords) or depth > _MAX_DEPTH:
             return True
         for base in node.bases:
             found = self._defined_by(module, base)

@@ -12,6 +12,7 @@ from metabench.plugins.code_digest import Code, cell_code
 if TYPE_CHECKING:
     from metabench.plugins.registry import Plugins
     from metabench.results.schema import Result, SuiteFacts
+    from metabench.results.store import Store
 
 # "unknown": the plugin or the suite is not loaded, or a file or folder that a parameter names is
 # not here.
@@ -99,3 +100,22 @@ def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
         *(f"{name} (new)" for name in names if name not in before and now[name] not in kept),
         *(f"{name} (gone)" for name in names if name not in now and before[name] not in kept),
     ]
+
+
+def changed_code(store: Store, result: Result, code: Code | None) -> list[str]:
+    """List what has changed in the code of a cell since its result was made.
+
+    Args:
+        store: the folder of the result.
+        result: the result.
+        code: the current code of its cell; None if there is no such algorithm.
+
+    Returns:
+        Names of definitions; [] if nothing has changed or the current code is unknown.
+    """
+    if code is None or code.digest == result.job.code:
+        return []
+    before = store.load_code(result.job.code)
+    if before is None:
+        return ["unknown definitions, because no list of them was kept"]
+    return changes(before, code.definitions) or ["references between definitions"]

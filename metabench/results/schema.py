@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Meta
 
+from metabench import address
 from metabench.learner import PRESETS, Kind, Metric, kind_of
 
 SCHEMA = 1
@@ -37,6 +38,7 @@ Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z")]
 BudgetName = Annotated[
     str, Meta(pattern=rf"^({'|'.join(PRESETS)}|(tasks|seconds)=[0-9.e+-]{{1,24}})\Z")
 ]
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{0,64}\Z")]  # in hex
 Time = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,15}(Z|[+-][0-9:]{5})\Z")]
 ParamValue = bool | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | float | str
 
@@ -55,11 +57,11 @@ class SuiteFacts(Struct, frozen=True, kw_only=True):
     query: Positive  # queries per class
     metric: Metric
     episodes: Positive  # in the full suite; `Scores` says how many were scored
-    episodes_digest: str  # SHA-256 of the manifest
-    pixels_digest: str  # SHA-256 of the preprocessed images
+    episodes_digest: Digest  # SHA-256 of the manifest
+    pixels_digest: Digest  # SHA-256 of the preprocessed images
     train_on: Name | None = None  # the suite whose base data was used, if another
     train_on_address: str = ""  # how the command line names that suite, if not by its name
-    train_on_digest: str | None = None  # digest of that base data
+    train_on_digest: Digest | None = None  # digest of that base data
     address: str = ""  # how the command line names the suite, if not by its name
     data: dict[str, str] = {}  # how its images were made, e.g. the filter that resized them
 
@@ -90,11 +92,16 @@ class Job(Struct, frozen=True, kw_only=True):
     budget: BudgetName  # smoke, standard, paper, tasks=N or seconds=S
     device: Name  # device type: cpu, cuda, mps, ...
     provider: str  # the plugin that provides the algorithm
-    code: str  # SHA-256 of the definitions that it uses
-    files: dict[str, str] = {}  # SHA-256 of the files that the catalogue declares
+    code: Digest  # SHA-256 of the definitions that it uses
+    files: dict[str, Digest] = {}  # SHA-256 of the files that the catalogue declares
     transductive: bool = False  # declared so, by a tag or by bn=episode
     deterministic: bool | None = None  # declared to ignore the seed; None: not recorded
     training: Training | None = None
+
+    @property
+    def address(self) -> str:
+        """The address of the algorithm, as users write it."""
+        return address.write(self.algorithm, self.chosen)
 
 
 class Calibration(Struct, frozen=True, kw_only=True):
@@ -114,7 +121,7 @@ class Scores(Struct, frozen=True, kw_only=True):
     error: list[Amount] | None = None  # mean squared error per episode (metric mse)
     nonfinite: Count = 0  # outputs that were NaN or infinite
     calibration: Calibration | None = None  # metric accuracy, all logits finite
-    outputs_digest: str  # SHA-256 of all outputs, float32, in manifest order
+    outputs_digest: Digest  # SHA-256 of all outputs, float32, in manifest order
     tasks_per_batch: Count = 0  # number of tasks adapted to at once
     halved: bool = False  # memory did not suffice for twice as many
 
@@ -135,7 +142,7 @@ class Scores(Struct, frozen=True, kw_only=True):
 class Block(Struct, frozen=True, kw_only=True):
     """The scores on a further frozen block of episodes, for the gate."""
 
-    episodes_digest: str  # SHA-256 of the block's manifest
+    episodes_digest: Digest  # SHA-256 of the block's manifest
     scores: Scores
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from metabench.address import Value, write_value
-from metabench.errors import DataError, reason
+from metabench.errors import DataError, UsageError, reason
 from metabench.files import check_folder, check_room, link_in_path, read_file, write_atomically
 from metabench.leftovers import remove_leftovers
 from metabench.results.result_file import NewerResult, decode, encode
@@ -271,3 +271,21 @@ def writing(file: Path) -> Iterator[None]:
         raise DataError(
             f"cannot write {file}: {reason(error)}; {advice} another folder with --results"
         ) from error
+
+
+def read_result(file: Path) -> Result:
+    """Read the result in a file.
+
+    Raises:
+        UsageError: the file cannot be read, or is not a result.
+    """
+    try:
+        return decode(read_file(file))
+    except OSError as error:
+        raise UsageError(
+            f"cannot read {file}: {reason(error)}; `metabench status` lists the files"
+        ) from None
+    except NewerResult as error:
+        raise UsageError(f"{file} was {error}") from None
+    except msgspec.DecodeError as error:
+        raise UsageError(f"{file} is not a readable result: {error}") from None

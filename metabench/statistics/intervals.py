@@ -35,6 +35,12 @@ class MeanSquares(NamedTuple):
     residual: float  # MSC, (S - 1)(E - 1)
 
 
+def most_different(a: EpisodeScores, b: EpisodeScores, most: int = 10) -> list[int]:
+    """List the episodes whose scores [E] differ, at most so many, the largest difference first."""
+    order = np.argsort(-np.abs(a - b), kind="stable")[:most]
+    return [int(k) for k in order if a[k] != b[k]]
+
+
 def over_seeds(scores: EpisodeScores) -> EpisodeScores:
     """Return the mean [E] over seeds of scores [S, E]; if all seeds agree, exactly their score.
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 from metabench.cell.cell import Cell
 from metabench.errors import DataError, UsageError
 from metabench.plugins.registry import Plugins, load_plugins
-from metabench.plugins.sources import PluginSources
 from metabench.results.schema import Result
 from metabench.results.store import Store
 from metabench.suites.seen import examples_of_episodes, seen_in_training
@@ -35,6 +34,7 @@ class PreparedRun:
         request: what to run and how.
         policy: which finished cells to run again.
         cells: run these instead of those that the request names.
+        plugins: the request's plugins, if they are loaded already.
 
     Raises:
         UsageError: a name, parameter or number is wrong.
@@ -46,13 +46,14 @@ class PreparedRun:
         request: Request,
         policy: Policy | None = None,
         cells: Sequence[Cell] | None = None,
+        plugins: Plugins | None = None,
     ) -> None:
         self.request = request
-        self.sources = PluginSources.from_env(request.plugins_dirs, request.plugins)
-        self.plugins: Plugins = load_plugins(self.sources)
+        self.sources = request.sources
+        self.plugins: Plugins = load_plugins(self.sources) if plugins is None else plugins
         self.cells = request_cells(request, self.plugins) if cells is None else list(cells)
         self.store = Store(request.results_folder)
-        self.suites = SuiteCache(request.data_root or None)
+        self.suites = SuiteCache(request.data_root)
         try:
             # Data depends on the suite alone: one cell of each is checked.
             for cell in {cell.suite.name: cell for cell in self.cells}.values():

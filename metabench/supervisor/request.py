@@ -7,13 +7,14 @@ import re
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from metabench.address import plain
 from metabench.errors import UsageError, reason, unknown
 from metabench.files import read_file
+from metabench.plugins.sources import PluginSources
 from metabench.results import DEFAULT_FOLDER, TRIAL_FOLDER
 from metabench.results.schema import MOST_THREADS
 from metabench.suites.builtin_suites import EMBEDDED
@@ -79,9 +80,10 @@ class Request:
         """The folder for results."""
         return Path(self.results or (TRIAL_FOLDER if self.budget == "smoke" else DEFAULT_FOLDER))
 
-    def updated(self, values: Mapping[str, Any]) -> Request:
-        """Return this request with other values."""
-        return replace(self, **values)
+    @property
+    def sources(self) -> PluginSources:
+        """Where its plugins come from."""
+        return PluginSources.from_env(self.plugins_dirs, self.plugins)
 
 
 def read_config(file: Path) -> dict[str, Any]:
@@ -95,12 +97,17 @@ def read_config(file: Path) -> dict[str, Any]:
         values = tomllib.loads(read_file(file).decode("utf-8-sig"))
     except OSError as error:
         raise UsageError(f"cannot read {file}: {reason(error)}") from None
+    except RecursionError:
+        raise UsageError(f"{file} is not valid: its values are nested too deeply") from None
     except ValueError as error:  # not UTF-8, or not TOML
         raise UsageError(f"{file} is not valid TOML: {error}") from None
     known = [field.name for field in fields(Request)]
     for key in values:
         if key not in known:
             raise unknown(f"key in {file}", key, known)
+    for key, value in values.items():
+        if value == "" or (isinstance(value, list) and "" in value):
+            raise UsageError(f"{file}: {key} has an empty text: leave it out")
     try:
         Request(**values)
     except UsageError as error:

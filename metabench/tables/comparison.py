@@ -11,14 +11,12 @@ from metabench import address
 from metabench.errors import NothingToRun, UsageError, unknown
 from metabench.learner import Metric
 from metabench.results.schema import Result
-from metabench.statistics.intervals import EpisodeScores, mean_of, over_seeds
+from metabench.statistics.intervals import EpisodeScores, mean_of, most_different, over_seeds
 from metabench.statistics.paired_tests import difference
 from metabench.tables import flags
 from metabench.tables.aggregate import score_table
-from metabench.tables.margins import Margin
+from metabench.tables.margins import DEFAULTS, Margin
 from metabench.tables.rows import StoredResult
-
-_SHOWN = 10  # episodes
 
 
 class EpisodePair(msgspec.Struct, frozen=True):
@@ -59,8 +57,8 @@ def compare(
     suite: str,
     a: str,
     b: str,
-    budget: str | None,
-    margin: Margin,
+    budget: str | None = None,
+    margin: Margin | None = None,
     device: str | None = None,
     train_on: str | None = None,
 ) -> Comparison:
@@ -72,7 +70,7 @@ def compare(
         a: the address of an algorithm, `name[param=value]`, as in tables.
         b: the address of the other algorithm.
         budget: the budget of both; None if there is only one.
-        margin: differences up to this count as equal.
+        margin: differences up to this count as equal; None: the default of the metric.
         device: the device type of both; None if there is only one.
         train_on: the suite whose base data both were trained on; None for the suite itself,
             otherwise for the only one there is.
@@ -114,13 +112,15 @@ def compare(
     tables = score_table(ours), score_table(theirs)
     episodes = min(table.shape[1] for table in tables)
     one, other = (table[:, :episodes] for table in tables)
-    margin.check(ours[0].suite.metric)
+    metric = ours[0].suite.metric
+    margin = DEFAULTS[metric] if margin is None else margin
+    margin.check(metric)
     return _compare(ours, theirs, one, other, margin.of(float(other.mean())))
 
 
 def _of(results: Sequence[Result], text: str) -> list[Result]:
     """Return the newest result of each seed of one algorithm."""
-    written = {address.write(r.job.algorithm, r.job.chosen) for r in results}
+    written = {r.job.address for r in results}
     found = [
         r
         for r in sorted(results, key=lambda r: r.created)
@@ -155,13 +155,12 @@ def _compare(
         worse, better = better, worse
     known = bool(np.isfinite(found.se))
     by_episode = over_seeds(a), over_seeds(b)
-    order = np.argsort(-np.abs(by_episode[0] - by_episode[1]), kind="stable")[:_SHOWN]
     return Comparison(
         suite=suite.name,
         budget=job.budget,
         metric=suite.metric,
-        a=address.write(job.algorithm, job.chosen),
-        b=address.write(other.algorithm, other.chosen),
+        a=job.address,
+        b=other.address,
         score_a=mean_of(a),
         score_b=mean_of(b),
         seeds_a=len(a),
@@ -177,8 +176,7 @@ def _compare(
         flags_a=flags.of_scores(ours),
         flags_b=flags.of_scores(theirs),
         most_different=[
-            EpisodePair(int(k), float(by_episode[0][k]), float(by_episode[1][k]))
-            for k in order
-            if by_episode[0][k] != by_episode[1][k]
+            EpisodePair(k, float(by_episode[0][k]), float(by_episode[1][k]))
+            for k in most_different(*by_episode)
         ],
     )

@@ -34,10 +34,12 @@ _Shown = Callable[[str], str]  # makes a name that comes from outside safe to sh
 
 def heading(table: Table) -> str:
     """Return the suite and the budget, with the digest of the episodes if there are several."""
-    name = one_line(f"{table.suite}, {table.budget}")
+    name = f"{table.suite}, {table.budget}"
     if table.transductive:
         name += ", transductive"
-    return name if table.alone else f"{name}, episodes {table.episodes_digest[:DIGITS_SHOWN]}"
+    if not table.alone:
+        name += f", episodes {table.episodes_digest[:DIGITS_SHOWN]}"
+    return one_line(name)
 
 
 def facts(table: Table, shown: _Shown = one_line) -> str:

@@ -39,66 +39,63 @@ UNPROBED = "not probed"
 _NOISY = 0.1  # interquartile range over median
 _OF_TIMES = {CONTENDED, OTHER_MACHINE, NOISY, COLD}
 
-# The note of a flag is that of the first pattern that matches the whole flag.
 NOTES: dict[str, str] = {
-    re.escape(FEW_SEEDS): "fewer than five seeds: the interval has few degrees of freedom",
-    re.escape(ONE_SEED): (
-        "the interval describes one trained learner; another seed may give another score"
-    ),
-    re.escape(
-        STALE
-    ): "made by code that differs from the current code; `metabench run` computes it again",
-    re.escape(UNKNOWN): (
+    FEW_SEEDS: "fewer than five seeds: the interval has few degrees of freedom",
+    ONE_SEED: ("the interval describes one trained learner; another seed may give another score"),
+    STALE: "made by code that differs from the current code; `metabench run` computes it again",
+    UNKNOWN: (
         "its plugin or suite is not loaded here, or a file that it reads is not found, so it is "
         "unknown whether its code has changed; add the options after -p in the command below the "
         "table"
     ),
-    re.escape(
-        ALTERED
-    ): "a result file has changed since metabench wrote it; `metabench run` computes it again",
-    re.escape(CHANCE): "the confidence interval contains the accuracy of guessing",
-    re.escape(
-        BELOW
-    ): "the whole confidence interval is below the accuracy of guessing: look for a wrong sign",
-    re.escape(NONFINITE): "some outputs were NaN or infinite; these queries count as wrong",
-    re.escape(DIRTY): "made by code with uncommitted changes",
-    re.escape(CONTENDED): (
+    ALTERED: (
+        "a result file has changed since metabench wrote it; `metabench run` computes it again"
+    ),
+    CHANCE: "the confidence interval contains the accuracy of guessing",
+    BELOW: "the whole confidence interval is below the accuracy of guessing: look for a wrong sign",
+    NONFINITE: "some outputs were NaN or infinite; these queries count as wrong",
+    DIRTY: "made by code with uncommitted changes",
+    CONTENDED: (
         "some cells shared the machine with other cells or other work; their times are left out"
     ),
-    re.escape(OTHER_MACHINE): (
+    OTHER_MACHINE: (
         "some cells ran on a machine other than the one named first; their times are left out"
     ),
-    re.escape(NOISY): (
+    NOISY: (
         "the times of at least one phase vary widely: interquartile range over median above 10 %"
     ),
-    re.escape(COLD): (
+    COLD: (
         "while times were sampled, something was imported or compiled, or more device memory was "
         "requested; see `metabench why`"
     ),
-    re.escape(HALVED): (
+    HALVED: (
         "there was not enough memory for the usual batch of test episodes, so half of it was used"
     ),
-    re.escape(LAST): (
+    LAST: (
         "training changed the learner so that its best state could not be restored, and the last "
         "one was tested; `training.problem` in the result says why"
     ),
-    re.escape(CODE): "the seeds were run with different versions of the algorithm's code",
-    re.escape(PACKAGES): "the seeds were run with different versions of a package that they import",
-    re.escape(PIXELS): "the preprocessed images differ from those of most other rows",
-    re.escape(BASE): "the seeds were trained on different base data with the same name",
-    re.escape(TRANSDUCTIVE): (
+    CODE: "the seeds were run with different versions of the algorithm's code",
+    PACKAGES: "the seeds were run with different versions of a package that they import",
+    PIXELS: "the preprocessed images differ from those of most other rows",
+    BASE: "the seeds were trained on different base data with the same name",
+    TRANSDUCTIVE: (
         "normalises with the statistics of each batch, queries included, and is therefore "
         "transductive: answers to a query depend on the other queries"
     ),
-    re.escape(UNDECLARED): (
+    UNDECLARED: (
         "answers to a query depend on the other queries, which the plugin does not declare; see "
         "`metabench why`"
     ),
-    re.escape(MIXES): "answers to a task depend on other tasks in the same batch",
-    re.escape(CARRIES): "answers to a task depend on tasks answered before: state is carried over",
-    re.escape(UNPROBED): (
+    MIXES: "answers to a task depend on other tasks in the same batch",
+    CARRIES: "answers to a task depend on tasks answered before: state is carried over",
+    UNPROBED: (
         "it was not measured whether answers depend on other queries or tasks; see `metabench why`"
     ),
+}
+
+# The notes of flags that contain numbers or names, by a pattern that matches the whole flag.
+_PATTERNS: dict[str, str] = {
     r"[\d,]+ of [\d,]+ episodes": (
         "fewer episodes were scored than in other rows, so the row has no rank"
     ),
@@ -119,8 +116,10 @@ NOTES: dict[str, str] = {
 
 
 def note(flag: str) -> str:
-    """Return the note of a flag, which must match a pattern of `NOTES`."""
-    return next(text for pattern, text in NOTES.items() if re.fullmatch(pattern, flag, re.DOTALL))
+    """Return the note of a flag."""
+    return NOTES.get(flag) or next(
+        text for pattern, text in _PATTERNS.items() if re.fullmatch(pattern, flag, re.DOTALL)
+    )
 
 
 def of_cells(results: Sequence[Result], timed_on: str | None) -> list[str]:

@@ -84,14 +84,14 @@ def probability(value: float) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Return a time in seconds up to two minutes, then in minutes: 3.21 s, 95.0 s, 12.5 m."""
+    """Return a time in seconds up to two minutes, then in minutes: 3.21 s, 95.0 s, 12.5 min."""
     if seconds is None:
         return UNKNOWN
     if seconds < 0.1:
         return time(seconds)
     if seconds < 120:
         return f"{significant(seconds)} s"
-    return f"{significant(seconds / 60)} m"
+    return f"{significant(seconds / 60)} min"
 
 
 def time(seconds: float | None) -> str:

@@ -27,7 +27,7 @@ class Change(NamedTuple):
     new: Row | None
 
 
-def changes(old: Sequence[Table], new: Sequence[Table]) -> list[Change]:
+def changed_rows(old: Sequence[Table], new: Sequence[Table]) -> list[Change]:
     """Return rows in one set only, or with another score, interval, status, tier or size.
 
     Times always differ a little, so they are not compared.

@@ -78,7 +78,7 @@ def read(folder: str | Path) -> tuple[list[StoredResult], list[str]]:
     return [StoredResult(path, result) for path, result in found], problems
 
 
-def with_code(cells: Sequence[StoredResult], plugins: Plugins) -> list[StoredResult]:
+def with_code_state(cells: Sequence[StoredResult], plugins: Plugins) -> list[StoredResult]:
     """Return the results with the state of their code, given the plugins that are loaded."""
     states = code_states(plugins, (cell.result for cell in cells))
     return [cell._replace(code=state) for cell, state in zip(cells, states, strict=True)]

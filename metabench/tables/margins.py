@@ -13,7 +13,7 @@ from metabench.errors import UsageError, unknown
 from metabench.learner import Metric
 from metabench.results.schema import Result
 
-_LARGEST = 0.1  # plain number for an accuracy: 0.5 is not meant to be 50 points
+_MAX_FRACTION = 0.1  # plain number for an accuracy: 0.5 is not meant to be 50 points
 
 _UNITS: tuple[tuple[str, Literal["points", "relative"]], ...] = (
     ("pp", "points"),
@@ -58,14 +58,14 @@ class Margin:
         return self.unit != "points" or metric == "accuracy"
 
     def check(self, metric: Metric) -> None:
-        """Refuse a margin that cannot be meant for a metric.
+        """Refuse a margin that makes no sense for a metric.
 
         Raises:
             UsageError: it has no meaning for the metric, or is implausibly large for an accuracy.
         """
         if not self.applies(metric):
             raise UsageError(f"margin {self.text}: squared errors have no points; write 5%")
-        if metric == "accuracy" and self.unit == "absolute" and self.amount >= _LARGEST:
+        if metric == "accuracy" and self.unit == "absolute" and self.amount >= _MAX_FRACTION:
             either = f" or {100 * self.amount:g}pp" if self.amount < 1 else ""
             raise UsageError(
                 f"margin '{self.text}' is {100 * self.amount:g} points of accuracy: "

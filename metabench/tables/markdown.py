@@ -34,7 +34,7 @@ def escaped(text: str) -> Markdown:
 def code(text: str) -> Markdown:
     """Return text as code that stays within one table cell; only bars have to be escaped."""
     text = one_line(text)
-    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    fence = _fence(text, 1)
     space = " " if "`" in text else ""
     without_bars = text.replace("|", r"\|")
     return Markdown(f"{fence}{space}{without_bars}{space}{fence}")
@@ -43,8 +43,13 @@ def code(text: str) -> Markdown:
 def code_block(lines: Sequence[str]) -> Markdown:
     """Return lines as a block of code, which no line of it ends."""
     text = "\n".join(map(one_line, lines))
-    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    fence = _fence(text, 3)
     return Markdown(f"{fence}\n{text}\n{fence}")
+
+
+def _fence(text: str, least: int) -> str:
+    """Return more backticks than the text has in a row."""
+    return "`" * max(least, 1 + max(map(len, re.findall("`+", text)), default=0))
 
 
 def name_of(row: Row) -> Markdown:

@@ -19,7 +19,6 @@ FILE = Path(__file__).with_name("published.json")
 _SPLITS = {
     "omniglot": "Vinyals, 4 rotations",
 }
-_NONE = "-"
 
 _COLUMNS = (
     "published",
@@ -66,7 +65,7 @@ def load_published() -> list[Published]:
     return msgspec.json.decode(FILE.read_bytes(), type=list[Published])
 
 
-def compare(tables: Iterable[Table], published: Sequence[Published]) -> list[Pair]:
+def pair_with_rows(tables: Iterable[Table], published: Sequence[Published]) -> list[Pair]:
     """Return every number on the suites of the tables, with each of our rows that matches."""
     tables = list(tables)
     pairs: list[Pair] = []
@@ -186,10 +185,10 @@ def _cells(pair: Pair) -> list[str]:
     return [
         number.method + ("" if number.verified else " (?)"),
         _published_score(number, mse),
-        _NONE if pair.address is None else code(pair.address),
-        pair.budget or _NONE,
-        show(pair.score, pair.ci95) if pair.score is not None else _NONE,
-        shown or _NONE,
+        formatting.UNKNOWN if pair.address is None else code(pair.address),
+        pair.budget or formatting.UNKNOWN,
+        show(pair.score, pair.ci95) if pair.score is not None else formatting.UNKNOWN,
+        shown or formatting.UNKNOWN,
         _protocol(pair),
     ]
 
@@ -199,7 +198,7 @@ def _protocol(pair: Pair) -> str:
     if pair.address is not None:
         return "; ".join(pair.protocol_differences) or "no known difference"
     known = [f"{what}: {value}" for what, value in pair.published.protocol.items()]
-    return "; ".join(known) or _NONE
+    return "; ".join(known) or formatting.UNKNOWN
 
 
 def _published_score(number: Published, mse: bool) -> str:

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from metabench import address
 from metabench.results.result_file import plugin_words
 from metabench.results.schema import Result
 from metabench.tables import flags
@@ -36,7 +35,7 @@ def commands(rows: Sequence[Sequence[StoredResult]], suite: str) -> list[str]:
     for (where, seeds), group in groups.items():
         words = ["metabench", "run", "-s", suite]
         options = dict.fromkeys(option for result in group for option in _plugins(result))
-        addresses = sorted({address.write(r.job.algorithm, r.job.chosen) for r in group})
+        addresses = sorted({r.job.address for r in group})
         words += [word for option in options for word in plugin_words(option)]
         words += [word for name in addresses for word in ("-a", name)]
         words += ["--seeds", str(seeds), "--budget", group[0].job.budget]

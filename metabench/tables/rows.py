@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from metabench import address
 from metabench.address import Value
 from metabench.plugins.staleness import CodeState
 from metabench.results.schema import Result, Status, Training
@@ -148,7 +147,7 @@ def build_row(cells: Sequence[StoredResult], timed_on: str | None) -> Row:
         commit=commits(results),
         files=[cell.file.as_posix() for cell in cells if cell.file is not None],
         provider=job.provider,
-        address=address.write(job.algorithm, job.chosen),
+        address=job.address,
         reason=_reason(results),
         training=job.training,
         train_on=shown.suite.train_on,

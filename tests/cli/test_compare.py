@@ -76,3 +76,20 @@ def test_without_results_the_error_says_how_to_make_some(cli) -> None:
     outcome = cli("compare", "good", "bad", "-s", "digits-5w1s")
     assert outcome.code == 4
     assert "make some with: metabench run" in outcome.err
+
+
+def test_without_a_margin_errors_are_compared_with_a_share(cli) -> None:
+    suite = make_suite("sinusoid-5s", episodes=6, metric="mse")
+    results = [
+        make_result("a", suite=suite, error=[2.0, 2.1, 1.9, 2.0, 2.1, 1.9]),
+        make_result("b", suite=suite, error=[4.0, 4.1, 3.9, 4.0, 4.1, 3.9]),
+    ]
+    store_results(Path("results"), results)
+    content = json.loads(cli("compare", "a", "b", "-s", "sinusoid-5s", "--json").out)
+    assert content["comparison"]["margin"] == pytest.approx(0.05 * 4)
+
+
+@pytest.mark.usefixtures("stored")
+def test_without_a_margin_half_a_point_of_accuracy_counts_as_equal(cli) -> None:
+    content = json.loads(cli("compare", "good", "bad", "-s", "digits-5w1s", "--json").out)
+    assert content["comparison"]["margin"] == pytest.approx(0.005)

@@ -46,6 +46,14 @@ def test_the_file_is_written_to_the_given_path(export, tmp_path: Path) -> None:
     assert (tmp_path / "there" / "some-images").is_dir()
 
 
+@pytest.mark.parametrize("name", ["-", "/dev/stdout"])
+def test_a_manifest_with_images_cannot_go_to_stdout(export, tmp_path: Path, name: str) -> None:
+    outcome = export("--episodes", "1", "-o", name)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith(f"metabench: error: -o {name}: the images need a folder")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_is_never_overwritten(export, tmp_path: Path) -> None:
     (tmp_path / "some.json").write_text("mine")
     outcome = export("-o", "some.json")

@@ -19,7 +19,7 @@ from metabench.cli.options import Common
 from metabench.plugins.registry import load_plugins
 from metabench.plugins.sources import PluginSources
 from metabench.tables import formats
-from metabench.tables.leaderboard_frame import read, with_code
+from metabench.tables.leaderboard_frame import read, with_code_state
 from metabench.tables.ranked_tables import build_tables
 
 REPORTER = """
@@ -57,7 +57,7 @@ def stored(cli):
 def rendered(name, folder="results", links=""):
     """Return the printed text; with `links` to the results folder, the content of a file."""
     cells, _ = read(folder)
-    return formats.render(name, build_tables(with_code(cells, load_plugins())), links)
+    return formats.render(name, build_tables(with_code_state(cells, load_plugins())), links)
 
 
 @pytest.mark.usefixtures("stored")
@@ -99,6 +99,9 @@ class TestWithResults:
         code, out, err = cli("leaderboard", "-o", file)
         assert (code, out, err) == (0, "", f"wrote {file}\n")
         assert file.read_text(encoding="utf-8") == rendered(name, links="results")
+
+    def test_stdout_gets_markdown(self, cli):
+        assert cli("leaderboard", "-o", "-") == (0, rendered("md", links="results"), "")
 
     @pytest.mark.parametrize("folder", [".", "docs/deep"])
     def test_every_row_links_to_its_files(self, cli, folder):
@@ -195,7 +198,7 @@ class TestWithResults:
             assert max(map(len, tables)) <= width
             for best in metabench.leaderboard()["score"].dropna():
                 assert any(f" {100 * best:.2f} " in line for line in tables)
-            assert "too narrow for: " in out
+            assert "columns that do not fit: " in out
 
 
 def test_no_results_say_how_to_make_some(cli):

@@ -190,7 +190,7 @@ def test_a_machine_that_has_no_more_is_one_line(number, cli, verb):
     verb(fail)
     code, _, err = cli("try")
     assert code == 2
-    assert re.fullmatch(rf"metabench: error: .*: {os.strerror(number)}; .*ulimit.*\n", err)
+    assert re.fullmatch(rf"metabench: error: .* \({os.strerror(number)}\); .*ulimit.*\n", err)
 
 
 def test_a_disk_that_cannot_be_read_is_no_closed_output(cli, verb):
@@ -258,3 +258,50 @@ def test_quiet_and_verbose_decide_what_is_logged(flags, shown, cli, verb):
     outcome = cli("try", *flags)
     assert outcome.out == ""
     assert "".join(line[-1] for line in outcome.err.splitlines()) == shown
+
+
+@pytest.mark.parametrize(
+    ("args", "what"),
+    [
+        (("leaderboard", "--diff", ""), "--diff"),
+        (("gate", "--baseline="), "--baseline"),
+        (("gate", "--baseline", ""), "--baseline"),
+        (("run", "-p", ""), "-p"),
+        (("why", ""), "an argument"),
+    ],
+)
+def test_an_empty_argument_is_not_the_working_folder(cli, args, what):
+    said = f"metabench: error: {what} is empty: give a value, or leave it out\n"
+    assert cli(*args) == (2, "", said)
+
+
+def test_a_configuration_that_is_a_broken_link_is_not_ignored(cli, tmp_path: Path) -> None:
+    (tmp_path / "bench.toml").symlink_to("nowhere")
+    outcome = cli("list")
+    assert outcome.code == 2
+    assert outcome.err.startswith("metabench: error: cannot read bench.toml: ")
+
+
+@pytest.mark.parametrize("args", [("gate", "--baseline"), ("list",), ("why",)])
+def test_a_name_of_any_length_is_shortened(cli, args) -> None:
+    outcome = cli(*args, "x" * 5000)
+    assert outcome.code in (2, 4)
+    assert "characters left out" in outcome.err
+    assert len(outcome.err) < 1500
+
+
+def test_an_interrupt_during_imports_is_one_line() -> None:
+    code = """
+import os, signal, sys
+
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == "metabench.cli":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+from metabench.__main__ import main
+sys.exit(main())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "metabench: interrupted\n")

@@ -369,3 +369,8 @@ def test_cells_without_a_result_are_named_and_cost_the_exit_code(
         outcome = cli(*asked)
     assert outcome.code == 1
     assert f"metabench: {path} was removed; run the same command again\n" in outcome.err
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "write", lambda store, path, _: (store.root / path).write_text("{"))
+        outcome = cli(*asked)
+    assert outcome.code == 1
+    assert f"metabench: warning: {path}: not a readable result" in outcome.err

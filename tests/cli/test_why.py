@@ -80,8 +80,8 @@ def test_definitions_that_have_changed_since_are_named(
     definitions = store.load_code(result.job.code)
     assert definitions is not None
     learner, gone = "metabench_plugins.floors:Chance", "metabench.nets.gone:layer"
-    store.write_code("older", {**definitions, learner: "other", gone: "other"})
-    older = replace(result, job=replace(result.job, code="older"))
+    store.write_code("0" * 64, {**definitions, learner: "other", gone: "other"})
+    older = replace(result, job=replace(result.job, code="0" * 64))
     store.write(Path(*Path(file).parts[1:]), older)
     lines = [line for line in cli("why", file).out.splitlines() if line.startswith("code changed")]
     assert lines == [f"code changed since: {learner}", f"code changed since: {gone} (gone)"]

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from metabench.cell.messages import Measured
-from metabench.gating.duel_ratios import compare
+from metabench.gating.duel_ratios import phase_ratios
 from metabench.gating.duel_rounds import Side
 from metabench.results.schema import Timing
 
@@ -32,7 +32,7 @@ def side(adapt: float, predict: float = 1.0, many: float = 1.0, training: float 
 
 
 def phases(rounds):
-    return {found.phase: found for found in compare(rounds)}
+    return {found.phase: found for found in phase_ratios(rounds)}
 
 
 def test_the_ratio_is_that_of_the_medians_of_each_round() -> None:

@@ -228,6 +228,24 @@ def metabench_algorithms():
     assert len(digests) == 2
 
 
+def test_a_file_that_only_metabench_names_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plugin = tmp_path / "plugin.py"
+    plugin.write_text("""
+import metabench
+import metabench.supervisor.environment
+build = [lambda task: None][0]  # all of this module counts, and what it imports
+@metabench.hookimpl
+def metabench_algorithms():
+    yield metabench.Algorithm("reader", build=build)
+""")
+    before = single_code(plugin, "reader")
+    (tmp_path / "leaderboard.md").write_text("as metabench writes it")
+    assert single_code(plugin, "reader") == before
+
+
 def test_the_files_of_a_backbone_count(site: Path, tmp_path: Path) -> None:
     (tmp_path / "w.bin").write_text("1")
     backbone = Backbone("body", build=BUILD, files=["w.bin"])

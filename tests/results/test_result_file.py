@@ -233,3 +233,9 @@ def test_a_file_without_a_schema_is_not_of_a_newer_version() -> None:
     with pytest.raises(msgspec.ValidationError, match="unknown field `score`") as caught:
         decode(b'{"status": "ok", "score": 1.0}')
     assert not isinstance(caught.value, NewerResult)
+
+
+@pytest.mark.parametrize("field", ["episodes_digest", "pixels_digest", "train_on_digest"])
+def test_a_digest_is_hexadecimal(field: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match=field):
+        decode(changed(suite=part("suite", **{field: "\x1b[31m<script>"})))

@@ -13,7 +13,7 @@ import statsmodels.formula.api as smf
 from scipy import stats
 from statsmodels.stats.weightstats import DescrStatsW
 
-from metabench.statistics.intervals import mean_ci, mean_squares
+from metabench.statistics.intervals import mean_ci, mean_squares, most_different
 
 
 def crossed_scores(seeds, episodes, of_seed, of_episode, noise, seed=0):
@@ -148,3 +148,9 @@ def test_the_interval_moves_and_scales_with_the_scores():
     estimate, moved = mean_ci(scores), mean_ci(100 * scores - 7)
     assert moved[:3] == pytest.approx([100 * value - 7 for value in estimate[:3]])
     assert moved.df == pytest.approx(estimate.df)
+
+
+def test_the_episodes_that_differ_most_come_first() -> None:
+    a, b = np.array([0.0, 1.0, 0.5, 0.5]), np.array([0.5, 0.0, 0.5, 0.0])
+    assert most_different(a, b) == [1, 0, 3]
+    assert most_different(a, b, most=1) == [1]

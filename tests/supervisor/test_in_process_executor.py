@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ def test_a_runner_stores_what_learner_processes_give(prepared: PreparedRun) -> N
     skipped, here = runner.run(prepared.planned[:2])
     assert (skipped.status, here.status) == ("not_applicable", "ok")
     assert Store(Path("here")).load(prepared.cells[1].path) == here
-    with PreparedRun(prepared.request.updated({"results": "apart"}), None, prepared.cells) as apart:
+    with PreparedRun(replace(prepared.request, results="apart"), None, prepared.cells) as apart:
         found = apart.run(timed=False)[1]
     assert np.array_equal(here.per_episode(), found.per_episode())
     assert here.scores == found.scores

@@ -39,7 +39,7 @@ class TestConfig:
             allocator = false
             """
         )
-        request = Request().updated(values)
+        request = Request(**values)
         assert request.suites == ["digits-*"]
         assert (request.seeds, request.time_limit, request.allocator) == (3, 60, False)
         assert request.results_folder == Path("results")
@@ -68,6 +68,9 @@ class TestConfig:
             ("time_limit = nan", "{file}: time_limit=nan: must be at least 0"),
             ('shard = "²/³"', "{file}: shard '²/³': write i/n with 1 <= i <= n"),
             ('budget = "smok"', "{file}: unknown budget 'smok': did you mean 'smoke'?"),
+            ('results = ""', "{file}: results has an empty text: leave it out"),
+            ('plugins_dirs = [""]', "{file}: plugins_dirs has an empty text: leave it out"),
+            (f"seeds = {'[' * 100_000}", "{file} is not valid: its values are nested too deeply"),
             ("seeds =", "{file} is not valid TOML: "),
             (b'budget = "\xff"', "{file} is not valid TOML: "),
         ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor
 from concurrent.futures import ThreadPoolExecutor as Threads
@@ -73,7 +74,10 @@ def test_a_job_gives_the_result_of_a_local_run(request_: Request, pool) -> None:
             assert result.status == "ok"
             assert_same(local, result)
         assert result.timing is not None
-    with PreparedRun(request_.updated({"results": "remote"})) as prepared, pool() as workers:
+    with (
+        PreparedRun(dataclasses.replace(request_, results="remote")) as prepared,
+        pool() as workers,
+    ):
         again, failed_again = prepared.run(workers=workers)
         stored = dict(Store("remote").read()[0])
     assert_same(local, again)
@@ -122,7 +126,7 @@ def test_a_suite_without_a_name_runs_in_the_submitting_process(
     arrays = Suite.from_arrays(
         x, np.repeat(np.arange(4), 30), name="grey", way=2, data_root=tmp_path
     )
-    request = request_.updated({"suites": [arrays], "algorithms": ["chance"]})
+    request = dataclasses.replace(request_, suites=[arrays], algorithms=["chance"])
 
     class NoWorkers(Threads):
         def submit(self, *args: object, **kwargs: object) -> Future:  # type: ignore[override]

@@ -177,7 +177,7 @@ def test_every_number_in_markdown_can_be_computed_again_from_json():
                 "seeds x episodes": [row["seeds"], row["episodes"]] if row["seeds"] else [None],
             }
             seconds = row["fit_s"]
-            minutes = cells["meta-training"].endswith("m")
+            minutes = cells["meta-training"].endswith("min")
             expected["meta-training"] = [seconds and seconds / (60 if minutes else 1)]
             if suite["metric"] == "accuracy":
                 expected["macro-F1 (%)"] = [row["macro_f1"] and 100 * row["macro_f1"]]
@@ -317,6 +317,19 @@ def test_no_format_shows_hidden_characters_or_lines_of_a_stranger():
         written = formats.render(name, tables, "results")
         assert not {"\u200b", "\u202e"} & {*written}, name
         assert "\nmetabench: error" not in written, name
+
+
+def test_no_format_shows_control_characters_of_a_digest() -> None:
+    hidden = "\x1b[31m<b>\u202e"
+    suites = [make_suite(manifest=name) for name in "ab"]
+    suites = [msgspec.structs.replace(s, episodes_digest=hidden + s.name) for s in suites]
+    results = [make_result("a", suite=s, seed=k) for k, s in enumerate(suites)]
+    tables = build_tables(StoredResult(None, r) for r in results)
+    tables = [msgspec.structs.replace(table, alone=False) for table in tables]
+    for name in formats.FORMATS:
+        shown = formats.render(name, tables)
+        assert "\x1b" not in shown, name
+        assert "\u202e" not in shown, name
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_times_have_three_digits_and_no_powers_of_ten(value, expected):
 
 @pytest.mark.parametrize(
     ("seconds", "expected"),
-    [(3.214, "3.21 s"), (119.0, "119 s"), (120.0, "2.00 m"), (750.0, "12.5 m"), (None, "-")],
+    [(3.214, "3.21 s"), (119.0, "119 s"), (120.0, "2.00 min"), (750.0, "12.5 min"), (None, "-")],
 )
 def test_durations_are_seconds_up_to_two_minutes(seconds, expected):
     assert formatting.duration(seconds) == expected

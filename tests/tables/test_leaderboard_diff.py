@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from results_factory import make_result, make_suite
 
-from metabench.tables.leaderboard_diff import changes, diff_document
+from metabench.tables.leaderboard_diff import changed_rows, diff_document
 from metabench.tables.ranked_tables import Table, build_tables
 from metabench.tables.rows import StoredResult
 
@@ -22,16 +22,16 @@ def made(name, correct, **given):
 def test_a_change_of_times_only_is_no_change() -> None:
     before = tables(made("a", [8, 8, 9, 9], adapt_s=[0.001]))
     after = tables(made("a", [8, 8, 9, 9], adapt_s=[0.002], fit_s=99))
-    assert changes(before, after) == []
+    assert changed_rows(before, after) == []
     assert diff_document([], "main") == "No score differs from main.\n"
 
 
 def test_changed_new_and_removed_rows_are_listed() -> None:
     before = tables(made("a", [8, 8, 9, 9]), made("gone", [5, 5, 5, 6]))
     after = tables(made("a", [9, 9, 9, 9]), made("new", [7, 7, 7, 8]))
-    found = {change.row.address: change for change in changes(before, after)}
+    found = {change.row.address: change for change in changed_rows(before, after)}
     assert set(found) == {"a", "gone", "new"}
-    text = diff_document(changes(before, after), "main")
+    text = diff_document(changed_rows(before, after), "main")
     assert text.startswith("Rows that differ from main: 3.\n")
     (line,) = [line for line in text.splitlines() if "`a`" in line]
     assert line.endswith(
@@ -52,7 +52,7 @@ def test_rows_with_another_device_or_training_are_named_differently() -> None:
             make_result("a", suite=other, correct=correct),
         )
 
-    text = diff_document(changes(all_rows(8), all_rows(9)), "main")
+    text = diff_document(changed_rows(all_rows(8), all_rows(9)), "main")
     assert {line.split(" | ")[2] for line in text.splitlines()[4:]} == {
         "`a`",
         "`a`, cuda",
@@ -62,13 +62,15 @@ def test_rows_with_another_device_or_training_are_named_differently() -> None:
 
 def test_a_row_that_fails_now_is_listed() -> None:
     after = tables(make_result("a", suite=SUITE, status="error"))
-    assert "| error | - |" in diff_document(changes(tables(made("a", [8, 8, 9, 9])), after), "main")
+    assert "| error | - |" in diff_document(
+        changed_rows(tables(made("a", [8, 8, 9, 9])), after), "main"
+    )
 
 
 def test_other_episodes_are_other_rows() -> None:
     other = make_suite(episodes=4, query=2, manifest="other")
     after = tables(make_result("a", suite=other, correct=[8, 8, 9, 9]))
-    found = changes(tables(made("a", [8, 8, 9, 9])), after)
+    found = changed_rows(tables(made("a", [8, 8, 9, 9])), after)
     assert [(change.old is None, change.new is None) for change in found] == [
         (True, False),
         (False, True),

@@ -10,7 +10,7 @@ from results_factory import make_result, make_suite
 from metabench.results.schema import Training
 from metabench.suites.builtin_suites import SUITES
 from metabench.tables.json_format import json_text
-from metabench.tables.published import compare, load_published, published_document
+from metabench.tables.published import load_published, pair_with_rows, published_document
 from metabench.tables.ranked_tables import build_tables
 from metabench.tables.rows import StoredResult
 
@@ -22,7 +22,7 @@ def tables_of(*results):
 
 
 def pairs_of(*results, method):
-    pairs = compare(tables_of(*results), load_published())
+    pairs = pair_with_rows(tables_of(*results), load_published())
     return [pair for pair in pairs if pair.published.method == method]
 
 
@@ -66,7 +66,7 @@ def test_training_on_another_suite_is_listed() -> None:
     numbers = [n for n in load_published() if (n.suite, n.algorithm) == ("sinusoid-5s", "maml")]
     params = {"inner_lr": 0.01, "inner_steps": 1} | dict(numbers[0].params)
     row = make_result("maml", suite=suite, error=[0.3] * 4, chosen=params)
-    pairs = [pair for pair in compare(tables_of(row), load_published()) if pair.address]
+    pairs = [pair for pair in pair_with_rows(tables_of(row), load_published()) if pair.address]
     assert pairs
     for pair in pairs:
         assert any("ours sinusoid-freq-5s" in line for line in pair.protocol_differences)
@@ -103,16 +103,20 @@ def test_numbers_without_a_row_of_ours_are_listed_too() -> None:
 
 
 def test_published_numbers_keep_their_digits() -> None:
-    text = published_document(compare(tables_of(make_result(suite=OMNIGLOT)), load_published()))
+    text = published_document(
+        pair_with_rows(tables_of(make_result(suite=OMNIGLOT)), load_published())
+    )
     assert "| MAML++ | 99.47 |" in text
     assert "| Matching networks | 98.1 |" in text
     wide = make_suite("omniglot-20w1s", way=20, query=15)
-    text = published_document(compare(tables_of(make_result(suite=wide)), load_published()))
+    text = published_document(pair_with_rows(tables_of(make_result(suite=wide)), load_published()))
     assert "| Prototypical networks | 96.0 |" in text
 
 
 def test_the_document_marks_what_was_not_checked() -> None:
-    text = published_document(compare(tables_of(make_result(suite=OMNIGLOT)), load_published()))
+    text = published_document(
+        pair_with_rows(tables_of(make_result(suite=OMNIGLOT)), load_published())
+    )
     assert "| R2D2 (?) | 98.6 | - |" in text
     assert "| MAML | 98.70 ± 0.40 |" in text
     assert "(?) from memory" in text
@@ -120,7 +124,9 @@ def test_the_document_marks_what_was_not_checked() -> None:
 
 
 def test_json_has_fractions() -> None:
-    pairs = compare(tables_of(make_result(suite=OMNIGLOT, correct=[30] * 4)), load_published())
+    pairs = pair_with_rows(
+        tables_of(make_result(suite=OMNIGLOT, correct=[30] * 4)), load_published()
+    )
     assert any(
         p["score"] == pytest.approx(0.4)
         for p in json.loads(json_text(published=pairs))["published"]
@@ -137,6 +143,8 @@ def test_normalisation_and_network_of_a_row_are_compared() -> None:
 
 
 def test_a_number_without_a_row_shows_its_whole_protocol() -> None:
-    text = published_document(compare(tables_of(make_result(suite=OMNIGLOT)), load_published()))
+    text = published_document(
+        pair_with_rows(tables_of(make_result(suite=OMNIGLOT)), load_published())
+    )
     (line,) = (line for line in text.splitlines() if line.startswith("| MAML++ "))
     assert line.endswith("| normalisation: per step; ensemble: five checkpoints |")
