@@ -180,7 +180,7 @@ def test_nothing_to_check_is_no_success(cli, in_process: None, tmp_path: Path) -
     (tmp_path / "ends.py").write_text(ENDS)
     outcome = cli("check", "-p", "ends.py", "refuses")
     assert outcome.code == 4
-    assert "nothing of refuses could be checked: for photographs only" in outcome.err
+    assert "no check of refuses could run: for photographs only" in outcome.err
 
 
 @pytest.mark.parametrize(

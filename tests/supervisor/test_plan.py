@@ -25,7 +25,7 @@ from metabench.supervisor.plan import Planned, Policy, plan
 from metabench.supervisor.requested_cells import shard
 
 SMOKE = Budget.parse("smoke")
-CODE = Code("as it is now", {}, {}, frozenset())
+CODE = Code("ab" * 32, {}, {}, frozenset())
 
 
 def algorithm(name: str, deterministic: bool = False) -> Algorithm:
@@ -103,8 +103,8 @@ def stored(status: Status = "ok", code: str = CODE.digest, **suite: str) -> Resu
         (stored("oom"), "failed", False),
         (stored("crashed"), "failed", False),
         (stored("interrupted"), "interrupted", True),
-        (stored(code="another"), "stale", True),
-        (stored("error", code="another"), "stale", True),
+        (stored(code="cd" * 32), "stale", True),
+        (stored("error", code="cd" * 32), "stale", True),
         (stored(episodes_digest="others"), "changed", True),
         (stored(pixels_digest="others"), "changed", True),
     ],
@@ -127,20 +127,20 @@ def test_a_refusal_has_changed_once_the_catalogue_says_otherwise(look_up, said: 
 
 def test_force_runs_everything_again(look_up) -> None:
     assert look_up(None, force=True).state == "new"
-    for result in (stored(), stored("error"), stored(code="another")):
+    for result in (stored(), stored("error"), stored(code="cd" * 32)):
         planned = look_up(result, force=True)
         assert (planned.state, planned.todo) == ("forced", True)
 
 
 def test_keep_stale_keeps_what_other_code_made_and_nothing_else(look_up) -> None:
-    assert not look_up(stored(code="another"), keep_stale=True).todo
+    assert not look_up(stored(code="cd" * 32), keep_stale=True).todo
     assert look_up(stored(episodes_digest="others"), keep_stale=True).todo
     assert look_up(stored("interrupted"), keep_stale=True).todo
 
 
 def test_retry_failed_runs_what_failed_and_keeps_the_rest(look_up) -> None:
     assert look_up(stored("timeout"), retry_failed=True).todo
-    assert look_up(stored("error", code="another"), retry_failed=True, keep_stale=True).todo
+    assert look_up(stored("error", code="cd" * 32), retry_failed=True, keep_stale=True).todo
     assert not look_up(stored(), retry_failed=True).todo
     assert not look_up(stored("not_applicable"), retry_failed=True).todo
 

@@ -61,5 +61,5 @@ def test_a_process_that_gets_no_thread_answers_that_it_could_not_begin(
     report = own.next_report()
     assert isinstance(report, Failed)
     assert report.status == "interrupted"
-    assert report.reason.startswith("the learner process could not begin: [Errno")
+    assert report.reason.startswith("the learner process could not begin: can't start")
     assert "can't start new thread" in report.reason
