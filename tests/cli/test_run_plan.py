@@ -165,7 +165,7 @@ def test_a_plan_says_how_long_it_may_take(cli, tmp_path: Path, chance_run: Path)
     shutil.copytree(chance_run, tmp_path, dirs_exist_ok=True)
     again = cli(*ONE, "--force", "--dry-run").out.splitlines()[0]
     assert re.match(
-        r"1 cells, 1 to run, about \d+\.\d s by the times of earlier results, into ", again
+        r"1 cells, 1 to run, about [\d.]+ s by the times of earlier results, into ", again
     )
 
 
