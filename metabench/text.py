@@ -31,6 +31,15 @@ def without_hidden(text: str) -> str:
     return unicodedata.normalize("NFC", _UNSAFE.sub("", text))
 
 
+def folded(text: str) -> str:
+    """Return text in a form that ignores case, width, hidden characters and outer spaces.
+
+    Each part of a path is taken by itself.
+    """
+    plain = unicodedata.normalize("NFKC", without_hidden(text)).casefold()
+    return "/".join(part.strip() for part in plain.split("/"))
+
+
 def shortened(text: str, most: int) -> str:
     """Return the beginning and the end of a text that is longer than `most` characters."""
     half = most // 2

@@ -72,7 +72,7 @@ def make_environment(
     threads: int = 2,
     device_name: str | None = None,
     commit: str | None = "0123456789abcdef",
-    dirty: bool = False,
+    dirty: bool | None = False,
     contended: bool = False,
     allocator: Mapping[str, str] = ALLOCATOR,
     plugins: list[str] | None = None,

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from metabench.text import (
+    folded,
     one_line,
     printable,
     printable_json,
@@ -33,6 +34,15 @@ from metabench.text import (
 def test_control_characters_are_shown_as_escapes(text: str, shown: str) -> None:
     assert printable(text) == shown
     printable(text).encode()
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("Cat", "cat"), ("cat", " cat\u00a0"), ("a", "\uff41"), ("é", "e\u0301"), ("a/cat", "a /Cat")],
+)
+def test_what_is_spelt_differently_folds_to_the_same_text(one: str, other: str) -> None:
+    assert folded(one) == folded(other)
+    assert folded("a b") != folded("ab")
 
 
 def test_text_on_one_line_stays_printable() -> None:

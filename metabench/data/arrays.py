@@ -20,7 +20,7 @@ from metabench.errors import UsageError, reason, unknown
 _log = logging.getLogger(__name__)
 
 _MAX_CHANNELS = 4
-_WRITTEN_NAN = {"nan", "NaT", "<NA>"}  # texts that NumPy and pandas make of a missing value
+_WRITTEN_NAN = {"nan", "NaT", "<NA>"}  # NumPy's texts of a missing value
 
 
 def load(
@@ -38,7 +38,7 @@ def load(
             1 to 4 channels. An array that could have either of the last two forms is refused.
             Values are uint8, bool, or floats in [0, 1], which are rounded to 256 levels. Ink
             should be bright.
-        y: [M] labels, integers or strings; none may be missing.
+        y: [M] labels, all integers or all strings; none may be missing.
         root: the data root; the arrays are kept there.
         name: the name of the dataset; it is changed to lower-case words joined by hyphens.
         splits: the labels of "base", "validation" and "novel"; other classes are not used.
@@ -88,6 +88,10 @@ def _array(what: str, given: Any) -> npt.NDArray[Any]:
         count = np.count_nonzero(np.ma.getmaskarray(given))
         raise UsageError(f"{what} has {count:,} masked values: fill or remove them")
     try:
+        if hasattr(given, "element_size"):  # a tensor of torch
+            given = given.detach().cpu()
+            if given.is_floating_point() and given.element_size() < 4:
+                given = given.float()  # NumPy has no bfloat16
         return np.asarray(given)
     except (TypeError, ValueError, RuntimeError) as error:
         raise UsageError(f"{what} cannot be read as an array: {reason(error)}") from error
@@ -116,8 +120,15 @@ def _bytes(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         return array.astype(np.uint8) * np.uint8(255)
     if array.dtype.kind != "f":
         raise UsageError(f"X is {array.dtype}: give uint8, or floats in [0, 1]")
+    array = array.astype(np.promote_types(array.dtype, np.float32), copy=False)  # 16 bits round
     low, high = array.min(), array.max()
-    if not 0 <= low <= high <= 1:  # false for NaN too
+    if not np.isfinite([low, high]).all():
+        odd = np.count_nonzero(~np.isfinite(array), axis=(1, 2, 3))
+        raise UsageError(
+            f"X has {odd.sum():,} values that are NaN or infinite, the first is in "
+            f"X[{odd.astype(bool).argmax()}]: replace them or remove these images"
+        )
+    if not 0 <= low <= high <= 1:
         raise UsageError(f"X holds floats from {low:g} to {high:g}: scale them to [0, 1]")
     levels: npt.NDArray[np.uint8] = np.rint(array * 255).astype(np.uint8)
     return levels
@@ -126,8 +137,8 @@ def _bytes(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
 def _labels(y: Any) -> tuple[tuple[str, ...], Indices]:
     """Return class names, in the order of their labels, and [M] class ids."""
     array = _array("y", y)
-    # NumPy writes NaN as text if a list also has texts.
-    given = array if hasattr(y, "dtype") or array.dtype.kind != "U" else np.asarray(y, object)
+    # In an array of texts, 1 equals "1", NaN is a text too, and a NUL at the end is lost.
+    given = array if hasattr(y, "dtype") else np.asarray(y, object)
     numbers = given.dtype.kind in "iub"
     missing = [] if numbers else [i for i, label in enumerate(given.ravel()) if _missing(label)]
     if missing:
@@ -135,8 +146,19 @@ def _labels(y: Any) -> tuple[tuple[str, ...], Indices]:
             f"y has no label at {len(missing)} of {given.size} places, the first is "
             f"y[{missing[0]}]: remove these rows"
         )
-    if array.dtype.kind == "O" and all(isinstance(label, str) for label in array.flat):
-        array = array.astype(str)
+    types = {_type(label) for label in given.flat} if given.dtype.kind == "O" else set()
+    if len(types) > 1:
+        raise UsageError(
+            f"y mixes {' and '.join(sorted(types))}: give one integer or string per image, all of "
+            "one type"
+        )
+    if types == {"int"}:
+        array = np.asarray(given.tolist())
+    if types == {"str"}:
+        cut = [i for i, label in enumerate(given.ravel()) if label.endswith("\0")]
+        if cut:
+            raise UsageError(f"y[{cut[0]}] ends with a NUL character: remove it")
+        array = given.astype(str)
     if array.ndim != 1 or array.dtype.kind not in "iuU":
         raise UsageError(
             f"y is {array.dtype} of shape {array.shape}: give one integer or string per image"
@@ -147,11 +169,19 @@ def _labels(y: Any) -> tuple[tuple[str, ...], Indices]:
 
 def _missing(label: Any) -> bool:
     if isinstance(label, str):
-        return not label.strip() or label in _WRITTEN_NAN
+        return not label.strip() or (isinstance(label, np.str_) and label in _WRITTEN_NAN)
     try:
         return label is None or bool(label != label)  # NaN and NaT differ from themselves
     except (TypeError, ValueError):  # NA of pandas
         return True
+
+
+def _type(label: Any) -> str:
+    if isinstance(label, (bool, np.bool_)):
+        return "bool"
+    if isinstance(label, (int, np.integer)):
+        return "int"
+    return "str" if isinstance(label, str) else type(label).__name__
 
 
 def _ids(split: str, wanted: Any, classes: tuple[str, ...]) -> Indices:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from metabench.errors import DataError
-from metabench.text import without_hidden
+from metabench.text import folded, without_hidden
 
 SPLITS = ("base", "validation", "novel")
 
@@ -99,11 +99,11 @@ class Dataset:
     def _check_names(self, split_of: Mapping[int, str]) -> None:
         """Raise a DataError if two names may mean one class, because copying changed a spelling.
 
-        Names that differ only in case may be two classes, such as letters, but they must not be in
-        two splits.
+        Names that differ only in case, width or outer spaces may be two classes, such as letters,
+        but they must not be in two splits.
         """
         exact: dict[str, int] = {}
-        folded: dict[str, int] = {}
+        alike: dict[str, int] = {}
         for c, name in enumerate(self.classes):
             normal = without_hidden(name)
             other = exact.setdefault(normal, c)
@@ -114,12 +114,12 @@ class Dataset:
                 )
             if c not in split_of:
                 continue
-            other = folded.setdefault(normal.casefold(), c)
+            other = alike.setdefault(folded(name), c)
             if split_of[other] != split_of[c]:
                 raise DataError(
                     f"dataset {self.name}: class '{self.classes[other]}' of {split_of[other]} and "
-                    f"class '{name}' of {split_of[c]} differ only in case: rename one or put both "
-                    "into one split"
+                    f"class '{name}' of {split_of[c]} differ only in case, width or outer spaces: "
+                    "rename one or put both into one split"
                 )
 
     def split(self, name: str) -> Indices:

@@ -16,7 +16,7 @@ from metabench.data.dataset import SPLITS, Dataset
 from metabench.data.images import SUFFIXES, Reading, read_images
 from metabench.data.paths import absolute, check_name, list_folder, unreadable
 from metabench.errors import DataError
-from metabench.text import without_hidden
+from metabench.text import folded
 
 _ENDINGS = 5  # of files that are not images, in a message
 
@@ -119,7 +119,7 @@ def _classes(path: Path) -> list[_Class]:
             depths.setdefault(len(inside.parts), folder)
             name = inside.as_posix()
             # Copying may have changed the case, or the form of characters.
-            other = by_folded_name.setdefault(without_hidden(name).casefold(), split)
+            other = by_folded_name.setdefault(folded(name), split)
             if other != split:
                 raise DataError(
                     f"class {name} of {path} is in both {other} and {split}: splits must hold "
@@ -148,8 +148,8 @@ def _parts(path: Path) -> list[tuple[str, Path]]:
     for names in _SPLIT_FOLDERS:
         if present <= names.keys() and present & {"novel", "test"}:
             return [(names[folder.name], folder) for folder in folders]
-    alike = [folder for folder in folders if folder.name.casefold() in _LIKE_SPLITS]
-    kinds = {_LIKE_SPLITS[folder.name.casefold()] for folder in alike}
+    alike = [folder for folder in folders if folded(folder.name) in _LIKE_SPLITS]
+    kinds = {_LIKE_SPLITS[folded(folder.name)] for folder in alike}
     if len(kinds) > 1 and "novel" in kinds and all(_list(folder).folders for folder in alike):
         raise DataError(
             f"folders {', '.join(sorted(present))} of {path} look like splits: name them "

@@ -9,12 +9,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 # Their functions and classes are compared, except those that metabench itself replaces.
-_OWNERS = (builtins, json, os, os.path, subprocess, Path, threading.Thread)
+_OWNERS = (builtins, json, os, os.path, subprocess, time, Path, threading.Thread)
 _OURS = ("_exit",)
 _STREAMS = ("stdin", "stdout", "stderr")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
@@ -38,6 +39,8 @@ def kept_whole(changed: list[str]) -> Iterator[None]:
     environment, depth = dict(os.environ), sys.getrecursionlimit()
     handlers = {number: signal.getsignal(number) for number in _SIGNALS}
     copies = dict(_copies())
+    mask = os.umask(0o077)  # the only way to read it; a file that a thread makes now is private
+    os.umask(mask)
     try:
         yield
     finally:
@@ -51,6 +54,8 @@ def kept_whole(changed: list[str]) -> Iterator[None]:
             if now.get(name) is not value:
                 setattr(owner, name, value)
                 changed.append(f"{owner.__name__}.{name}")
+        if os.umask(mask) != mask:
+            changed.append("the umask")
         for name, entries in lists.items():
             if lost := [entry for entry in entries if entry not in getattr(sys, name)]:
                 getattr(sys, name).extend(lost)

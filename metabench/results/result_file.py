@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import hashlib
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -86,6 +87,10 @@ def _contradiction(result: Result) -> str:
     suite = result.suite
     if (result.status == "ok") != (result.scores is not None):
         return f"status {result.status} {'without' if result.scores is None else 'with'} scores"
+    try:
+        datetime.fromisoformat(result.created)
+    except ValueError:
+        return f"created at {result.created}, which is no date and time"
     for scores in scored_blocks(result):
         right = scores.correct is not None, scores.f1 is not None, scores.error is not None
         if right != ((True, True, False) if suite.metric == "accuracy" else (False, False, True)):
@@ -94,6 +99,8 @@ def _contradiction(result: Result) -> str:
             return f"scores of {found} episodes, the suite has {suite.episodes}"
         if scores.queries != suite.way * suite.query:
             return f"{scores.queries} queries per episode, the suite has {suite.way * suite.query}"
+        if scores.nonfinite > (outputs := found * scores.queries * suite.way):
+            return f"{scores.nonfinite} outputs are not finite, of {outputs}"
     options = (result.environment.plugins if result.environment is not None else None) or []
     return next((f"{o!r} does not name a plugin" for o in options if not plugin_words(o)), "")
 

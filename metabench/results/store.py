@@ -257,7 +257,14 @@ class Store:
 def _folders(parent: Path | os.DirEntry[str]) -> Iterator[os.DirEntry[str]]:
     """Yield the folders in a folder; none if there is no such folder."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(parent) as found:
-        yield from (entry for entry in found if entry.is_dir())
+        for entry in found:
+            try:
+                is_folder = entry.is_dir()
+            except OSError as error:  # such as a link to itself
+                _log.warning("cannot read %s: %s; it is left out", entry.path, reason(error))
+                continue
+            if is_folder:
+                yield entry
 
 
 @contextlib.contextmanager

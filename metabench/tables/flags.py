@@ -19,6 +19,7 @@ CHANCE = "CI contains chance"
 BELOW = "below chance"
 NONFINITE = "non-finite outputs"
 DIRTY = "dirty"
+MAYBE_DIRTY = "dirty?"
 CONTENDED = "contended"
 OTHER_MACHINE = "other machine"
 NOISY = "noisy"
@@ -55,6 +56,7 @@ NOTES: dict[str, str] = {
     BELOW: "the whole confidence interval is below the accuracy of guessing: look for a wrong sign",
     NONFINITE: "some outputs were NaN or infinite; these queries count as wrong",
     DIRTY: "made by code with uncommitted changes",
+    MAYBE_DIRTY: "git could not say whether files had uncommitted changes",
     CONTENDED: (
         "some cells shared the machine with other cells or other work; their times are left out"
     ),
@@ -143,6 +145,7 @@ def of_cells(results: Sequence[Result], timed_on: str | None) -> list[str]:
         PIXELS if len({r.suite.pixels_digest for r in ok}) > 1 else "",
         BASE if len({r.suite.train_on_digest for r in ok}) > 1 else "",
         DIRTY if any(r.environment is not None and r.environment.dirty for r in ok) else "",
+        MAYBE_DIRTY if any(map(_may_be_dirty, ok)) else "",
         CONTENDED if any(map(contended, ok)) else "",
         OTHER_MACHINE if any(machine(r) != timed_on for r in ok if not contended(r)) else "",
         TRANSDUCTIVE if TRANSDUCTIVE in str(ok[0].job.params.get("backbone")) else "",
@@ -190,6 +193,11 @@ def contains_chance(ci95: tuple[float, float], way: int) -> bool:
     lo, hi = ci95
     rounding = 1e-9  # an interval without width may lie exactly at chance
     return lo - rounding <= 1 / way <= hi + rounding
+
+
+def _may_be_dirty(result: Result) -> bool:
+    place = result.environment
+    return place is not None and place.commit is not None and place.dirty is None
 
 
 def _noisy(result: Result) -> bool:

@@ -14,6 +14,12 @@ X = np.random.default_rng(0).integers(0, 256, (6, 8, 9), dtype=np.uint8)
 Y = np.array([10, 2, 2, 10, 3, 3])
 
 
+def infinite(image: int) -> np.ndarray:
+    given = X / 255.0
+    given[image, 2, 3:5] = np.inf, -np.inf
+    return given[..., None]
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
@@ -50,6 +56,20 @@ def test_tensors_will_do(tmp_path):
     dataset = arrays.load(torch.tensor(X), torch.tensor(Y), tmp_path)
     assert np.array_equal(dataset.images[:, 0], X)
     assert dataset.classes == ("2", "3", "10")
+
+
+@pytest.mark.parametrize("kind", ["float16", "bfloat16", "float32", "float64"])
+def test_tensors_of_every_float_type_will_do_with_gradients_too(tmp_path, kind):
+    torch = pytest.importorskip("torch")
+    given = torch.tensor(X // 16 / 16, dtype=getattr(torch, kind), requires_grad=True)
+    dataset = arrays.load(given, [torch.tensor(label) for label in Y], tmp_path)
+    assert np.array_equal(dataset.images, arrays.load(X // 16 / 16, Y, tmp_path).images)
+
+
+def test_half_precision_gives_the_pixels_of_full_precision(tmp_path):
+    given = X % 17 / 16  # exact in every type
+    half, full = (arrays.load(given.astype(t), Y, tmp_path) for t in (np.float16, np.float64))
+    assert half.pixels == full.pixels
 
 
 def test_integer_labels_are_classes_in_numeric_order(tmp_path):
@@ -131,7 +151,8 @@ def test_images_are_memory_mapped_and_named(tmp_path):
         (X.astype(np.int64), "X is int64: give uint8"),
         (X.astype(float), "X holds floats from 0 to 255: scale them to \\[0, 1\\]"),
         (np.full((6, 2, 2), -0.1), "X holds floats from -0.1 to -0.1"),
-        (np.full((6, 2, 2), np.nan), "X holds floats from nan to nan"),
+        (np.full((6, 2, 2), np.nan), r"X has 24 values .* infinite, the first is in X\[0\]"),
+        (infinite(3), r"X has 2 values that are NaN or infinite, the first is in X\[3\]"),
         ([[[1.0]], [[1.0, 2.0]]], "X cannot be read as an array"),
         (X[:5], "X has 5 images but y has 6 labels"),
     ],
@@ -150,6 +171,31 @@ def test_images_of_another_form_are_refused(tmp_path, given, said):
 def test_labels_of_another_form_are_refused(tmp_path, labels):
     with pytest.raises(UsageError, match="give one integer or string per image"):
         arrays.load(X, labels, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "given", [[1, "1", 2, 2, 3, 3], [1, True, 2, 2, 3, 3], np.array([1, "1", 2, 2, 3, 3], object)]
+)
+def test_labels_of_two_types_are_not_merged(tmp_path, given):
+    with pytest.raises(UsageError, match=r"y mixes (int and str|bool and int): give one integer"):
+        arrays.load(X, given, tmp_path)
+
+
+@pytest.mark.parametrize("form", [list, lambda labels: np.array(labels, object), pd.Series])
+def test_labels_that_differ_by_a_nul_at_the_end_are_not_merged(tmp_path, form):
+    with pytest.raises(UsageError, match=r"y\[1\] ends with a NUL character: remove it"):
+        arrays.load(X, form(["a", "a\0", "b", "b", "c", "c"]), tmp_path)
+
+
+@pytest.mark.parametrize("form", [list, lambda labels: np.array(labels, object), pd.Series])
+def test_a_class_may_be_called_nan(tmp_path, form):
+    dataset = arrays.load(X, form(["nan", "NaT", "<NA>", "nan", "None", "a"]), tmp_path)
+    assert set(dataset.classes) == {"nan", "NaT", "<NA>", "None", "a"}
+
+
+def test_integers_as_objects_are_classes_in_numeric_order(tmp_path):
+    assert arrays.load(X, Y.astype(object), tmp_path).classes == ("2", "3", "10")
+    assert arrays.load(X, list(Y), tmp_path).classes == ("2", "3", "10")
 
 
 def test_an_unknown_split_is_refused(tmp_path):

@@ -70,8 +70,10 @@ def test_one_name_in_two_spellings_that_look_the_same_is_refused(
         dataset(classes=("caf\u00e9", second), splits=splits)
 
 
-@pytest.mark.parametrize("names", [("a", "A"), ("\u00e9", "E\u0301"), ("ss", "\u00df")])
-def test_names_that_differ_in_case_may_not_be_in_two_splits(names: tuple[str, str]) -> None:
+@pytest.mark.parametrize(
+    "names", [("a", "A"), ("\u00e9", "E\u0301"), ("ss", "\u00df"), ("cat", "cat "), ("a", "\uff41")]
+)
+def test_names_that_look_alike_may_not_be_in_two_splits(names: tuple[str, str]) -> None:
     with pytest.raises(DataError, match="differ only in case"):
         dataset(classes=names)
     for splits in ({"novel": [0, 1]}, {"novel": [0]}, {}):

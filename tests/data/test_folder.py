@@ -121,6 +121,7 @@ def test_without_a_novel_folder_split_names_are_alphabets(pictures, data):
         ("train", "validation", "test"),
         ("train", "valid", "test"),
         ("Train", "Val", "Test"),
+        ("train ", "test "),
         ("train", "val", "test", "extra"),
     ],
     ids="-".join,
@@ -248,9 +249,10 @@ def test_a_class_in_two_splits_is_named(pictures, data):
         load(path, data)
 
 
-def test_a_class_spelt_differently_in_two_splits_is_named(pictures, data):
-    path = pictures("train/Cat/1.png", "train/dog/1.png", "test/cat/1.png")
-    with pytest.raises(DataError, match=r"class Cat of .* is in both novel and base"):
+@pytest.mark.parametrize("name", ["Cat", "cat ", "\uff43at"])
+def test_a_class_spelt_differently_in_two_splits_is_named(pictures, data, name):
+    path = pictures(f"train/{name}/1.png", "train/dog/1.png", "test/cat/1.png")
+    with pytest.raises(DataError, match=rf"class {name} of .* is in both novel and base"):
         load(path, data)
 
 

@@ -22,6 +22,8 @@ BREAKS = {
     "import sys; sys.meta_path.clear()": "sys.meta_path",
     "import sys; sys.stdout = sys.stderr = None": "sys.stdout",
     "import sys; sys.setrecursionlimit(40)": "Python's recursion limit",
+    "import os; os.umask(0o777)": "the umask",
+    "import time; time.time = time.perf_counter = time.monotonic = lambda: 0.0": "time.time",
     "import threading; threading.Thread.start = None": "Thread.start",
 }
 HOOK = "\nimport metabench\n@metabench.hookimpl\ndef metabench_algorithms():\n    {}return []\n"

@@ -192,6 +192,18 @@ def test_a_folder_that_cannot_be_read_is_no_empty_one(
         store.read()
 
 
+@pytest.mark.parametrize("place", ["", "digits-5w1s", "digits-5w1s/protonet"])
+def test_a_link_to_itself_is_left_out(tmp_path: Path, caplog, place: str) -> None:
+    store = Store(tmp_path)
+    store.write(PATH, make_result())
+    link = tmp_path / place / "self.json"
+    link.symlink_to(link)
+    results, problems = store.read()
+    assert [path for path, _ in results] == [PATH]
+    (said,) = [*problems, *(record.getMessage() for record in caplog.records)]
+    assert said == f"cannot read {link}: Too many levels of symbolic links; it is left out"
+
+
 def test_a_damaged_file_is_set_aside_and_said_so(tmp_path: Path, caplog) -> None:
     store = Store(tmp_path)
     file = tmp_path / PATH

@@ -153,6 +153,8 @@ def test_a_file_that_was_changed_is_flagged() -> None:
     ("environment", "expected"),
     [
         (make_environment(dirty=True), ["dirty"]),
+        (make_environment(dirty=None), ["dirty?"]),
+        (make_environment(commit=None, dirty=None), []),
         (make_environment(contended=True), ["contended"]),
         (make_environment(cpu="Another CPU"), ["other machine"]),
         (make_environment(cpu="Another CPU", contended=True), ["contended"]),
@@ -231,6 +233,7 @@ def test_rows_without_a_score_carry_no_flags():
         flags.CHANCE,
         flags.NONFINITE,
         flags.DIRTY,
+        flags.MAYBE_DIRTY,
         flags.CONTENDED,
         flags.OTHER_MACHINE,
         flags.CODE,
