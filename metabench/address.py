@@ -143,9 +143,12 @@ def _reads_as(text: str, value: Value) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """Return a NumPy number as one of Python, which files and messages can hold; others as is."""
-    is_numpy = type(value).__module__ == "numpy" and getattr(value, "shape", None) == ()
-    return value.item() if is_numpy else value
+    """Return a number of NumPy or torch as one of Python; others as they are.
+
+    Files and messages can hold those of Python only.
+    """
+    of_library = type(value).__module__ in ("numpy", "torch")
+    return value.item() if of_library and getattr(value, "shape", None) == () else value
 
 
 def show(value: Any) -> str:

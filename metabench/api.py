@@ -5,12 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from metabench.results.schema import Result
 from metabench.suites.suite import Suite
 from metabench.supervisor.plan import Policy
 from metabench.supervisor.prepared_run import PreparedRun
 from metabench.supervisor.request import Request
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger(__name__)
 
@@ -21,10 +25,10 @@ def run(
     *,
     seeds: int = 1,
     budget: str = "smoke",
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     train_on: str = "",
     results: str | Path = "",
-    plugins: Sequence[str] = (),
+    plugins: Sequence[str | Path] | str | Path = (),
     jobs: int = 1,
     time_limit: float = 0.0,
     data_root: str | Path = "",
@@ -57,17 +61,17 @@ def run(
         DataError: data is missing or too small, or results cannot be written.
     """
     request = Request(
-        suites=[suites] if isinstance(suites, str | Suite) else suites,
-        algorithms=[algorithms] if isinstance(algorithms, str) else algorithms,
+        suites=_listed(suites),
+        algorithms=_listed(algorithms),
         seeds=seeds,
         budget=budget,
-        device=device,
+        device=str(device),
         train_on=train_on,
-        results=str(results),
-        plugins=plugins,
+        results=_text(results),
+        plugins=_listed(plugins),
         jobs=jobs,
         time_limit=time_limit,
-        data_root=str(data_root),
+        data_root=_text(data_root),
     )
     with PreparedRun(request, Policy(force=force, retry_failed=retry_failed)) as prepared:
         for line in prepared.plugins.warnings:
@@ -75,3 +79,15 @@ def run(
         prepared.run()
         found = (prepared.store.load(cell.path) for cell in prepared.cells)
         return [result for result in found if result is not None]
+
+
+def _listed(given: Any) -> Any:
+    """Return one text, path or suite as a list, and paths in a list as texts."""
+    if isinstance(given, str | Path | Suite):
+        given = [given]
+    return [_text(one) for one in given] if isinstance(given, list | tuple) else given
+
+
+def _text(given: Any) -> Any:
+    """Return a path as text; anything else as it is, for `Request` to check."""
+    return str(given) if isinstance(given, Path) else given

@@ -7,19 +7,27 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from metabench.address import plain
 from metabench.cell.cell import Cell, configure
 from metabench.errors import NotApplicable, UsageError
 from metabench.learner import Algorithm, Learner, Metric, TaskSpec
-from metabench.plugins.process_state import put_back, settings_and_generators
+from metabench.plugins.process_state import put_back, settings_and_generators, torch_defaults
 from metabench.plugins.registry import load_plugins
+from metabench.results.schema import MOST_COUNT
 from metabench.statistics.intervals import mean_ci
 from metabench.suites.suite import Suite
 from metabench.supervisor.lookup import find_budget, find_device, find_suite
+from metabench.supervisor.request import Request
 from metabench.tables import formatting
+from metabench.text import one_line
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,13 +70,14 @@ def evaluate(
     episodes: int | None = None,
     seed: int = 0,
     budget: str = "smoke",
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     data_root: str | Path | None = None,
 ) -> Evaluation:
     """Score a learner in this process, for notebooks and tests; nothing is stored.
 
-    Gradients are enabled, whatever mode this is called in. Random generators and settings of the
-    process are afterwards as they were before.
+    Gradients are enabled, autocast is disabled, and the default dtype and device are float32 and
+    the CPU, whatever they are where this is called. Random generators and settings of the process
+    are afterwards as they were before.
 
     Args:
         learner: a `Learner` class, or any function from a `TaskSpec` to a learner: the learner
@@ -82,15 +91,13 @@ def evaluate(
         data_root: where datasets are kept.
 
     Raises:
-        UsageError: there is no such suite; or the learner is not one, is for another number of
-            classes, or gives outputs of a wrong shape.
+        UsageError: a value is wrong; there is no such suite; or the learner is not one, is for
+            another number of classes, or gives outputs of a wrong shape.
         NotApplicable: it cannot be trained on the suite, which has no base data.
 
     Warns:
         UserWarning: some outputs are NaN or infinite.
     """
-    import torch
-
     from metabench.cell.scoring import score
     from metabench.supervisor.in_process_executor import InProcessExecutor
     from metabench.supervisor.suite_cache import SuiteCache
@@ -101,8 +108,12 @@ def evaluate(
             f"learner {learner!r}: pass a Learner class, a function from a TaskSpec to a learner, "
             "or a learner; algorithms by name are for metabench.run"
         )
-    if episodes is not None and episodes < 1:
-        raise UsageError(f"episodes={episodes}: must be at least 1")
+    if not isinstance(suite, str | Suite):
+        raise UsageError(f"suite={one_line(repr(suite))}: pass a name or a Suite")
+    seed = _whole("seed", seed, least=0)
+    if episodes is not None:
+        episodes = _whole("episodes", episodes, least=1)
+    request = Request(budget=budget, device=str(device), data_root=str(data_root or ""))
     plugins = load_plugins()
     if isinstance(suite, str):
         suite = find_suite(suite, plugins, None if data_root is None else str(data_root))
@@ -110,13 +121,12 @@ def evaluate(
         raise UsageError(
             f"the learner is for {learner.task.way} classes, {suite.name} has {suite.way}"
         )
-    budgeted = find_budget(budget)
+    budgeted = find_budget(request.budget)
     count = min(episodes or budgeted.scored(suite.episodes), suite.episodes)
     with (
         closing(SuiteCache(data_root)) as suites,
         put_back(settings_and_generators),
-        torch.inference_mode(False),
-        torch.enable_grad(),
+        torch_defaults(),
     ):
         opened = suites.open(suite)
         if isinstance(learner, Learner):
@@ -124,7 +134,7 @@ def evaluate(
         else:
             algorithm = Algorithm("learner", build=learner, tasks=frozenset({suite.kind}))
             configured = configure(algorithm, {}, provider="")
-            cell = Cell(suite, configured, seed, budgeted, find_device(device))
+            cell = Cell(suite, configured, seed, budgeted, find_device(request.device))
             result = InProcessExecutor(suites, plugins, count).submit(cell).result()
             if result.scores is None:
                 raise NotApplicable(result.reason)
@@ -148,3 +158,15 @@ def evaluate(
         metric=suite.metric,
         nonfinite=scored.nonfinite,
     )
+
+
+def _whole(name: str, value: object, least: int) -> int:
+    """Return a whole number of Python, NumPy or torch as one of Python."""
+    number = plain(value)
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise UsageError(f"{name}={one_line(repr(value))}: write a whole number")
+    if number < least:
+        raise UsageError(f"{name}={number}: must be at least {least}")
+    if number > MOST_COUNT:
+        raise UsageError(f"{name}={number}: must be at most {MOST_COUNT}")
+    return number

@@ -104,6 +104,35 @@ class TestRun:
             metabench.run("digits-5w1s", "chance", budget="smoky")
         assert [p.name for p in here.iterdir()] == ["my.py"]
 
+    @pytest.mark.parametrize("one", [str, Path, lambda file: [Path(file)]])
+    def test_plugins_are_texts_or_paths_or_one_of_them(self, here: Path, one) -> None:
+        algorithm = ["centroi"]
+        with pytest.raises(metabench.UsageError, match="did you mean 'centroid'"):
+            metabench.run(
+                "digits-5w1s", algorithm, plugins=one("my.py"), device=torch.device("cpu")
+            )
+
+    @pytest.mark.parametrize(
+        ("options", "error"),
+        [
+            ({"suites": None}, "suites=None: write a list"),
+            ({"algorithms": [NearestCentroid]}, "algorithms=.*: write a list"),
+            (
+                {"algorithms": [metabench.Suite("s", "m:data", way=5, shot=1)]},
+                "algorithms=.*: write a",
+            ),
+            ({"budget": None}, "budget=None: write a string"),
+            ({"results": None}, "results=None: write a string"),
+            ({"seeds": torch.zeros(2, 2)}, "seeds=.*: write a whole number"),
+        ],
+    )
+    def test_a_value_of_another_type_is_an_error_of_one_line(
+        self, here: Path, options, error: str
+    ) -> None:
+        with pytest.raises(metabench.UsageError, match=error) as caught:
+            metabench.run(**{"suites": "digits-5w1s", "algorithms": "chance", **options})
+        assert "\n" not in str(caught.value)
+
     def test_a_plugin_that_fails_is_a_warning(self, here: Path, caplog) -> None:
         (here / "broken.py").write_text("import no_such_module_anywhere\n")
         plugins = ["my.py", "broken.py"]
@@ -173,6 +202,51 @@ class TestEvaluate:
             metabench.evaluate(Trains, "digits-5w1s", budget="tasks=7", episodes=2)
             assert not torch.is_grad_enabled()
 
+    @pytest.mark.parametrize("given", ["class", "learner"])
+    def test_defaults_of_the_caller_do_not_change_the_score(self, given: str) -> None:
+        class Linear(metabench.Learner):
+            def adapt(self, support):
+                return metabench.class_means(support)
+
+            def predict(self, centroids, query_x):
+                x = query_x.flatten(1)
+                weight = torch.linspace(0, 1, x.shape[1])
+                assert (weight.dtype, weight.device.type) == (torch.float32, "cpu")
+                outputs = (x * weight) @ centroids.flatten(1).T
+                assert outputs.dtype == torch.float32  # not that of autocast
+                return outputs
+
+        learner = Linear
+        if given == "learner":
+            learner = Linear(metabench.TaskSpec((1, 8, 8), way=5, shot=1))
+
+        def scores():
+            return metabench.evaluate(learner, "digits-5w1s", episodes=2).scores
+
+        expected = scores()
+        with torch.autocast("cpu", torch.bfloat16):
+            assert np.array_equal(scores(), expected)
+            assert torch.is_autocast_enabled("cpu")
+        with torch.device("meta"):
+            assert np.array_equal(scores(), expected)
+            assert torch.empty(1).device.type == "meta"
+        torch.set_default_dtype(torch.float64)
+        try:
+            assert np.array_equal(scores(), expected)
+            assert torch.get_default_dtype() == torch.float64
+        finally:
+            torch.set_default_dtype(torch.float32)
+
+    def test_numbers_of_numpy_and_torch_are_taken_as_plain_ones(self) -> None:
+        def scores(**options):
+            return metabench.evaluate(Guessing, "digits-5w1s", **options).scores
+
+        expected = scores(seed=3, episodes=2)
+        for number in (np.int64, torch.tensor):
+            assert np.array_equal(scores(seed=number(3), episodes=number(2)), expected)
+        device = torch.device("cpu")
+        assert np.array_equal(scores(seed=3, episodes=2, device=device), expected)
+
     def test_the_random_numbers_of_the_caller_go_on(self) -> None:
         def draw(evaluating: bool) -> list[float]:
             random.seed(3), np.random.seed(3), torch.manual_seed(3)
@@ -223,6 +297,16 @@ class TestEvaluate:
             (NearestCentroid, {"suite": "digit-5w1s"}, "did you mean 'digits-5w1s'"),
             (NearestCentroid, {"suite": "digits-5w*"}, "name one suite"),
             (NearestCentroid, {"episodes": 0}, "episodes=0: must be at least 1"),
+            *(
+                (NearestCentroid, {name: value}, f"{name}=.*: write a whole number")
+                for name in ("seed", "episodes")
+                for value in (3.0, "3", True, np.True_, torch.tensor(3.0), torch.zeros(2, 2))
+            ),
+            (NearestCentroid, {"seed": None}, "seed=None: write a whole number"),
+            (NearestCentroid, {"seed": -1}, "seed=-1: must be at least 0"),
+            (NearestCentroid, {"seed": 2**64}, "must be at most 9007199254740992"),
+            (NearestCentroid, {"suite": None}, "suite=None: pass a name or a Suite"),
+            (NearestCentroid, {"budget": None}, "budget=None: write a string"),
             (NearestCentroid, {"budget": "smoky"}, "unknown budget 'smoky'"),
             (NearestCentroid, {"device": "abacus"}, "device 'abacus' is not available here"),
             (

@@ -8,7 +8,7 @@ Omniglot (Nichol et al. 2018, arXiv:1803.02999, table 2).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,7 +34,18 @@ _TOLERANCE = 1e-3
 _FLIPS = 0.02  # share of queries whose class changes
 
 
-def probe(learner: Answering, opened: OpenSuite, episodes: int, scored: int) -> Properties:
+def out_of_memory(error: Exception) -> str:
+    """Return why an answer failed, if memory ran out; otherwise ""."""
+    return reason(error) if isinstance(error, MemoryError) else ""
+
+
+def probe(
+    learner: Answering,
+    opened: OpenSuite,
+    episodes: int,
+    scored: int,
+    outside: Callable[[Exception], str] = out_of_memory,
+) -> Properties:
     """Have the first episodes answered again among different queries and tasks, and compare.
 
     Args:
@@ -42,6 +53,7 @@ def probe(learner: Answering, opened: OpenSuite, episodes: int, scored: int) -> 
         opened: its suite.
         episodes: number of episodes, at least 2.
         scored: number of episodes that it was scored on.
+        outside: returns the cause of a failed answer, if that is not the learner; otherwise "".
     """
     asked = _arrays(batch(opened, slice(0, episodes)))
     tasks = [_Task(*(array[k : k + 1] for array in asked)) for k in range(episodes)]
@@ -57,18 +69,28 @@ def probe(learner: Answering, opened: OpenSuite, episodes: int, scored: int) -> 
         # In reverse order, so that each follows another task than the first time.
         "repeated": [_pair(own, _ask(learner, task), own) for task, own in reversed(both)],
     }
-    problem = ""
+    problem = cause = ""
+    alone: list[_Pair] = []  # those compared before a failure count
     try:
-        pairs["alone"] = [pair for task, own in both for pair in _alone(learner, task, own)]
-    except Exception as error:  # it needs other queries, so it depends on them
-        problem = f"one query alone: {reason(error)}"
+        for task, own in both:
+            alone.extend(_alone(learner, task, own))
+    except Exception as error:
+        cause = outside(error)
+        problem = f"one query alone: {cause or reason(error)}"
+    if alone:
+        pairs["alone"] = alone
     evidence = {name: _evidence(name, found) for name, found in pairs.items()}
     same = {name: not _differs(one) for name, one in evidence.items()}
-    inductive: bool | None = not problem and all(same[name] for name in _OF_OTHER_QUERIES)
-    if not same["repeated"] and not problem:  # answers differ even to the same question
+    compared = [name for name in _OF_OTHER_QUERIES if name in evidence]
+    inductive: bool | None = all(same[name] for name in compared)
+    if problem and not cause:  # it needs other queries, so it depends on them
+        inductive = False
+    elif not same["repeated"]:  # answers differ even to the same question
         noise = evidence["repeated"].deviation
-        far = any(evidence[name].deviation > _MIN_RATIO * noise for name in _OF_OTHER_QUERIES)
+        far = any(evidence[name].deviation > _MIN_RATIO * noise for name in compared)
         inductive = False if far else None
+    elif cause and inductive:  # not all was compared
+        inductive = None
     return Properties(
         inductive=inductive,
         isolated=same["batched"] if same["repeated"] else None,

@@ -95,9 +95,9 @@ def run(
             _print_plan(prepared)
             return GOOD
         if in_process:
-            from metabench.plugins.process_state import put_back, settings
+            from metabench.plugins.process_state import put_back, settings, torch_defaults
 
-            with put_back(settings):
+            with put_back(settings), torch_defaults():
                 # Processes that learners start must not import from the working folder either.
                 os.environ["PYTHONSAFEPATH"] = "1"
                 return _run_in_process(prepared)

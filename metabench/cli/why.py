@@ -53,6 +53,8 @@ def why(file: Path, as_json: bool, common: Common) -> None:
     for part in _PARTS:
         value = msgspec.to_builtins(getattr(result, part))
         if isinstance(value, dict):
+            if part == "properties":  # the reason next to what it explains
+                value = {key: value[key] for key in ("inductive", "problem")} | value
             echo(f"{part}:")
             for name, item in value.items():
                 for line in _lines(part, name, item):

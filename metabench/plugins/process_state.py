@@ -10,7 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -117,6 +117,25 @@ def put_back(listed: Callable[[], list[Setting]]) -> Iterator[list[str]]:
                 if not _equal(setting.read(), expected):
                     changed.append(setting.name)
                     setting.write(expected)
+
+
+@contextmanager
+def torch_defaults() -> Iterator[None]:
+    """Run the block with torch's defaults, as in a learner process, whatever the caller's are."""
+    import torch
+
+    accelerator = torch.accelerator.current_accelerator()
+    devices = ["cpu"] if accelerator is None else ["cpu", accelerator.type]
+    with ExitStack() as stack:
+        stack.callback(torch.set_default_dtype, torch.get_default_dtype())
+        torch.set_default_dtype(torch.float32)
+        if torch.get_default_device() != torch.device("cpu"):  # this slows every call of torch
+            stack.enter_context(torch.device("cpu"))
+        for device in devices:
+            stack.enter_context(torch.autocast(device, enabled=False))
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        yield
 
 
 @contextmanager

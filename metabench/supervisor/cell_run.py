@@ -24,6 +24,8 @@ from metabench.supervisor.suite_cache import SuiteCache
 
 Watch = Callable[[Progress], None]
 
+_OUTSIDE = ("timeout", "interrupted", "oom")  # failures that say nothing about the learner
+
 
 class CellRun:
     """A run of one cell; `stop` may be called from another thread at any time.
@@ -136,7 +138,7 @@ class CellRun:
         from metabench.cell.probe import probe
 
         try:
-            return probe(process, self._opened, episodes, scored)
+            return probe(process, self._opened, episodes, scored, self._outside)
         except LearnerFailed as error:
             if self._stopped:
                 raise
@@ -144,6 +146,17 @@ class CellRun:
             return Properties(
                 inductive=None, isolated=None, independent=None, episodes=episodes, problem=reason
             )
+
+    def _outside(self, error: Exception) -> str:
+        """Return the cause outside the learner of a failed answer; "" if there is none."""
+        if not isinstance(error, LearnerFailed) or self._process is None:
+            return ""
+        failed = error.failed
+        if failed.status == "crashed":
+            failed = self._reason(failed)
+            if self._process.ending() == "killed by SIGKILL":  # by Linux, where memory is short
+                return failed.reason
+        return failed.reason if failed.status in _OUTSIDE else ""
 
     def _reason(self, failed: Failed) -> Failed:
         """Return the cause that is known here of what looks like a failure of the learner."""

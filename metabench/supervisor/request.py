@@ -20,6 +20,7 @@ from metabench.results.schema import MOST_THREADS
 from metabench.suites.builtin_suites import EMBEDDED
 from metabench.suites.suite import Suite
 from metabench.supervisor.lookup import find_budget
+from metabench.text import one_line
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ class Request:
             value = plain(getattr(self, one.name))
             default = {} if one.default is MISSING else one.default
             if not _like(value, default):
-                raise UsageError(f"{one.name}={value!r}: write {_SHOWN[type(default)]}")
+                given = one_line(repr(value))
+                raise UsageError(f"{one.name}={given}: write {_SHOWN[type(default)]}")
             object.__setattr__(self, one.name, value)
         for name, least in _MIN.items():
             value = getattr(self, name)
@@ -140,7 +142,7 @@ def _like(value: Any, default: Any) -> bool:
     """Return whether a value has the type of a default."""
     if isinstance(default, tuple):
         return isinstance(value, list | tuple) and all(
-            _is_text(one) or isinstance(one, Suite) for one in value
+            _is_text(one) or (isinstance(one, Suite) and default == EMBEDDED) for one in value
         )
     if isinstance(default, dict):
         return isinstance(value, Mapping) and all(map(_is_text, value.values()))

@@ -98,6 +98,32 @@ class NeedsMany(Honest):
         return super().predict(state, query_x)
 
 
+class RunsOutOfMemory(Honest):
+    def predict(self, state: Tensor, query_x: Tensor) -> Tensor:
+        if len(query_x) == 1:
+            raise MemoryError
+        return super().predict(state, query_x)
+
+
+class LooksAndRunsOut(RunsOutOfMemory):
+    def predict(self, state: Tensor, query_x: Tensor) -> Tensor:
+        return super().predict(state, query_x - query_x.mean(dim=0))
+
+
+class LooksWhenAloneAndRunsOut(Honest):
+    """Shows what it depends on before memory runs out."""
+
+    def __init__(self, task: Any) -> None:
+        super().__init__(task)
+        self.alone = 0
+
+    def predict(self, state: Tensor, query_x: Tensor) -> Tensor:
+        self.alone += len(query_x) == 1
+        if self.alone > 3:
+            raise MemoryError
+        return super().predict(state, query_x.flip(2) if len(query_x) == 1 else query_x)
+
+
 def properties(kind: type[Learner]) -> Properties:
     return probe(Session(kind(task())), open_digits(), episodes=3, scored=100)
 
@@ -159,3 +185,18 @@ def test_who_cannot_answer_one_query_alone_depends_on_others() -> None:
     assert found.inductive is False
     assert (found.isolated, found.independent) == (True, True)
     assert found.problem == "one query alone: one query is too few"
+
+
+def test_memory_that_runs_out_leaves_unknown_if_answers_depend_on_others() -> None:
+    found = properties(RunsOutOfMemory)
+    assert found.inductive is None
+    assert (found.isolated, found.independent) == (True, True)
+    assert found.problem == "one query alone: MemoryError"
+    assert "alone" not in {one.probe for one in found.evidence}
+
+
+@pytest.mark.parametrize("kind", [LooksAndRunsOut, LooksWhenAloneAndRunsOut])
+def test_dependence_found_before_memory_runs_out_counts(kind: type[Learner]) -> None:
+    found = properties(kind)
+    assert found.inductive is False
+    assert found.problem == "one query alone: MemoryError"

@@ -118,13 +118,20 @@ def test_long_values_are_cut_but_json_has_them(cli, tmp_path: Path) -> None:
 def test_the_evidence_for_a_flag_is_shown_in_full(cli, tmp_path: Path) -> None:
     found = [Evidence(probe=probe, queries=75, deviation=0.1, flipped=0.0) for probe in "abcdef"]
     measured = Properties(
-        inductive=False, isolated=True, independent=True, episodes=6, evidence=found
+        inductive=False,
+        isolated=True,
+        independent=True,
+        episodes=6,
+        evidence=found,
+        problem="one query alone: ValueError",
     )
     result = replace(make_result(), properties=measured)
     out = cli("why", Store(tmp_path).write(Path("a/b/c.json"), result)).out
     assert [line.split(",")[0] for line in out.splitlines() if "probe " in line] == [
         f"  evidence: probe {probe}" for probe in "abcdef"
     ]
+    assert "  inductive: False\n  problem: one query alone: ValueError\n" in out
+    assert out.count("problem: one query") == 1
 
 
 def test_a_file_that_was_changed_is_said_so(cli, file: Path) -> None:

@@ -229,9 +229,8 @@ def test_a_folder_that_cannot_be_written_to_is_known_before_and_after(tmp_path: 
     assert (tmp_path / "file").read_text() == "in the way"
 
 
-@pytest.mark.parametrize("name", ["code", PATH.parts[0], f"logs/{PATH.parts[0]}", "checkpoints"])
+@pytest.mark.parametrize("name", ["code", PATH.parts[0]])
 def test_a_file_in_the_way_of_a_folder_is_known_before(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("in the way")
     with pytest.raises(DataError, match=f"cannot write {tmp_path / name}.*: Not a directory; cho"):
         Store(tmp_path).check_writable([PATH])

@@ -60,6 +60,44 @@ class NeedsTwoQueries(Honest):
         return super().predict(state, query_x)
 
 
+class FailsOnOneQuery(Honest):
+    def predict(self, state, query_x):
+        if len(query_x) == 1:
+            self.fail()
+        return super().predict(state, query_x)
+
+
+class KilledOnOneQuery(FailsOnOneQuery):
+    def fail(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class EndedOnOneQuery(FailsOnOneQuery):
+    def fail(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+
+
+class OutOfMemoryOnOneQuery(FailsOnOneQuery):
+    def fail(self):
+        raise torch.OutOfMemoryError("out of memory")
+
+
+class SegfaultsOnOneQuery(FailsOnOneQuery):
+    def fail(self):
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+
+class ExitsOnOneQuery(FailsOnOneQuery):
+    def fail(self):
+        os._exit(0)
+
+
+class HangsOnOneQuery(FailsOnOneQuery):
+    def fail(self):
+        time.sleep(600)
+
+
 class NotANumber(Honest):
     def predict(self, state, query_x):
         return super().predict(state, query_x) * float("nan")
@@ -227,6 +265,9 @@ class PicksAtTheClock(Honest):
 
 @metabench.hookimpl
 def metabench_algorithms():
-    for kind in (Honest, *Honest.__subclasses__(), NeedsRoomForManyTasks):
+    for kind in (
+        *(Honest, *Honest.__subclasses__(), NeedsRoomForManyTasks),
+        *FailsOnOneQuery.__subclasses__(),
+    ):
         words = "".join(f"-{c.lower()}" if c.isupper() else c for c in kind.__name__)
         yield metabench.Algorithm(words.strip("-"), build=kind, budgets={"smoke": 2})

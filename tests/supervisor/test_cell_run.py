@@ -482,3 +482,32 @@ def test_a_learner_that_cannot_answer_one_query_keeps_its_score(tmp_path: Path) 
     assert odd.properties is not None
     assert odd.properties.inductive is False  # it cannot answer one query alone
     assert odd.properties.problem == "one query alone: RuntimeError: a single query"
+
+
+@pytest.mark.slow
+def test_the_end_of_a_probe_says_nothing_unless_the_learner_caused_it(tmp_path: Path) -> None:
+    stopped = {
+        "killed-on-one-query": "the learner process was killed by SIGKILL",
+        "ended-on-one-query": "the learner process was killed by SIGTERM",
+        "out-of-memory-on-one-query": "OutOfMemoryError: out of memory",
+    }
+    crashed = {
+        "segfaults-on-one-query": "the learner process was killed by SIGSEGV",
+        "exits-on-one-query": "the learner process ended with exit code 0",
+    }
+    found = run(tmp_path, *stopped, *crashed)
+    for name, problem in {**stopped, **crashed}.items():
+        result = found[name]
+        assert result.status == "ok"
+        assert result.properties is not None
+        assert result.properties.inductive is (None if name in stopped else False)
+        assert result.properties.problem == f"one query alone: {problem}"
+
+
+@pytest.mark.slow
+def test_a_probe_over_the_time_limit_says_nothing(tmp_path: Path) -> None:
+    (late,) = run(tmp_path, "hangs-on-one-query", time_limit=20.0).values()
+    assert late.status == "ok"
+    assert late.properties is not None
+    assert late.properties.inductive is None
+    assert late.properties.problem == "one query alone: over the time limit of 20 s"
