@@ -28,6 +28,7 @@ CHECKS = {
     "devices": "form:devices",
     "relabelling": "behaviour:relabelling",
 }
+LOADING = "loading"  # of the plugins; no check of the algorithm
 FIRST = ("catalogue", "build", "shapes")  # the others need what these check
 
 

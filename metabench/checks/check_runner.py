@@ -14,17 +14,24 @@ from metabench.checks.checked_algorithm import CheckFailed, NotChecked, Noted, S
 from metabench.errors import MetabenchError, NotApplicable
 from metabench.learner import load
 from metabench.plugins.process_state import put_back, settings_and_generators
+from metabench.text import shortened
 from metabench.worker.session import failure
 
+CAUGHT = (Exception, SystemExit)
+_MAX_MESSAGE = 1000  # characters; a plugin's text may have any length
 
-def run_check(name: str, subject: Subject) -> Outcome:
-    """Run one check; any exception that the plugin raises is a failure."""
+
+def run_check(
+    name: str, subject: Subject, caught: tuple[type[BaseException], ...] = CAUGHT
+) -> Outcome:
+    """Run one check; exceptions of these types that the plugin raises are failures."""
     check = load(f"metabench.checks.{CHECKS[name]}")
     started = perf_counter()
 
     def outcome(
         status: CheckStatus, message: str = "", advice: str = "", trace: str = ""
     ) -> Outcome:
+        message = shortened(message, _MAX_MESSAGE)
         return Outcome(name, status, message, advice, trace, perf_counter() - started)
 
     try:
@@ -37,7 +44,7 @@ def run_check(name: str, subject: Subject) -> Outcome:
         return outcome("skipped", str(reason))
     except Noted as note:
         return outcome("noted", str(note))
-    except (Exception, SystemExit) as error:
+    except caught as error:
         raised, line = failure(error), _own_line(error, subject)
         said = f"it raised {raised.reason}"
         if isinstance(error, MetabenchError) and not line:  # raised by metabench itself
@@ -64,14 +71,18 @@ def _own_line(error: BaseException, subject: Subject) -> str:
     return ""
 
 
-def run_battery(subject: Subject, names: Iterable[str] = CHECKS) -> Iterator[Outcome]:
+def run_battery(
+    subject: Subject,
+    names: Iterable[str] = CHECKS,
+    caught: tuple[type[BaseException], ...] = CAUGHT,
+) -> Iterator[Outcome]:
     """Run checks, in order; skip the rest if no learner can be built."""
     broken = ""
     for name in names:
         if broken:
             yield Outcome(name, "skipped", broken)
             continue
-        found = run_check(name, subject)
+        found = run_check(name, subject, caught)
         if found.status in ("failed", "skipped") and name in FIRST:
             broken = f"{name} failed" if found.status == "failed" else "not applicable"
         yield found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Generator
 from dataclasses import asdict
@@ -10,13 +11,15 @@ from multiprocessing.connection import Connection
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from metabench.checks.check_names import CHECKS, FIRST, Outcome
+from metabench.checks.bounded_output import BoundedOutput
+from metabench.checks.check_names import CHECKS, FIRST, LOADING, Outcome
 from metabench.errors import MetabenchError, UsageError
 from metabench.learner import Kind
 from metabench.plugins.sources import PluginSources
 from metabench.supervisor.killable_process import KillableProcess
 from metabench.text import one_line
 
+_GRACE = 5.0  # seconds for the child to end
 _LOADING = 60.0  # least time limit in seconds for importing torch and the plugins
 _CHILD = """
 import json, sys
@@ -62,12 +65,18 @@ def check_apart(
     ended = False
     while not ended:
         order = json.dumps({"sources": asdict(sources), "name": name, "done": done})
-        process = KillableProcess(_CHILD, order, grace=5)
+        pipe, output = os.pipe()
+        try:
+            printed = BoundedOutput(pipe)
+            process = KillableProcess(_CHILD, order, grace=_GRACE, output=output)
+        finally:
+            os.close(output)
         try:
             ended = yield from _follow(process, done, seconds)
         finally:
             process.kill()
             process.close()
+            printed.close(_GRACE)
 
 
 def _follow(
@@ -88,7 +97,10 @@ def _follow(
         limit, since = seconds if kind else max(seconds, _LOADING), perf_counter()
         try:
             if not process.wait_for_message(limit):
-                problem = f"it did not end within {limit:g} s", _SLOW
+                advice = _SLOW
+                if started := process.started():
+                    advice = f"end the processes that it has started ({started}), or {_SLOW}"
+                problem = f"it did not end within {limit:g} s", advice
                 break
             message = json.loads(process.connection.recv_bytes())
         except (EOFError, OSError):
@@ -97,6 +109,8 @@ def _follow(
         if "error" in message:
             raise UsageError(message["error"])
         if "done" in message:
+            for line in message["done"]:
+                yield Outcome(LOADING, "failed", line, "correct the plugin, or do not name it")
             return True
         if "address" in message:
             checked = Checked(**message)
@@ -108,7 +122,7 @@ def _follow(
             outcome = Outcome(**message)
             done[kind].append(outcome.check)
             yield outcome
-    left = ["loading"] if kind is None else [name for name in CHECKS if name not in done[kind]]
+    left = [LOADING] if kind is None else [name for name in CHECKS if name not in done[kind]]
     running, *others = left or ["the end"]
     yield Outcome(running, "failed", *problem, seconds=perf_counter() - since)
     if kind is None or not left:
@@ -122,7 +136,7 @@ def _follow(
 
 def serve(descriptor: int, sources: dict[str, Any], name: str, done: dict[Kind, list[str]]) -> None:
     """Run the checks in the child process, and send what they find to the parent."""
-    from metabench.checks.check_runner import run_battery
+    from metabench.checks.check_runner import CAUGHT, run_battery
     from metabench.checks.checked_algorithm import find_subjects
     from metabench.plugins.registry import load_plugins
 
@@ -145,6 +159,7 @@ def serve(descriptor: int, sources: dict[str, Any], name: str, done: dict[Kind, 
             continue
         checked = Checked(subject.configured.address, subject.kind, str(subject.file or ""))
         send(checked._asdict())
-        for outcome in run_battery(subject, left):
+        # Ctrl-C does not reach this process, so a KeyboardInterrupt is the plugin's own.
+        for outcome in run_battery(subject, left, (*CAUGHT, KeyboardInterrupt)):
             send(outcome._asdict())
-    send({"done": True})
+    send({"done": plugins.not_loaded})

@@ -145,7 +145,10 @@ def main(args: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code if isinstance(code, int) else GOOD
     except CellError as error:
-        raise error.__cause__ or error from None
+        cause = error.__cause__ or error
+        for note in getattr(error, "__notes__", ()):  # options.py has named the plugins
+            cause.add_note(note)
+        raise cause from None
     except (click.ClickException, MetabenchError) as error:
         return _report(error, debug)
     except (KeyboardInterrupt, click.Abort) as error:

@@ -54,6 +54,11 @@ def compare(
     from metabench.tables.leaderboard_frame import read
     from metabench.tables.margins import Margin
 
+    config = common.config
+    budget = budget or config.get("budget")
+    # Results have the type of a device, without its number.
+    device = device or config.get("device", "auto").replace("auto", "").partition(":")[0] or None
+    train_on = train_on or config.get("train_on")
     asked = None if margin is None else Margin.parse(margin)
     cells, problems = read(common.results)
     common.warn(problems)

@@ -24,12 +24,10 @@ GOOD, FAILED = 0, 1
 @click.argument("b", metavar="B")
 @click.option("-s", "--suite", required=True, metavar="SUITE", help="Name or address.")
 @click.option("--rounds", type=int, default=6, show_default=True, help="Fresh pairs of processes.")
-@click.option("--budget", default="smoke", show_default=True, help="Budget of meta-training.")
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, ... or auto.")
-@click.option("--threads", type=int, default=0, help="Threads of each learner.  [default: cores]")
-@click.option(
-    "--time-limit", type=float, default=0.0, metavar="SECONDS", help="Limit for each process."
-)
+@click.option("--budget", help="Budget of meta-training.  [default: smoke]")
+@click.option("--device", help="cpu, cuda, ... or auto.  [default: cpu]")
+@click.option("--threads", type=int, help="Threads of each learner.  [default: cores]")
+@click.option("--time-limit", type=float, metavar="SECONDS", help="Limit for each process.")
 @click.option("--no-allocator", is_flag=True, help="Leave the memory allocator as it is.")
 @common_options("data_root", "plugins")
 @json_option
@@ -58,7 +56,11 @@ def duel(
         if not common.quiet:
             echo(f"[{done}/{rounds}] rounds", err=True)
 
-    request = Request(suites=[suite], allocator=not no_allocator, **common.shared, **options)
+    ours = common.from_config(*options, "memory_limit", "allocator")
+    given = {key: value for key, value in options.items() if value is not None}
+    if no_allocator:
+        given["allocator"] = False
+    request = Request(**{**ours, **given, **common.shared, "suites": [suite]})
     plugins = common.load_plugins()
     cells = duel_cells(a, b, request, plugins)
     try:

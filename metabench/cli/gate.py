@@ -72,7 +72,6 @@ def gate(
     from metabench.gating.baseline import select
     from metabench.gating.duel_rounds import FEWEST_ROUNDS
     from metabench.gating.speed_gate import SpeedGate
-    from metabench.plugins.registry import load_plugins
     from metabench.tables.margins import Margins
 
     def watch(case: str, done: int) -> None:
@@ -86,7 +85,7 @@ def gate(
         raise UsageError(f"rounds={rounds}: an interval needs at least {FEWEST_ROUNDS}")
     if allowed is None and base is not None:
         raise UsageError("--base needs --speed-margin: only times are compared with it")
-    plugins = load_plugins(common.sources)
+    plugins = common.load_plugins()
     stored, without = select(baseline, suites, algorithms, plugins, common.data_root)
     common.warn([f"{baseline / path}: no score, so it is not gated" for path in without])
     asked = Gate(baseline, stored, margins, frozen, request, plugins)

@@ -72,7 +72,6 @@ def leaderboard(
     common: Common,
 ) -> int:
     """Print the leaderboard, write it to a file, or check that file."""
-    from metabench.plugins.registry import load_plugins
     from metabench.tables.leaderboard_frame import with_code_state
     from metabench.tables.ranked_tables import build_tables
 
@@ -93,8 +92,9 @@ def leaderboard(
     if diff is not None:
         _diff(common, diff, suites, budget, build_tables(cells))
         return 0
-    plugins = load_plugins(common.sources)
+    plugins = common.load_plugins(warn=False)
     tables = build_tables(with_code_state(cells, plugins))
+    common.warn(plugins.warnings)  # hooks have been called
     if published:
         _published(tables, as_json)
         return 0
@@ -114,7 +114,6 @@ def leaderboard(
         _write(common, output, text)
         if output.is_file():  # not /dev/null or a pipe, whose folder is no place for reports
             plugins.report([cell.result for cell in cells], output.parent)
-            common.warn(plugins.warnings)
     elif wanted is None:
         show_leaderboard(tables)
     else:

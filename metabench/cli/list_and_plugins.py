@@ -13,7 +13,7 @@ from metabench.cli import table_printing
 from metabench.cli.options import Common, common_options, json_option
 from metabench.cli.output import echo, emit_json
 from metabench.errors import UsageError, unknown
-from metabench.plugins.registry import Plugins, load_plugins
+from metabench.plugins.registry import Plugins
 from metabench.text import shortened
 
 KINDS = ("algorithms", "suites", "backbones")
@@ -29,7 +29,7 @@ def list_(kind: str | None, as_json: bool, common: Common) -> None:
     """List algorithms, suites and backbones, or only one of these."""
     if kind is not None and kind not in KINDS:
         raise unknown("catalogue", kind, KINDS)
-    plugins = load_plugins(common.sources)
+    plugins = common.load_plugins(warn=False)  # the hooks may fail too
     wanted = KINDS if kind is None else (kind,)
     found = {name: _ENTRIES[name](plugins) for name in wanted}
     common.warn(plugins.warnings)
@@ -50,7 +50,7 @@ def list_(kind: str | None, as_json: bool, common: Common) -> None:
 @json_option
 def plugins(as_json: bool, common: Common) -> None:
     """List plugins: the file, the hooks, the status and the error of each."""
-    loaded = load_plugins(common.sources)
+    loaded = common.load_plugins(warn=False)  # the table shows most
     for name in KINDS:  # this calls the hooks, which may fail
         try:
             getattr(loaded, name)

@@ -47,6 +47,7 @@ class Common:
         quiet: `-q`, print only results and errors.
         verbose: `-v`, print details.
         debug: `--debug`, show tracebacks.
+        loaded: the plugins that `load_plugins` has loaded.
     """
 
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -58,6 +59,7 @@ class Common:
     quiet: bool = False
     verbose: bool = False
     debug: bool = False
+    loaded: list[Plugins] = field(default_factory=list)
 
     def command(self, *words: str) -> str:
         """Return a command with the same plugins and configuration, to be pasted into a shell."""
@@ -74,12 +76,21 @@ class Common:
             "plugins_dirs": self.sources.plugins_dirs,
         }
 
-    def load_plugins(self) -> Plugins:
-        """Load the plugins, and print warnings about them."""
+    def from_config(self, *names: str) -> dict[str, Any]:
+        """Return those options of `bench.toml` that a verb has too."""
+        return {name: self.config[name] for name in names if name in self.config}
+
+    def load_plugins(self, *, warn: bool = True) -> Plugins:
+        """Load the plugins, and print warnings about them.
+
+        A verb that succeeds ends with exit code 1 if one of them was named and has failed.
+        """
         from metabench.plugins.registry import load_plugins
 
         plugins = load_plugins(self.sources)
-        self.warn(plugins.warnings)
+        self.loaded.append(plugins)
+        if warn:
+            self.warn(plugins.warnings)
         return plugins
 
     def warn(self, lines: Sequence[str]) -> None:
@@ -166,11 +177,16 @@ def common_options(*choices: Choice) -> Callable[[Callable[..., Any]], Callable[
             _set_up_logging(common)
             with own_stdout():
                 try:
-                    return function(common=common, **values)
+                    code = function(common=common, **values)
                 except Exception as error:
                     if options := " ".join(common.sources.options):
                         error.add_note(f"a plugin may be the cause: try without {options}")
                     raise
+            # After the hooks have been called, which may fail too.
+            not_loaded = [line for plugins in common.loaded for line in plugins.not_loaded]
+            for line in not_loaded:
+                echo(f"metabench: failed: {line}", err=True)
+            return code or int(bool(not_loaded))
 
         decorated: Callable[..., Any] = command
         for option in reversed([*options, *_ALWAYS]):

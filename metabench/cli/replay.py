@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,11 +18,11 @@ SAME, DIFFERENT = 0, 1
 
 @click.command()
 @click.argument("file", type=Path)
-@click.option("--threads", type=int, default=0, help="Threads to use.  [default: as stored]")
-@click.option("--time-limit", type=float, default=0.0, metavar="SECONDS", help="For the cell.")
+@click.option("--threads", type=int, help="Threads to use.  [default: as stored]")
+@click.option("--time-limit", type=float, metavar="SECONDS", help="For the cell.")
 @common_options("data_root", "plugins")
 @json_option
-def replay(file: Path, threads: int, time_limit: float, as_json: bool, common: Common) -> int:
+def replay(file: Path, as_json: bool, common: Common, **options: Any) -> int:
     """Run the cell of a result FILE again and compare the scores.
 
     Prints "equal" (all outputs are equal to the last bit), "within tolerance" (right answers
@@ -38,9 +38,12 @@ def replay(file: Path, threads: int, time_limit: float, as_json: bool, common: C
     from metabench.supervisor.request import Request
 
     old = read_result(file)
-    request = Request(threads=threads, time_limit=time_limit, **common.shared)
+    ours = common.from_config("threads", "time_limit", "memory_limit", "allocator")
+    given = {key: value for key, value in options.items() if value is not None}
+    request = Request(**{**ours, **given, **common.shared})
+    plugins = common.load_plugins()
     with progress(1, common.quiet) as watcher:
-        new = run_again(old, request, watcher)
+        new = run_again(old, request, watcher, plugins)
     verdict = agreement(old, new)
     differs = differences(old, new)
     if old.altered:

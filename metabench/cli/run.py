@@ -89,8 +89,9 @@ def run(
     request = Request(**{**common.config, **given, **common.shared})
     policy = Policy(force=force, retry_failed=retry_failed, keep_stale=keep_stale)
 
-    with PreparedRun(request, policy) as prepared:
-        common.warn(prepared.plugins.warnings)
+    plugins = common.load_plugins(warn=False)
+    with PreparedRun(request, policy, plugins=plugins) as prepared:
+        common.warn(plugins.warnings)
         if dry_run:
             _print_plan(prepared)
             return GOOD
@@ -143,7 +144,6 @@ def _show(prepared: PreparedRun, common: Common, todo: int, ran: Sequence[Result
     if not (failed or unfinished or gone or damaged or ran_any):
         cell, result = prepared.cells[0], found[0][1]
         raise NothingToRun(f"no algorithm applies to these suites; {cell}: {result.reason}")
-    not_loaded = [row for row in prepared.plugins.rows if row.status == "failed" and row.named]
     stale = {p.cell.path for p in prepared.planned if p.state == "stale" and not p.todo}
     show_leaderboard(
         build_tables(
@@ -168,8 +168,6 @@ def _show(prepared: PreparedRun, common: Common, todo: int, ran: Sequence[Result
             + (f"; see {folder / log}" if log else ""),
             err=True,
         )
-    for row in not_loaded:
-        echo(f"metabench: failed: plugin '{row.name}': {row.error}", err=True)
     if not common.quiet:
         kept = len(prepared.cells) - todo
         echo(
@@ -177,9 +175,7 @@ def _show(prepared: PreparedRun, common: Common, todo: int, ran: Sequence[Result
             f"show them again with: {common.command('leaderboard', '--results', str(folder))}",
             err=True,
         )
-    return (
-        SOME_FAILED if failed or kept_older or unfinished or gone or damaged or not_loaded else GOOD
-    )
+    return SOME_FAILED if failed or kept_older or unfinished or gone or damaged else GOOD
 
 
 def _load(prepared: PreparedRun) -> tuple[list[tuple[Path, Result | None]], list[DataError]]:

@@ -118,4 +118,4 @@ def _difference(gated: Gated) -> str:
 
 
 def _error(value: float) -> str:
-    return formatting.significant(value, 4)
+    return formatting.error(value, None)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from tempfile import TemporaryDirectory
 
 from metabench.errors import DataError, NothingToRun
-from metabench.plugins.registry import load_plugins
+from metabench.plugins.registry import Plugins, load_plugins
 from metabench.results.schema import Result
 from metabench.supervisor.cell_from_result import cell_of, check_same_data
 from metabench.supervisor.prepared_run import PreparedRun
@@ -16,13 +16,16 @@ from metabench.supervisor.runner import Watcher
 from metabench.supervisor.suite_cache import SuiteCache
 
 
-def replay(result: Result, request: Request, watcher: Watcher | None = None) -> Result:
+def replay(
+    result: Result, request: Request, watcher: Watcher | None = None, plugins: Plugins | None = None
+) -> Result:
     """Run the cell of a result again with the current code, and store nothing.
 
     Args:
         result: a result with scores.
         request: how to run it; 0 threads means as many as recorded in the result.
         watcher: notified of progress.
+        plugins: as loaded for the request; None: they are loaded.
 
     Raises:
         NothingToRun: the result has no scores to compare with.
@@ -33,7 +36,7 @@ def replay(result: Result, request: Request, watcher: Watcher | None = None) -> 
         raise NothingToRun(
             f"the result has no scores ({result.status}); try metabench run --retry-failed"
         )
-    plugins = load_plugins(request.sources)
+    plugins = plugins or load_plugins(request.sources)
     cell = cell_of(result, plugins, request.data_root)
     with closing(SuiteCache(request.data_root)) as suites:
         check_same_data(result, cell, suites)

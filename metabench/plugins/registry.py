@@ -157,6 +157,12 @@ class Plugins:
         """Call the hooks that write reports to `out`; log exceptions as warnings."""
         self._notify("metabench_report", {"results": results, "out": out})
 
+    @property
+    def not_loaded(self) -> list[str]:
+        """The plugins that were named and have failed, with the reasons, one line each."""
+        failed = [row for row in self.rows if row.named and row.status == "failed"]
+        return [f"plugin '{row.name}': {row.error}" for row in failed]
+
     def _admit(self, candidate: Candidate, sources: PluginSources) -> None:
         """Import and register a candidate, unless it is already loaded or left out."""
         if candidate.origin and any(row.origin == candidate.origin for row in self.rows):
@@ -178,7 +184,8 @@ class Plugins:
     def _register(self, row: PluginRow, candidate: Candidate) -> None:
         plugin = None
         try:
-            with put_back(import_settings) as changed, _plugin_code(row.name):
+            code = _plugin_code(row.name, "being imported")
+            with put_back(import_settings) as changed, code:
                 with kept_whole(changed):
                     plugin = candidate.load()
                 self._manager.register(plugin, name=row.name)
@@ -292,13 +299,13 @@ def _exhaust(hook: Callable[[], Any], spec_type: type[T]) -> list[T]:
 
 
 @contextmanager
-def _plugin_code(name: str) -> Iterator[None]:
+def _plugin_code(name: str, doing: str = "running") -> Iterator[None]:
     """Run code of a plugin, and name the plugin if that takes long, because it may never end.
 
     Raises:
         PluginFailed: the code raised an exception, or tried to end this process.
     """
-    warning = f"plugin '{name}' is still running; leave it out with -p no:{name}"
+    warning = f"plugin '{name}' is still {doing}; leave it out with -p no:{name}"
     timer = threading.Timer(_SLOW, log.warning, [warning])
     timer.daemon = True
     with suppress(RuntimeError):  # there can be no more threads

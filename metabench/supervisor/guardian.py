@@ -91,7 +91,7 @@ def _kill_descendants(child: int) -> None:
     with contextlib.suppress(OSError):
         os.killpg(child, signal.SIGKILL)
     for _ in range(1000):  # a killed process may have forked just before
-        alive = _descendants() if _LINUX else []
+        alive = descendants(os.getpid()) if _LINUX else []
         if not alive:
             return
         for pid in alive:
@@ -104,8 +104,8 @@ def _kill_descendants(child: int) -> None:
                     os.waitpid(pid, os.WNOHANG)
 
 
-def _descendants() -> list[int]:
-    """Return the processes below this one that have not ended, from /proc."""
+def descendants(root: int) -> list[int]:
+    """Return the processes below another that have not ended, from /proc."""
     children: dict[int, list[int]] = {}
     ended: set[int] = set()
     for name in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208  pathlib takes long to import
@@ -114,7 +114,7 @@ def _descendants() -> list[int]:
             children.setdefault(int(parent), []).append(int(name))
             if state == "Z":
                 ended.add(int(name))
-    found, look = [], [os.getpid()]
+    found, look = [], [root]
     while look:
         below = children.get(look.pop(), [])
         found += below

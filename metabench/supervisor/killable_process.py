@@ -106,6 +106,14 @@ class KillableProcess:
         names = {-number: number.name for number in signal.Signals}
         return f"killed by {names.get(code, f'signal {-code}')}"
 
+    def started(self) -> int:
+        """Return how many processes it has started that have not ended; 0 if that is unknown."""
+        try:
+            below = guardian.descendants(self._process.pid)
+        except OSError:  # no /proc
+            return 0
+        return max(0, len(below) - 1)  # the guardian's own child is the process itself
+
     def stop(self) -> None:
         """End the process: SIGTERM, then SIGKILL, to it and all its children."""
         self._process.terminate()  # the guardian does the rest

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from metabench.checks.check_names import Outcome
+from metabench.checks.check_names import LOADING, Outcome
 from metabench.checks.isolated_run import Checked, check_apart
 from metabench.plugins.sources import PluginSources
 
@@ -65,9 +65,16 @@ class Forks(Leaves):
         os._exit(3)
 
 
+class Interrupts(Loads):
+    fit = metabench.Learner.fit
+
+    def predict(self, centroids, query_x):
+        raise KeyboardInterrupt
+
+
 @metabench.hookimpl
 def metabench_algorithms():
-    for kind in (Loads, Leaves, Hangs, Forks):
+    for kind in (Loads, Leaves, Hangs, Forks, Interrupts):
         yield metabench.Algorithm(kind.__name__.lower(), build=kind)
 """
 
@@ -152,3 +159,17 @@ def test_nothing_continues_when_the_command_ends(by: signal.Signals, code: int, 
     assert command.returncode == code, said
     assert said.decode().strip() == line
     wait_for(lambda: not running())
+
+
+def test_a_named_plugin_that_cannot_be_loaded_is_a_failure() -> None:
+    Path("bad.py").write_text("raise ValueError('boom')")
+    sources = PluginSources(plugins=("plugin.py", "bad.py"), restrict=())
+    found = [*check_apart("interrupts", sources, 60)]
+    assert found[-1][:3] == (LOADING, "failed", "plugin 'bad.py': ValueError: boom")
+    (shapes,) = [one for one in found if one[0] == "shapes"]
+    assert shapes[1:3] == ("failed", "it raised KeyboardInterrupt")  # and the checks go on
+
+
+@pytest.mark.slow
+def test_processes_that_outlive_the_time_limit_are_named() -> None:
+    assert "end the processes that it has started (1)" in until_built("hangs", seconds=8).advice

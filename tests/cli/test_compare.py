@@ -93,3 +93,21 @@ def test_without_a_margin_errors_are_compared_with_a_share(cli) -> None:
 def test_without_a_margin_half_a_point_of_accuracy_counts_as_equal(cli) -> None:
     content = json.loads(cli("compare", "good", "bad", "-s", "digits-5w1s", "--json").out)
     assert content["comparison"]["margin"] == pytest.approx(0.005)
+
+
+def test_bench_toml_chooses_among_several_kinds_of_results(cli) -> None:
+    suite = make_suite(episodes=6, query=2)
+    results = [
+        make_result(name, suite=suite, correct=correct, device=device)
+        for name, correct in (("good", [9, 8, 9, 7, 8, 9]), ("bad", [7, 8, 8, 1, 6, 8]))
+        for device in ("cpu", "cuda")
+    ]
+    store_results(Path("results"), results)
+    args = ("compare", "good", "bad", "-s", "digits-5w1s")
+    assert cli(*args).code == 2
+    Path("bench.toml").write_text('device = "cuda:1"\n')
+    assert cli(*args).code == 0
+    Path("bench.toml").write_text('budget = "standard"\n')
+    outcome = cli(*args)
+    assert outcome.code == 4
+    assert "standard" in outcome.err

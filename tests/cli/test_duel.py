@@ -7,6 +7,9 @@ import json
 import pytest
 from cli.running import PLUGIN
 
+from metabench.gating import duel_rounds
+from metabench.gating.duel_rounds import SideFailed
+
 DUEL = ("duel", "-p", "my.py", "-s", "digits-5w1s", "--threads", "1")
 
 
@@ -74,3 +77,23 @@ def test_a_side_that_fails_is_named(cli) -> None:
     assert outcome.err == (
         "metabench: failed: digits-5w1s raises seed 0: ZeroDivisionError: no centroid today\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [('device = "tpu"', "device 'tpu' is not available"), ('budget = "standard"', "standard")],
+)
+@pytest.mark.usefixtures("plugin")
+def test_bench_toml_decides_what_the_command_line_leaves_open(
+    cli, tmp_path, monkeypatch, line, message
+) -> None:
+    def refuse(cells, suites, settings, rounds, watch):
+        raise SideFailed(f"{cells[0].budget.name}, {settings[0].time_limit} s", "")
+
+    monkeypatch.setattr(duel_rounds, "run_duel", refuse)
+    (tmp_path / "bench.toml").write_text(f"{line}\ntime_limit = 7.0\n")
+    outcome = cli(*DUEL, "centroid", "centroid")
+    assert message in outcome.err
+    assert outcome.code == 2 or "7.0 s" in outcome.err
+    given = cli(*DUEL, "centroid", "centroid", "--budget", "smoke", "--device", "cpu")
+    assert "smoke, 7.0 s" in given.err

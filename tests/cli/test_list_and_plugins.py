@@ -179,13 +179,14 @@ def test_a_warning_of_a_plugin_is_one_line_that_quiet_hides(cli, tmp_path):
     assert cli("list", "-q", "-p", "loud.py").err == ""
 
 
-def test_a_failing_plugin_is_a_warning_that_quiet_hides(cli, tmp_path):
+def test_a_named_plugin_that_fails_is_a_warning_and_exit_code_1(cli, tmp_path):
     (tmp_path / "bad.py").write_text("raise ValueError('boom')")
     code, out, err = cli("list", "-p", "bad.py")
-    assert code == 0
+    assert code == 1
     assert "pixel-1nn" in out
-    assert err == "metabench: warning: plugin 'bad.py' failed: ValueError: boom\n"
-    assert cli("list", "-q", "-p", "bad.py").err == ""
+    failed = "metabench: failed: plugin 'bad.py': ValueError: boom\n"
+    assert err == f"metabench: warning: plugin 'bad.py' failed: ValueError: boom\n{failed}"
+    assert cli("list", "-q", "-p", "bad.py").err == failed
 
 
 def test_plugins_shows_active_blocked_and_failed_ones(cli, plugin, tmp_path):
@@ -195,7 +196,12 @@ def test_plugins_shows_active_blocked_and_failed_ones(cli, plugin, tmp_path):
     )
     args = ("-p", plugin, "-p", "bad.py", "-p", "hook.py", "-p", "no:builtin")
     code, out, err = cli("plugins", *args)
-    assert (code, err) == (0, "")
+    assert code == 1
+    assert err.splitlines() == [
+        "metabench: failed: plugin 'bad.py': ValueError: boom",
+        "metabench: failed: plugin 'hook.py': metabench_backbones: "
+        "ZeroDivisionError: division by zero",
+    ]
     for words in (
         ("builtin", "blocked", "by -p no:builtin"),
         ("mine.py", "active", "algorithms, backbones, suites", str(plugin)),

@@ -4,6 +4,7 @@ import errno
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import click
 import pytest
+from results_factory import make_result, store_results
 
 import metabench
 from metabench import cli as command_line
@@ -157,7 +159,7 @@ def test_streams_may_be_closed_or_full(closed, tmp_path):
     (tmp_path / "bad.py").write_text("raise ValueError")  # a warning
     command = f"{sys.executable} -m metabench list suites -p {tmp_path}/bad.py {closed}"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr  # the plugin was named
     assert ("digits-5w1s" in done.stdout) == (">&-" not in closed.replace("2>&-", ""))
 
 
@@ -305,3 +307,39 @@ sys.exit(main())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "metabench: interrupted\n")
+
+
+BAD = "metabench: failed: plugin 'bad.py': ValueError: boom"
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("list",),
+        ("plugins",),
+        ("status",),
+        ("leaderboard",),
+        ("compare", "good", "bad", "-s", "digits-5w1s"),
+        ("why", "results/digits-5w1s/good/default-s0-smoke-cpu.json"),
+        ("run", "-s", "digits-5w1s", "-a", "chance", "--dry-run"),
+        ("check-data", "digits-5w1s"),
+        ("export-manifest", "digits-5w1s", "--episodes", "2"),
+    ],
+    ids=lambda args: args[0],
+)
+def test_a_named_plugin_that_cannot_be_loaded_is_exit_code_1_of_every_verb(
+    cli, tmp_path, args
+) -> None:
+    (tmp_path / "bad.py").write_text("raise ValueError('boom')")
+    store_results(tmp_path / "results", [make_result("good"), make_result("bad")])
+    assert cli(*args).code == 0
+    (tmp_path / "digits-5w1s.json").unlink(missing_ok=True)
+    shutil.rmtree(tmp_path / "digits-5w1s", ignore_errors=True)
+    outcome = cli(*args, "-p", "bad.py")
+    assert (outcome.code, outcome.err.splitlines()[-1]) == (1, BAD)
+    assert outcome.out or args[0] == "export-manifest"
+
+
+def test_a_verbs_own_exit_code_comes_before_that_of_a_failed_plugin(cli, tmp_path) -> None:
+    (tmp_path / "bad.py").write_text("raise ValueError('boom')")
+    assert cli("status", "-p", "bad.py").code == 4

@@ -106,3 +106,10 @@ def test_mistakes_are_one_line(made: Path, args: tuple[str, ...], code: int, sai
     assert outcome.code == code
     (line,) = outcome.err.splitlines()
     assert said in line
+
+
+def test_bench_toml_limits_the_time_of_a_replay(folder: Path) -> None:
+    (folder / "bench.toml").write_text("time_limit = 0.001\n")
+    outcome = run_in(folder, "replay", "-p", "my.py", FILE)
+    assert outcome.code == 1
+    assert "over the time limit" in outcome.out

@@ -265,8 +265,9 @@ def test_in_process_prints_a_score_and_stores_nothing(cli, tmp_path: Path) -> No
 
 def test_in_process_lets_exceptions_through_to_the_debugger(cli, tmp_path: Path) -> None:
     (tmp_path / "my.py").write_text(PLUGIN)
-    with pytest.raises(ZeroDivisionError, match="no centroid today"):
+    with pytest.raises(ZeroDivisionError, match="no centroid today") as raised:
         cli(*RUN, "-a", "raises", "--in-process")
+    assert raised.value.__notes__ == ["a plugin may be the cause: try without -p my.py"]
     (tmp_path / "my.py").write_text(PLUGIN.replace(", centroids)", ", centroids[:1])"))
     with pytest.raises(UsageError, match=r"expected \[75, 5\]"):
         cli(*RUN, "-a", "centroid", "--in-process")
@@ -297,10 +298,12 @@ def test_an_algorithm_that_never_applies_has_no_table(cli, tmp_path: Path) -> No
     assert result.status == "not_applicable"
 
 
-def test_a_plugin_that_cannot_be_imported_is_a_warning(rerun, tmp_path: Path) -> None:
+def test_a_plugin_that_cannot_be_imported_is_a_warning_and_the_plan_is_printed(
+    rerun, tmp_path: Path
+) -> None:
     (tmp_path / "broken.py").write_text("import no_such_module_anywhere\n")
     outcome = rerun("-p", "broken.py", "-a", "centroid", "--dry-run")
-    assert outcome.code == 0
+    assert outcome.code == 1
     assert "centroid" in outcome.out
     assert outcome.err.splitlines()[0] == (
         "metabench: warning: plugin 'broken.py' failed: "

@@ -142,3 +142,9 @@ def test_a_cell_that_failed_is_an_error_with_its_reason() -> None:
     found = judged([right()], [make_result(status="oom", reason="too much")])
     assert (found.verdict, found.reason) == ("error", "oom: too much")
     assert judged([right()], [None]).reason == "a cell has no result"
+
+
+def test_an_error_that_has_diverged_is_shown_as_in_the_tables() -> None:
+    suite = make_suite("sinusoid", metric="mse")
+    case = [make_result(suite=suite, error=[9e36] * 20, seed=s) for s in range(3)]
+    assert "9.0e+36" in gate_report.row(judged(case, case))

@@ -326,7 +326,9 @@ def test_a_plugin_that_is_imported_for_long_is_named(write, monkeypatch, caplog)
     monkeypatch.setattr(registry, "_SLOW", 0.05)
     with caplog.at_level(logging.WARNING, logger="metabench"):
         load(write("slow.py", "import time; time.sleep(0.5)"), write("quick.py", ""))
-    assert caplog.messages == ["plugin 'slow.py' is still running; leave it out with -p no:slow.py"]
+    assert caplog.messages == [
+        "plugin 'slow.py' is still being imported; leave it out with -p no:slow.py"
+    ]
 
 
 def test_an_installed_module_given_again_with_p_is_loaded_once(install):
