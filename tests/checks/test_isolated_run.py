@@ -65,8 +65,9 @@ class Forks(Leaves):
         os._exit(3)
 
 
-class Interrupts(Loads):
-    fit = metabench.Learner.fit
+class Interrupts(metabench.Learner):
+    def adapt(self, support):
+        return None
 
     def predict(self, centroids, query_x):
         raise KeyboardInterrupt
