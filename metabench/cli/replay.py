@@ -38,7 +38,7 @@ def replay(file: Path, as_json: bool, common: Common, **options: Any) -> int:
     from metabench.supervisor.request import Request
 
     old = read_result(file)
-    ours = common.from_config("threads", "time_limit", "memory_limit", "allocator")
+    ours = common.from_config("time_limit", "memory_limit", "allocator")
     given = {key: value for key, value in options.items() if value is not None}
     request = Request(**{**ours, **given, **common.shared})
     plugins = common.load_plugins()

@@ -108,15 +108,17 @@ class Store:
             DataError: it cannot be written to, its disk is full, or a link or file is in the place
                 of a folder.
         """
-        files = [Path(CODE, "any"), *paths]
-        kept_too = [Path(top, path) for path in files for top in (LOGS, CHECKPOINTS)]
+        files = [Path(CODE, "any"), Path(LOGS, "any"), *paths]
+        kept_too = [
+            Path(top, path) for path in (Path("any"), *paths) for top in (LOGS, CHECKPOINTS)
+        ]
         for file in (*files, *kept_too):
             self.place(file)
         for folder in (self.root, self.root / LOGS):  # the second may be on another disk
             with writing(folder):
                 if folder == self.root or folder.is_dir():
                     check_room(folder)
-        for file in files:  # logs and checkpoints that cannot be kept cost no result
+        for file in files:  # one that cannot be kept too costs no result
             folder = (self.root / file).parent  # it may be another user's, or a file
             with writing(folder):
                 check_folder(folder)
