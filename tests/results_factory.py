@@ -11,6 +11,8 @@ import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
 from metabench.address import Value
 from metabench.results.schema import (
     CurvePoint,
@@ -29,6 +31,7 @@ from metabench.results.schema import (
     Training,
 )
 from metabench.results.store import Store, path_of
+from metabench.suites.builtin_suites import SUITES
 from metabench.supervisor.environment import ALLOCATOR
 
 HONEST = Properties(inductive=True, isolated=True, independent=True, episodes=2)
@@ -64,6 +67,13 @@ def make_suite(
         pixels_digest=digest(pixels),
         train_on=train_on,
     )
+
+
+def builtin_suite(name: str = "digits-5w1s") -> SuiteFacts:
+    """The facts of a suite as the catalogue defines it, with other episodes and pixels."""
+    (own,) = (suite for suite in SUITES if suite.name == name)
+    facts = make_suite(name, way=own.way, shot=own.shot, query=own.query, episodes=own.episodes)
+    return msgspec.structs.replace(facts, dataset=own.dataset_name, metric=own.metric)
 
 
 def make_environment(

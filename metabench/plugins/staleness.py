@@ -69,6 +69,11 @@ def _suite_code(plugins: Plugins, suite: SuiteFacts) -> tuple[str, ...] | None:
     """Return `Cell.suite_code` for a result's suites, without opening them; None if unknown."""
     from metabench.suites.from_address import code_at
 
+    if not suite.address and suite.name in plugins.suites:
+        now = plugins.suites[suite.name].spec
+        then = (suite.dataset, suite.way, suite.shot, suite.query, suite.episodes, suite.metric)
+        if then != (now.dataset_name, now.way, now.shot, now.query, now.episodes, now.metric):
+            return None  # another suite has the name now
     found: list[str] = []
     for name, address in (
         (suite.name, suite.address),

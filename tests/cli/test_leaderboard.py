@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from click import unstyle
-from results_factory import make_result, make_suite, store_results
+from results_factory import builtin_suite, make_result, make_suite, store_results
 
 import metabench
 from metabench.cli.options import Common
@@ -279,8 +279,10 @@ def test_views_that_cannot_be_combined_are_refused(cli, args):
     assert err.count("\n") == 1
 
 
-@pytest.mark.usefixtures("stored")
 def test_rows_of_other_or_unknown_code_are_flagged_in_print_and_in_files(cli):
+    suite = builtin_suite()
+    results = [make_result(name, suite=suite, scored=20) for name in ("protonet", "maml")]
+    store_results(Path("results"), [*results, make_result("broken", suite=suite, status="error")])
     content = json.loads(cli("leaderboard", "--json").out)
     found = {row["algorithm"]: row["flags"] for table in content["suites"] for row in table["rows"]}
     assert "stale" in found["protonet"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from results_factory import make_environment, make_result, make_suite, store_results
+from results_factory import builtin_suite, make_environment, make_result, make_suite, store_results
 
 from metabench.plugins.registry import load_plugins
 from metabench.plugins.sources import PluginSources
@@ -37,8 +37,8 @@ def made_by_the_code_as_it_is(result: Result) -> Result:
 def stored(tmp_path: Path) -> Path:
     """Store results that are up to date, stale, failed, and made by an unknown plugin."""
     results = [
-        made_by_the_code_as_it_is(make_result("chance")),
-        make_result("chance", seed=1),
+        made_by_the_code_as_it_is(make_result("chance", suite=builtin_suite(), scored=20)),
+        make_result("chance", seed=1, suite=builtin_suite(), scored=20),
         make_result("broken", status="error", reason="ValueError: broken"),
         make_result(
             "absent",

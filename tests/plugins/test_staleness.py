@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 from PIL import Image
-from results_factory import make_result
+from results_factory import builtin_suite, make_result
 
 from metabench.plugins.code_digest import Code
 from metabench.plugins.registry import load_plugins
@@ -80,3 +80,13 @@ def test_the_code_of_a_suite_whose_address_is_not_known_here_is_unknown(address:
     result = msgspec.structs.replace(make_result("chance"), suite=facts)
     ((_, code),) = current_codes(plugins, [result])
     assert code_state(result, code) == "unknown"
+
+
+@pytest.mark.parametrize("fact", ["way", "shot", "query", "episodes"])
+def test_the_code_of_a_suite_that_the_catalogue_defines_otherwise_is_unknown(fact: str) -> None:
+    plugins = load_plugins(PluginSources(restrict=("builtin",)))
+    facts = builtin_suite()
+    other = msgspec.structs.replace(facts, **{fact: getattr(facts, fact) + 1})
+    results = [msgspec.structs.replace(make_result("chance"), suite=one) for one in (facts, other)]
+    codes = current_codes(plugins, results)
+    assert [code is None for _, code in codes] == [False, True]
