@@ -94,12 +94,7 @@ def _print(title: str, names: tuple[str, str], phases: Sequence[PhaseRatio]) -> 
     from metabench.gating.gate_report import phase_cells
 
     rows = [
-        (
-            phase.phase,
-            *(ratio, interval),
-            _verdict(phase),
-            *(a, b),
-        )
+        (phase.phase, ratio, interval, _verdict(phase), a, b)
         for phase in phases
         for a, b, ratio, interval in [phase_cells(phase)]
     ]

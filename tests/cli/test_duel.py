@@ -65,7 +65,8 @@ def test_a_learner_against_itself_is_a_table_to_read(cli) -> None:
     assert (outcome.code, outcome.err) == (0, "")
     title, columns, *rows = outcome.out.splitlines()
     assert title == "digits-5w1s: 2 rounds, budget smoke, cpu"
-    assert columns.split()[:3] == ["phase", "A:", "centroid"]
+    assert columns.split()[:4] == ["phase", "A", "/", "B"]
+    assert columns.endswith("A: centroid  B: centroid")
     assert [row.split()[0] for row in rows] == ["meta-training", "adapt", "predict", "episode,"]
 
 
