@@ -99,7 +99,7 @@ def gate(
             checkout = stack.enter_context(older)
             speed = SpeedGate(checkout, allowed, rounds, request, plugins, watch)
             speed.check(results)
-        found = asked.run(lambda cells: progress(cells, common.quiet), common.warn)
+        found = asked.run(lambda cells: progress(cells, common.quiet))
         if speed is not None:
             timed = speed.run(results)
     if as_json:

@@ -43,23 +43,17 @@ class Gate:
     request: Request = field(default_factory=Request)
     plugins: Plugins | None = None  # those of the request, if they are loaded already
 
-    def run(
-        self,
-        watching: Watching = lambda cells: nullcontext(),
-        warn: Callable[[Sequence[str]], None] = lambda lines: None,
-    ) -> list[Gated]:
+    def run(self, watching: Watching = lambda cells: nullcontext()) -> list[Gated]:
         """Run the baseline's cells again, on as many blocks of episodes as the verdicts need.
 
         Args:
             watching: returns the watcher of a look, given its number of cells.
-            warn: called with warnings about plugins.
 
         Raises:
             DataError: results cannot be written.
             UsageError: a number is wrong, or results would go into the baseline.
         """
         plugins = load_plugins(self.request.sources) if self.plugins is None else self.plugins
-        warn(plugins.warnings)
         self.margins.check([*plugins.algorithms, *(r.job.algorithm for _, r in self.stored)])
         for _, result in self.stored:  # check every margin before any cell runs
             self.margins.of_result(result)

@@ -335,3 +335,10 @@ def test_a_damaged_baseline_is_not_passed_over(folder: Path) -> None:
     assert outcome.code == 2
     assert "make this baseline again" in outcome.err
     assert gate(folder, "-a", "centroid").code == 0  # of its files none is damaged
+
+
+def test_a_plugin_that_fails_is_warned_of_once(cli, tmp_path: Path, chance_run: Path) -> None:
+    (tmp_path / "bad.py").write_text("raise ValueError('boom')\n")
+    baseline = chance_run / "results-smoke"
+    outcome = cli("gate", "--baseline", str(baseline), "-p", "bad.py")
+    assert outcome.err.count("metabench: warning: plugin 'bad.py'") == 1
