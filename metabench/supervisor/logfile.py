@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from collections import deque
 from pathlib import Path
 from typing import BinaryIO
 
-from metabench.threads import thread_starts
+from metabench.supervisor.pipe_reader import CHUNK, PipeReader
 
 HALF = 2**20  # bytes kept of the beginning, and of the end
-_CHUNK = 2**16
 
 
-class BoundedLog:
+class BoundedLog(PipeReader):
     """A file that gets the beginning of a pipe's content at once, and its end when it closes.
 
     So a plugin that prints endlessly does not fill the disk, and the last lines before a failure
@@ -30,7 +28,7 @@ class BoundedLog:
     """
 
     def __init__(self, file: Path, pipe: int) -> None:
-        self._file, self._pipe = file, pipe
+        self._file = file
         self._end: deque[bytes] = deque()
         self._kept = self._left_out = 0
         self._log: BinaryIO | None = None
@@ -38,19 +36,12 @@ class BoundedLog:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.unlink(missing_ok=True)  # not emptied: a link may lead to any file
             self._log = file.open("xb", buffering=0)
-        self._thread = threading.Thread(target=self._copy, daemon=True)
         try:
-            with thread_starts():
-                self._thread.start()
+            super().__init__(pipe)
         except OSError:
-            os.close(pipe)
             if self._log is not None:
                 self._log.close()
             raise
-
-    def close(self, seconds: float) -> None:
-        """Wait until the log is complete, at most some seconds: a child may keep the pipe open."""
-        self._thread.join(seconds)
 
     def tail(self, size: int) -> str:
         """Return the last bytes of the log, as text; "" if there is no log."""
@@ -58,20 +49,19 @@ class BoundedLog:
             return self._file.read_bytes()[-size:].decode(errors="replace")
         return ""
 
-    def _copy(self) -> None:
+    def _copy(self, pipe: int) -> None:
         room = HALF
-        while room > 0 and (chunk := os.read(self._pipe, min(_CHUNK, room))):
+        while room > 0 and (chunk := os.read(pipe, min(CHUNK, room))):
             self._write(chunk)
             room -= len(chunk)
         # Writers must not wait for a reader, even if the log cannot be written.
-        while chunk := os.read(self._pipe, _CHUNK):
+        while chunk := os.read(pipe, CHUNK):
             self._end.append(chunk)
             self._kept += len(chunk)
             while self._kept - len(self._end[0]) >= HALF:
                 dropped = len(self._end.popleft())
                 self._kept -= dropped
                 self._left_out += dropped
-        os.close(self._pipe)
         if self._end:
             note = f"\n[... {self._left_out:,} bytes left out ...]\n" if self._left_out else ""
             self._write(note.encode() + b"".join(self._end))
