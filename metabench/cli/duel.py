@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from metabench.cli.options import Common, common_options, json_option
+from metabench.cli.options import Common, common_options, json_option, no_allocator_option
 from metabench.cli.output import echo, emit_json
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ GOOD, FAILED = 0, 1
 @click.option("--device", help="cpu, cuda, ... or auto.  [default: cpu]")
 @click.option("--threads", type=int, help="Threads of each learner.  [default: cores]")
 @click.option("--time-limit", type=float, metavar="SECONDS", help="Limit for each process.")
-@click.option("--no-allocator", is_flag=True, help="Leave the memory allocator as it is.")
+@no_allocator_option
 @common_options("data_root", "plugins")
 @json_option
 def duel(
@@ -36,7 +36,6 @@ def duel(
     b: str,
     suite: str,
     rounds: int,
-    no_allocator: bool,
     as_json: bool,
     common: Common,
     **options: Any,
@@ -48,7 +47,6 @@ def duel(
     """
     from metabench.gating.duel_ratios import phase_ratios
     from metabench.gating.duel_rounds import SideFailed, duel_cells, run_duel
-    from metabench.supervisor.request import Request
     from metabench.supervisor.run_settings import RunSettings
     from metabench.supervisor.suite_cache import SuiteCache
 
@@ -56,16 +54,13 @@ def duel(
         if not common.quiet:
             echo(f"[{done}/{rounds}] rounds", err=True)
 
-    ours = common.from_config(*options, "memory_limit", "allocator")
-    given = {key: value for key, value in options.items() if value is not None}
-    if no_allocator:
-        given["allocator"] = False
-    request = Request(**{**ours, **given, **common.shared, "suites": [suite]})
+    ours = common.from_config(*options, "memory_limit")
+    request = common.request(ours, options, suites=[suite])
     plugins = common.load_plugins()
     cells = duel_cells(a, b, request, plugins)
     try:
         with closing(SuiteCache(common.data_root)) as suites, TemporaryDirectory() as logs:
-            settings = RunSettings.of(request, common.sources, Path(logs))
+            settings = RunSettings.of(request, Path(logs))
             phases = phase_ratios(run_duel(cells, suites, (settings, settings), rounds, watch))
     except SideFailed as error:
         if common.debug:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from metabench.gating.gate_result import Gated
     from metabench.gating.speed_verdict import SpeedGated
     from metabench.results.schema import Result
-    from metabench.supervisor.request import Request
 
 PASSED, FAILED, INCONCLUSIVE = 0, 1, 3
 # Options of `bench.toml` that the gate ignores: the baseline decides these ...
@@ -78,7 +77,9 @@ def gate(
         if not common.quiet:
             echo(f"[{done}/{rounds}] rounds of {case}", err=True)
 
-    request = _request(common, options)
+    ours = {k: v for k, v in common.config.items() if k not in _OF_BASELINE | _OF_RUN}
+    results_folder = str(common.results) if common.results_given else ""
+    request = common.request(ours, options, results=results_folder)
     margins = Margins.parse(margin, request.margins)
     allowed = None if speed_margin is None else _speed_margin(speed_margin)
     if allowed is not None and rounds < FEWEST_ROUNDS:
@@ -116,15 +117,6 @@ def exit_code(found: Sequence[Gated | SpeedGated]) -> int:
     if verdicts & {"fail", "error"}:
         return FAILED
     return INCONCLUSIVE if "inconclusive" in verdicts else PASSED
-
-
-def _request(common: Common, options: dict[str, Any]) -> Request:
-    from metabench.supervisor.request import Request
-
-    ours = {k: v for k, v in common.config.items() if k not in _OF_BASELINE | _OF_RUN}
-    given = {k: v for k, v in options.items() if v is not None}
-    results = str(common.results) if common.results_given else ""
-    return Request(**{**ours, **given, **common.shared, "results": results})
 
 
 def _print(found: Sequence[Gated], baseline: Path) -> None:

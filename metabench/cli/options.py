@@ -26,6 +26,7 @@ from metabench.text import shell_line
 
 if TYPE_CHECKING:
     from metabench.plugins.registry import Plugins
+    from metabench.supervisor.request import Request
 
 Choice = Literal["results", "data_root", "plugins"]
 
@@ -67,14 +68,25 @@ class Common:
         command = shell_line(["metabench", *words, *config])
         return " ".join([command, *self.sources.options])
 
-    @property
-    def shared(self) -> dict[str, Any]:
-        """The options that a request shares, by their names in `Request`."""
-        return {
+    def request(
+        self, config: Mapping[str, Any], options: Mapping[str, Any], **fixed: Any
+    ) -> Request:
+        """Return the request of a verb.
+
+        Args:
+            config: the options of `bench.toml` that the verb reads.
+            options: those of the command line, which override them; None and () are not given.
+            fixed: what the verb decides.
+        """
+        from metabench.supervisor.request import Request
+
+        given = {name: value for name, value in options.items() if value not in (None, ())}
+        shared = {
             "data_root": self.data_root,
             "plugins": self.sources.plugins,
             "plugins_dirs": self.sources.plugins_dirs,
         }
+        return Request(**{**config, **given, **shared, **fixed})
 
     def from_config(self, *names: str) -> dict[str, Any]:
         """Return those options of `bench.toml` that a verb has too."""
@@ -157,6 +169,13 @@ def no_results(common: Common) -> NothingToRun:
     )
 
 
+no_allocator_option = click.option(
+    "--no-allocator",
+    "allocator",
+    is_flag=True,
+    callback=lambda context, option, given: False if given else None,
+    help="Leave the memory allocator as it is.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 

@@ -35,12 +35,10 @@ def replay(file: Path, as_json: bool, common: Common, **options: Any) -> int:
     from metabench.gating.replay_verdict import agreement
     from metabench.gating.replaying import replay as run_again
     from metabench.results.store import read_result
-    from metabench.supervisor.request import Request
 
     old = read_result(file)
     ours = common.from_config("time_limit", "memory_limit", "allocator")
-    given = {key: value for key, value in options.items() if value is not None}
-    request = Request(**{**ours, **given, **common.shared})
+    request = common.request(ours, options)
     plugins = common.load_plugins()
     with progress(1, common.quiet) as watcher:
         new = run_again(old, request, watcher, plugins)

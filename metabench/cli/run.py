@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from metabench.cli import CellError
-from metabench.cli.options import Common, as_argument, common_options
+from metabench.cli.options import Common, as_argument, common_options, no_allocator_option
 from metabench.cli.output import echo
 from metabench.errors import DataError, NothingToRun
 
@@ -59,7 +59,7 @@ GOOD, SOME_FAILED = 0, 1
 @click.option("--retry-failed", is_flag=True, help="Run failed cells again.")
 @click.option("--keep-stale", is_flag=True, help="Keep results made by other code.")
 @click.option("--in-process", is_flag=True, help="Run here, for a debugger; store nothing.")
-@click.option("--no-allocator", is_flag=True, help="Leave the memory allocator as it is.")
+@no_allocator_option
 @common_options("results", "data_root", "plugins")
 def run(
     common: Common,
@@ -68,7 +68,6 @@ def run(
     retry_failed: bool,
     keep_stale: bool,
     in_process: bool,
-    no_allocator: bool,
     **options: Any,
 ) -> int:
     """Run cells and print the leaderboard; finished cells are kept.
@@ -79,14 +78,9 @@ def run(
     """
     from metabench.supervisor.plan import Policy
     from metabench.supervisor.prepared_run import PreparedRun
-    from metabench.supervisor.request import Request
 
-    given = {key: value for key, value in options.items() if value not in (None, ())}
-    if common.results_given:
-        given["results"] = str(common.results)
-    if no_allocator:
-        given["allocator"] = False
-    request = Request(**{**common.config, **given, **common.shared})
+    fixed = {"results": str(common.results)} if common.results_given else {}
+    request = common.request(common.config, options, **fixed)
     policy = Policy(force=force, retry_failed=retry_failed, keep_stale=keep_stale)
 
     plugins = common.load_plugins(warn=False)

@@ -80,7 +80,7 @@ def duel_cells(a: str, b: str, request: Request, plugins: Plugins) -> tuple[Cell
     """
     (name,) = request.suites
     if isinstance(name, str):
-        name = find_suite(name, plugins, request.data_root or None)
+        name = find_suite(name, plugins, request.data_root)
     cells = []
     for address in (a, b):
         found = find_algorithms([address], plugins, name.kind)

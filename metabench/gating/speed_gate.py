@@ -109,7 +109,7 @@ class SpeedGate:
         request, case = self.request, f"{cell.suite.name} {cell.configured.address}"
         with TemporaryDirectory(prefix="metabench-gate-") as logs:
             # One process at a time has all cores.
-            now = RunSettings.of(replace(request, jobs=1), request.sources, Path(logs))
+            now = RunSettings.of(replace(request, jobs=1), Path(logs))
             older = self.checkout.sources(request.sources)
             process = msgspec.structs.replace(now.process, sources=older)
             then = replace(now, process=process, checkout=self.checkout)

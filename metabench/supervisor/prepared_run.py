@@ -49,8 +49,7 @@ class PreparedRun:
         plugins: Plugins | None = None,
     ) -> None:
         self.request = request
-        self.sources = request.sources
-        self.plugins: Plugins = load_plugins(self.sources) if plugins is None else plugins
+        self.plugins: Plugins = load_plugins(request.sources) if plugins is None else plugins
         self.cells = request_cells(request, self.plugins) if cells is None else list(cells)
         self.store = Store(request.results_folder)
         self.suites = SuiteCache(request.data_root)
@@ -109,9 +108,7 @@ class PreparedRun:
         request = self.request
         if todo := [planned.cell.path for planned in self.planned if planned.todo]:
             self.store.check_writable(todo)
-        settings = RunSettings.of(
-            request, self.sources, self.store.root, timed=timed, frozen=frozen
-        )
+        settings = RunSettings.of(request, self.store.root, timed=timed, frozen=frozen)
         executor: CellExecutor
         executor = local = LocalExecutor(self.suites, settings, request.jobs)
         if workers is not None:

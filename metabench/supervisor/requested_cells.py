@@ -19,7 +19,7 @@ def request_cells(request: Request, plugins: Plugins) -> list[Cell]:
         UsageError: a name or parameter is wrong.
         NothingToRun: there is no suite or algorithm, or the shard is empty.
     """
-    data_root = request.data_root or None
+    data_root = request.data_root
     suites = lookup.find_suites(request.suites, plugins, data_root)
     algorithms = {
         kind: lookup.find_algorithms(request.algorithms, plugins, kind)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from metabench.cell.messages import ProcessSettings
-from metabench.plugins.sources import PluginSources
 from metabench.results.schema import MOST_THREADS
 from metabench.results.store import CHECKPOINTS, LOGS, Store
 from metabench.supervisor.environment import ALLOCATOR, cores
@@ -41,7 +40,6 @@ class RunSettings:
     def of(
         cls,
         request: Request,
-        sources: PluginSources,
         results: Path,
         *,
         timed: bool = True,
@@ -50,7 +48,7 @@ class RunSettings:
         """Make the settings for a request; cells that run side by side share the cores."""
         return cls(
             process=ProcessSettings(
-                sources=sources,
+                sources=request.sources,
                 threads=threads_each(request),
                 memory_limit=math.ceil(request.memory_limit * 2**20) or None,
             ),

@@ -35,7 +35,7 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Prepar
 
 @pytest.mark.slow
 def test_a_runner_stores_what_learner_processes_give(prepared: PreparedRun) -> None:
-    settings = RunSettings.of(prepared.request, prepared.sources, Path("here"))
+    settings = RunSettings.of(prepared.request, Path("here"))
     executor = InProcessExecutor(prepared.suites, prepared.plugins)
     runner = Runner(
         Store(Path("here")), prepared.suites, prepared.plugins, settings, executor, Watcher()
@@ -85,7 +85,7 @@ class Interrupted:
 def test_a_runner_does_not_wait_for_an_end_that_an_interrupt_has_swallowed(
     prepared: PreparedRun,
 ) -> None:
-    settings = RunSettings.of(prepared.request, prepared.sources, Path("here"))
+    settings = RunSettings.of(prepared.request, Path("here"))
     executor = InProcessExecutor(prepared.suites, prepared.plugins)
     runner = Runner(
         Store(Path("here")), prepared.suites, prepared.plugins, settings, executor, Watcher()

@@ -47,7 +47,7 @@ def processes() -> ProcessPoolExecutor:
 
 
 def settings_of(prepared: PreparedRun) -> RunSettings:
-    return RunSettings.of(prepared.request, prepared.sources, prepared.store.root)
+    return RunSettings.of(prepared.request, prepared.store.root)
 
 
 def job(prepared: PreparedRun) -> CellJob:
